@@ -1,0 +1,13 @@
+//! What lies on an agent's disk and passes between engine and executor; read-only walkers. Starts no process.
+//!
+//! - [`layout`]: where the files of an engine, a run and a process lie.
+//! - [`record`]: the records of a run's checkpoint, and their frames in the file.
+//! - [`stream`]: appending to a checkpoint and reading it back, whole or as it grows.
+//! - [`replay`]: the state of a run as its records tell it.
+//! - [`protocol`]: the messages between engine, launcher and supervisors.
+
+pub mod layout;
+pub mod protocol;
+pub mod record;
+pub mod replay;
+pub mod stream;

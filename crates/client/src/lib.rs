@@ -1,0 +1,1 @@
+//! Verbs, tables, progress, exit codes. No scheduling rules.

@@ -1,0 +1,1 @@
+//! Evaluation of job files into the model. No network.

@@ -1,0 +1,1 @@
+//! Launcher, supervisor and the running of one task. Knows no other task.

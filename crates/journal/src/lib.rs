@@ -1,0 +1,1 @@
+//! Storage on disk: append, sync, snapshot, recover. Knows nothing of what records mean.

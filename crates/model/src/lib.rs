@@ -1,0 +1,24 @@
+//! The words of the domain: job keys, configurations, resources, constraints, statuses, updates, the process schema.
+//!
+//! What it is: plain data with the rules that need nothing else (identifiers, admission checks, the process planner).
+//! What it is not: a place for IO, clocks, threads, wire formats or scheduling decisions.
+
+pub mod constraint;
+pub mod container;
+pub mod job;
+pub mod key;
+pub mod process;
+pub mod resource;
+pub mod status;
+pub mod task;
+pub mod tier;
+pub mod update;
+pub mod validation;
+
+pub use constraint::{Constraint, TaskConstraint};
+pub use job::{CronCollisionPolicy, JobConfiguration};
+pub use key::{Host, InstanceId, JobKey, Role, TaskId, UpdateKey};
+pub use resource::{CpuMillis, Ports, ResourceType, Resources};
+pub use status::TaskStatus;
+pub use task::{ExecutorConfig, Metadata, TaskConfig};
+pub use tier::{Tier, Tiers};

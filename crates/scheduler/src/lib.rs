@@ -1,0 +1,1 @@
+//! The deterministic core: inputs in, records and effects out. No IO, clocks, threads or async.

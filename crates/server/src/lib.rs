@@ -1,0 +1,1 @@
+//! The daemon: the node plus threads, sockets and configuration. No scheduling rules, no HTML.

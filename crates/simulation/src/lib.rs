@@ -1,0 +1,1 @@
+//! Simulated clusters, disks and clocks that drive the node from a seed. Nothing production depends on it.

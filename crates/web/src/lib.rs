@@ -1,0 +1,1 @@
+//! Pages for people: server-rendered, with live updates. No wire formats for programs.
