@@ -1,1 +1,20 @@
-//! The deterministic core: inputs in, records and effects out. No IO, clocks, threads or async.
+//! The deterministic core: inputs in, records and effects out.
+//!
+//! [`Scheduler::step`] is a function of its state and its arguments: the same inputs give the same records and effects, bit for
+//! bit. It does no IO, has no clock, thread or randomness of its own, and no map whose order could leak into an effect. Records
+//! ([`record`]) are the durable schema; effects are held back by the caller until the records of their step are durable.
+//!
+//! Inside, downwards only: updates → tasks → placement; only `tasks::transition` changes a task's status.
+
+pub mod command;
+pub mod input;
+pub mod record;
+pub mod settings;
+pub mod task;
+pub mod view;
+
+pub use command::{Command, Reply, ReplyCode};
+pub use input::{Effect, Input, Now, Output, Principal, RequestId, Transition};
+pub use settings::Settings;
+pub use task::{Task, TaskEvent};
+pub use view::View;

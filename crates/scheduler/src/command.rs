@@ -1,0 +1,129 @@
+//! Commands: everything that users may ask to be changed, and the answers. Reading needs no command, see [`crate::view`].
+
+use std::collections::BTreeSet;
+
+use model::update::{Update, UpdateRequest};
+use model::{InstanceId, JobConfiguration, JobKey, UpdateKey};
+
+/// A change a user asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// createJob.
+    CreateJob(Box<JobConfiguration>),
+    /// killTasks; no instances means all active ones.
+    KillTasks {
+        /// Job.
+        job: JobKey,
+        /// Which; empty means all.
+        instances: BTreeSet<InstanceId>,
+        /// Goes into the event.
+        message: Option<String>,
+    },
+    /// restartShards.
+    RestartTasks {
+        /// Job.
+        job: JobKey,
+        /// Which; every one must be active.
+        instances: BTreeSet<InstanceId>,
+    },
+    /// addInstances.
+    AddInstances {
+        /// Job.
+        job: JobKey,
+        /// Active instance whose configuration is copied.
+        template: InstanceId,
+        /// How many more.
+        count: i32,
+    },
+    /// startJobUpdate.
+    StartUpdate {
+        /// What.
+        request: Box<UpdateRequest>,
+        /// Goes into the first event.
+        message: Option<String>,
+    },
+    /// pauseJobUpdate, resumeJobUpdate, abortJobUpdate, rollbackJobUpdate.
+    ControlUpdate {
+        /// Which.
+        key: UpdateKey,
+        /// What.
+        action: UpdateControl,
+        /// Goes into the event.
+        message: Option<String>,
+    },
+    /// pulseJobUpdate.
+    PulseUpdate {
+        /// Which.
+        key: UpdateKey,
+    },
+}
+
+/// What may be asked of a running update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateControl {
+    /// Stop for now.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Stop for good, leaving tasks as they are.
+    Abort,
+    /// Go back to what was before.
+    Rollback,
+}
+
+/// Code of an answer; the number is Aurora's response code (spec scheduler 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum ReplyCode {
+    /// The request is wrong; nothing changed.
+    InvalidRequest = 0,
+    /// Done.
+    Ok = 1,
+    /// Failed inside; nothing changed.
+    Error = 2,
+    /// The principal may not do this.
+    AuthFailed = 4,
+    /// The job has an active update.
+    JobUpdatingError = 5,
+    /// Not now, or outcome unknown: ask again.
+    ErrorTransient = 6,
+}
+
+/// What an answer carries besides its code.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Nothing.
+    None,
+    /// Tasks created, killed or restarted.
+    Tasks(u32),
+    /// The update started, or the one already in progress.
+    Update(Box<Update>),
+    /// Whether a pulsed update is still active and coordinated.
+    Pulse {
+        /// True: OK, false: FINISHED.
+        active: bool,
+    },
+}
+
+/// An answer to a command.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// How it went.
+    pub code: ReplyCode,
+    /// For people; one sentence each.
+    pub messages: Vec<String>,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+impl Reply {
+    /// Done, nothing to add.
+    pub fn ok() -> Self {
+        Self { code: ReplyCode::Ok, messages: Vec::new(), outcome: Outcome::None }
+    }
+
+    /// Refused or failed, with the reason.
+    pub fn refused(code: ReplyCode, message: impl Into<String>) -> Self {
+        Self { code, messages: vec![message.into()], outcome: Outcome::None }
+    }
+}

@@ -1,0 +1,88 @@
+//! What the operator sets. Defaults are Aurora's (spec scheduler 1.5 to 2.9, 6.6), except where unlimited is better.
+
+use std::time::Duration;
+
+use model::validation::AdmissionRules;
+use model::{CpuMillis, Resources};
+
+/// Settings of the core; fixed for the life of a process.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Admission rules and tiers.
+    pub admission: AdmissionRules,
+    /// Added to every task of the Thermos-style executor at placement.
+    pub executor_overhead: Resources,
+    /// A run shorter than this is a flap.
+    pub flapping_task_threshold: Duration,
+    /// First penalty.
+    pub initial_flapping_task_delay: Duration,
+    /// Cap of the penalty.
+    pub max_flapping_task_delay: Duration,
+    /// ASSIGNED, PREEMPTING, RESTARTING, KILLING, DRAINING become LOST after this.
+    pub transient_task_state_timeout: Duration,
+    /// First repetition of a kill.
+    pub initial_task_kill_retry_interval: Duration,
+    /// First wait of a group that found no place.
+    pub initial_schedule_penalty: Duration,
+    /// Cap of that wait.
+    pub max_schedule_penalty: Duration,
+    /// Unused offers are given back after this.
+    pub min_offer_hold_time: Duration,
+    /// How long refused offers stay away.
+    pub offer_filter_duration: Duration,
+    /// Whether preemption is on.
+    pub enable_preemptor: bool,
+    /// How long a task must be PENDING before it may preempt.
+    pub preemption_delay: Duration,
+    /// How often room is looked for.
+    pub preemption_slot_search_interval: Duration,
+    /// How long an agent is kept for the preempting group.
+    pub offer_reservation_duration: Duration,
+    /// Terminal tasks are deleted after this.
+    pub history_prune_threshold: Duration,
+    /// Terminal tasks kept per job.
+    pub history_max_per_job_threshold: usize,
+    /// Terminal tasks younger than this are never deleted.
+    pub history_min_retention_threshold: Duration,
+    /// Ended updates kept per job.
+    pub job_update_history_per_job_threshold: usize,
+    /// Ended updates are deleted after this.
+    pub job_update_history_pruning_threshold: Duration,
+    /// maxPerInstanceFailures times instances of an update may not exceed this.
+    pub max_update_instance_failures: i64,
+    /// When set, explicit reconciliation of all placed tasks this often.
+    pub reconciliation_explicit_interval: Option<Duration>,
+    /// Bound of work of one step, in tasks touched; the rest follows after [`crate::Input::Resume`].
+    pub max_step_work: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let secs = Duration::from_secs;
+        Self {
+            admission: AdmissionRules::default(),
+            executor_overhead: Resources { cpu: CpuMillis(250), ram_mb: 128, ..Resources::ZERO },
+            flapping_task_threshold: secs(300),
+            initial_flapping_task_delay: secs(30),
+            max_flapping_task_delay: secs(300),
+            transient_task_state_timeout: secs(300),
+            initial_task_kill_retry_interval: secs(15),
+            initial_schedule_penalty: secs(1),
+            max_schedule_penalty: secs(60),
+            min_offer_hold_time: secs(300),
+            offer_filter_duration: secs(5),
+            enable_preemptor: true,
+            preemption_delay: secs(180),
+            preemption_slot_search_interval: secs(60),
+            offer_reservation_duration: secs(180),
+            history_prune_threshold: secs(2 * 86_400),
+            history_max_per_job_threshold: 100,
+            history_min_retention_threshold: secs(3600),
+            job_update_history_per_job_threshold: 10,
+            job_update_history_pruning_threshold: secs(30 * 86_400),
+            max_update_instance_failures: 20_000,
+            reconciliation_explicit_interval: Some(secs(3600)),
+            max_step_work: 4096,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Frozen state for readers: taken in O(1), never changing, read without locks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use model::update::Update;
+use model::{Host, JobKey, Resources, TaskId, TaskStatus, UpdateKey};
+
+use crate::task::Task;
+
+/// What is known of a host, kept for as long as the state directory lives (spec scheduler 5.6).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostRecord {
+    /// Agent id of the latest offer.
+    pub agent_id: String,
+    /// Attributes.
+    pub attributes: BTreeMap<String, Vec<String>>,
+}
+
+/// Capacity and free room of an agent, from its latest offer and the tasks placed there. Not durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AgentView {
+    /// Host name.
+    pub host: Host,
+    /// Offered now.
+    pub free: Resources,
+    /// Offered now plus what placed tasks hold.
+    pub total: Resources,
+}
+
+/// Why a group of pending tasks is not placed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PendingReason {
+    /// The texts of the nearest fit, joined by `,` as Aurora does (spec scheduler 2.4); empty when no agent was seen.
+    pub nearest_fit: String,
+    /// One plain sentence, e.g. `needs 1000 cpu, the largest machine has 8`.
+    pub sentence: String,
+    /// Reason text to number of agents refused for it.
+    pub vetoes: BTreeMap<String, u32>,
+}
+
+/// Frozen state. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Number of the group after which the state was frozen.
+    pub position: u64,
+    /// When it was frozen, in ms since the epoch.
+    pub frozen_ms: i64,
+    /// Whether the engine is connected.
+    pub registered: bool,
+    /// All stored tasks.
+    pub tasks: OrdMap<TaskId, Arc<Task>>,
+    /// Ids of the tasks of each job.
+    pub tasks_by_job: OrdMap<JobKey, OrdSet<TaskId>>,
+    /// All stored updates.
+    pub updates: OrdMap<UpdateKey, Arc<Update>>,
+    /// Known hosts.
+    pub hosts: OrdMap<Host, Arc<HostRecord>>,
+    /// Agents connected now, by agent id.
+    pub agents: OrdMap<String, Arc<AgentView>>,
+    /// Reasons of pending tasks; absent when nothing is known yet.
+    pub pending_reasons: OrdMap<TaskId, Arc<PendingReason>>,
+    /// When a THROTTLED task becomes PENDING, in ms since the epoch.
+    pub throttled_until_ms: OrdMap<TaskId, i64>,
+    /// Counters under Aurora's names (spec scheduler 7.6).
+    pub counters: OrdMap<Arc<str>, i64>,
+}
+
+impl View {
+    /// The task of that id.
+    pub fn task(&self, id: &TaskId) -> Option<&Arc<Task>> {
+        self.tasks.get(id)
+    }
+
+    /// All stored tasks of a job, in order of id.
+    pub fn tasks_of<'a>(&'a self, job: &JobKey) -> impl Iterator<Item = &'a Arc<Task>> + use<'a> {
+        self.tasks_by_job.get(job).into_iter().flatten().filter_map(|id| self.tasks.get(id))
+    }
+
+    /// Keys of all jobs with a stored task, in order.
+    pub fn jobs(&self) -> impl Iterator<Item = &JobKey> {
+        self.tasks_by_job.keys()
+    }
+
+    /// Updates of a job, newest first.
+    pub fn updates_of(&self, job: &JobKey) -> Vec<&Arc<Update>> {
+        let first = UpdateKey { job: job.clone(), id: String::new() };
+        let mut updates: Vec<&Arc<Update>> =
+            self.updates.range(first..).take_while(|(key, _)| key.job == *job).map(|(_, update)| update).collect();
+        updates.sort_by_key(|update| std::cmp::Reverse(update.last_modified_ms()));
+        updates
+    }
+
+    /// The active update of a job.
+    pub fn active_update(&self, job: &JobKey) -> Option<&Arc<Update>> {
+        self.updates_of(job).into_iter().find(|update| update.status().is_active())
+    }
+
+    /// Number of stored tasks per status.
+    pub fn count_by_status(&self) -> BTreeMap<TaskStatus, u64> {
+        let mut counts = BTreeMap::new();
+        for task in self.tasks.values() {
+            *counts.entry(task.status).or_default() += 1;
+        }
+        counts
+    }
+}
