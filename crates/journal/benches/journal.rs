@@ -1,0 +1,2 @@
+//! Measures the journal: groups per second and recovery.
+fn main() {}
