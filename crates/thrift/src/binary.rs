@@ -127,11 +127,7 @@ pub struct BinaryReader<'a> {
 impl<'a> BinaryReader<'a> {
     /// A reader at the start of `input`.
     pub fn new(input: &'a [u8], limits: Limits) -> Self {
-        BinaryReader {
-            input,
-            at: 0,
-            budget: Budget::new(limits),
-        }
+        BinaryReader { input, at: 0, budget: Budget::new(limits) }
     }
 
     /// The envelope: method name, kind, sequence id.
@@ -323,11 +319,7 @@ impl Reader for BinaryReader<'_> {
     }
 
     fn map_next(&mut self, remaining: &mut Remaining) -> Result<Option<String>> {
-        if self.list_next(remaining)? {
-            self.string().map(Some)
-        } else {
-            Ok(None)
-        }
+        if self.list_next(remaining)? { self.string().map(Some) } else { Ok(None) }
     }
 
     fn boolean(&mut self) -> Result<bool> {

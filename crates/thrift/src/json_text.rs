@@ -98,12 +98,7 @@ pub(crate) struct Text<'a> {
 
 impl<'a> Text<'a> {
     pub(crate) fn new(input: &'a [u8], limits: Limits) -> Self {
-        Text {
-            input,
-            at: 0,
-            budget: Budget::new(limits),
-            fresh: true,
-        }
+        Text { input, at: 0, budget: Budget::new(limits), fresh: true }
     }
 
     pub(crate) fn error<T>(&self, what: impl Into<String>) -> Result<T> {
@@ -194,9 +189,7 @@ impl<'a> Text<'a> {
         if digits.starts_with('+') {
             return Err(ProtocolError::syntax("expected an integer", self.at - digits.len()));
         }
-        digits
-            .parse()
-            .map_err(|_| ProtocolError::syntax("expected an integer", self.at - digits.len()))
+        digits.parse().map_err(|_| ProtocolError::syntax("expected an integer", self.at - digits.len()))
     }
 
     pub(crate) fn integer_32(&mut self) -> Result<i32> {
@@ -215,9 +208,10 @@ impl<'a> Text<'a> {
             };
         }
         let digits = self.number_text()?;
-        digits
-            .parse()
-            .map_err(|_| ProtocolError::syntax("expected a number", self.at - digits.len()))
+        match digits.parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(value),
+            _ => Err(ProtocolError::syntax("expected a number", self.at - digits.len())),
+        }
     }
 
     pub(crate) fn string(&mut self) -> Result<String> {
@@ -255,10 +249,7 @@ impl<'a> Text<'a> {
     fn plain_run(&mut self) -> &'a [u8] {
         let start = self.at;
         let rest = &self.input[start..];
-        let length = rest
-            .iter()
-            .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)
-            .unwrap_or(rest.len());
+        let length = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20).unwrap_or(rest.len());
         self.at += length;
         &rest[..length]
     }

@@ -147,9 +147,7 @@ pub struct PlainReader<'a> {
 impl<'a> PlainReader<'a> {
     /// A reader at the start of `input`.
     pub fn new(input: &'a [u8], limits: Limits) -> Self {
-        PlainReader {
-            text: Text::new(input, limits),
-        }
+        PlainReader { text: Text::new(input, limits) }
     }
 
     /// Checks that nothing follows the value.
@@ -237,9 +235,7 @@ impl Reader for PlainReader<'_> {
     fn binary(&mut self) -> Result<Vec<u8>> {
         let at = self.text.at;
         let text = self.text.string()?;
-        BASE64
-            .decode(text)
-            .map_err(|error| ProtocolError::syntax(format!("bad base64: {error}"), at))
+        BASE64.decode(text).map_err(|error| ProtocolError::syntax(format!("bad base64: {error}"), at))
     }
 
     fn enumeration(&mut self) -> Result<EnumValue> {

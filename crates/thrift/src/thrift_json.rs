@@ -169,9 +169,7 @@ pub struct JsonReader<'a> {
 impl<'a> JsonReader<'a> {
     /// A reader at the start of `input`.
     pub fn new(input: &'a [u8], limits: Limits) -> Self {
-        JsonReader {
-            text: Text::new(input, limits),
-        }
+        JsonReader { text: Text::new(input, limits) }
     }
 
     /// The envelope: method name, kind, sequence id.
@@ -195,17 +193,21 @@ impl<'a> JsonReader<'a> {
     /// Checks that nothing follows the message.
     pub fn message_end(&mut self) -> Result<()> {
         self.text.close(b']')?;
+        self.end()
+    }
+
+    /// Checks that nothing follows a bare value.
+    pub fn end(&mut self) -> Result<()> {
         self.text.end()
     }
 
     /// The element count of a container, refused when the rest of the message cannot hold as many (two bytes each: comma and value).
     fn count(&mut self) -> Result<usize> {
         let at = self.text.at;
-        let count = usize::try_from(self.text.integer()?).map_err(|_| ProtocolError::syntax("a negative length", at))?;
+        let count =
+            usize::try_from(self.text.integer()?).map_err(|_| ProtocolError::syntax("a negative length", at))?;
         if count > (self.text.input.len() - self.text.at) / 2 {
-            return Err(ProtocolError::Truncated {
-                at: self.text.input.len(),
-            });
+            return Err(ProtocolError::Truncated { at: self.text.input.len() });
         }
         Ok(count)
     }
@@ -240,11 +242,8 @@ impl Reader for JsonReader<'_> {
     fn field_begin(&mut self, fields: &'static [FieldSpec]) -> Result<Option<i16>> {
         while self.text.more(b'}')? {
             let at = self.text.at;
-            let id: i16 = self
-                .text
-                .string()?
-                .parse()
-                .map_err(|_| ProtocolError::syntax("expected a field number", at))?;
+            let id: i16 =
+                self.text.string()?.parse().map_err(|_| ProtocolError::syntax("expected a field number", at))?;
             self.text.expect(b':')?;
             let Some(field) = fields.iter().find(|field| field.id == id) else {
                 self.text.skip()?;
@@ -334,9 +333,7 @@ impl Reader for JsonReader<'_> {
     fn binary(&mut self) -> Result<Vec<u8>> {
         let at = self.text.at;
         let text = self.text.string()?;
-        BASE64
-            .decode(text)
-            .map_err(|error| ProtocolError::syntax(format!("bad base64: {error}"), at))
+        BASE64.decode(text).map_err(|error| ProtocolError::syntax(format!("bad base64: {error}"), at))
     }
 
     fn enumeration(&mut self) -> Result<EnumValue> {

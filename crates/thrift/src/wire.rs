@@ -108,10 +108,7 @@ impl Kind {
 
     /// Whether the other implementations hold it as a primitive, which plain JSON prints even when unset (spec thrift-api 1.9).
     pub(crate) const fn is_primitive(self) -> bool {
-        matches!(
-            self,
-            Kind::Bool | Kind::Byte | Kind::Double | Kind::I16 | Kind::I32 | Kind::I64
-        )
+        matches!(self, Kind::Bool | Kind::Byte | Kind::Double | Kind::I16 | Kind::I32 | Kind::I64)
     }
 
     /// Whether two kinds look the same on a Thrift wire.
@@ -188,15 +185,9 @@ pub struct Limits {
 
 impl Limits {
     /// For requests from anybody: 64 levels, 64 MiB.
-    pub const REQUEST: Limits = Limits {
-        depth: 64,
-        memory_bytes: 64 << 20,
-    };
+    pub const REQUEST: Limits = Limits { depth: 64, memory_bytes: 64 << 20 };
     /// For replies of a scheduler the user chose: 64 levels, 4 GiB.
-    pub const REPLY: Limits = Limits {
-        depth: 64,
-        memory_bytes: 4 << 30,
-    };
+    pub const REPLY: Limits = Limits { depth: 64, memory_bytes: 4 << 30 };
 }
 
 /// What is left of the [`Limits`] while reading.
@@ -208,10 +199,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(limits: Limits) -> Self {
-        Budget {
-            depth_left: limits.depth,
-            memory_left_bytes: limits.memory_bytes,
-        }
+        Budget { depth_left: limits.depth, memory_left_bytes: limits.memory_bytes }
     }
 
     pub(crate) fn descend(&mut self) -> Result<()> {
