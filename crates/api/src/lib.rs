@@ -1,1 +1,3 @@
-//! Adapters for programs: the Thrift endpoint and statistics. Thin translations that never decide.
+//! Adapters for programs: the Thrift endpoint, task files and statistics. Thin translations that never decide.
+
+pub mod files;

@@ -1,0 +1,132 @@
+//! What the operator asked for, checked. Not where it was asked: the command line belongs to the client.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Settings of a daemon.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where everything durable lives.
+    pub state_dir: PathBuf,
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Name under which others reach this machine; the system's own when unset.
+    pub hostname: Option<String>,
+    /// Cluster name, the first part of job keys.
+    pub cluster: String,
+    /// Capacity of an agent instead of the machine's, e.g. `cpus:4;mem:2048;disk:10000;ports:[31000-32000]`.
+    pub resources: Option<String>,
+    /// Attributes of the agent, e.g. `rack:a;host:one`.
+    pub attributes: Option<String>,
+    /// How many agents this machine plays.
+    pub agents: u32,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What is logged: a level, or directives such as `info,scheduler=debug`.
+    pub log_level: String,
+    /// Whether jobs of role root are accepted.
+    pub allow_root_role: bool,
+    /// Listen beyond loopback although nothing authenticates callers.
+    pub allow_unauthenticated: bool,
+    /// The program that is executed as launcher of tasks: this one.
+    pub executable: PathBuf,
+}
+
+/// Why options are refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    /// Anyone on the network could start processes here.
+    #[error(
+        "refusing to listen on {0}: nothing authenticates callers, so anyone who reaches it could run commands on this machine. \
+         Listen on 127.0.0.1 (the default), or pass --allow-unauthenticated if the network is trusted"
+    )]
+    Exposed(SocketAddr),
+    /// Not an identifier.
+    #[error("'{0}' cannot be a cluster name: use letters, digits, '_', '-' and '.'")]
+    ClusterName(String),
+    /// None, or too many.
+    #[error("--agents {0} is out of range: use 1 to 1000")]
+    Agents(u32),
+}
+
+impl Options {
+    /// Refuses what would be unsafe or meaningless.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        if !self.listen.ip().is_loopback() && !self.allow_unauthenticated {
+            return Err(OptionsError::Exposed(self.listen));
+        }
+        if !model::key::is_identifier(&self.cluster) {
+            return Err(OptionsError::ClusterName(self.cluster.clone()));
+        }
+        if !(1..=1000).contains(&self.agents) {
+            return Err(OptionsError::Agents(self.agents));
+        }
+        Ok(())
+    }
+
+    /// The host name others use: as given, else the address when it says more than "this machine", else the system's.
+    pub fn advertised_host(&self) -> String {
+        if let Some(name) = &self.hostname {
+            return name.clone();
+        }
+        match self.listen.ip() {
+            ip if ip.is_loopback() => ip.to_string(),
+            ip if ip.is_unspecified() => system_hostname(),
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        }
+    }
+}
+
+/// The machine's own name, `localhost` when it has none.
+pub fn system_hostname() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "localhost".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(listen: &str) -> Options {
+        Options {
+            state_dir: "state".into(),
+            listen: listen.parse().unwrap(),
+            hostname: None,
+            cluster: "devcluster".into(),
+            resources: None,
+            attributes: None,
+            agents: 1,
+            log_format: LogFormat::Text,
+            log_level: "info".into(),
+            allow_root_role: false,
+            allow_unauthenticated: false,
+            executable: "daybreak".into(),
+        }
+    }
+
+    #[test]
+    fn listening_beyond_loopback_must_be_forced() {
+        assert_eq!(options("127.0.0.1:8081").check(), Ok(()));
+        assert_eq!(options("[::1]:8081").check(), Ok(()));
+        let exposed = options("0.0.0.0:8081");
+        assert_eq!(exposed.check(), Err(OptionsError::Exposed(exposed.listen)));
+        assert_eq!(Options { allow_unauthenticated: true, ..exposed }.check(), Ok(()));
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        let bad = Options { cluster: "a b".into(), ..options("127.0.0.1:0") };
+        assert!(bad.check().unwrap_err().to_string().contains("a b"));
+        assert_eq!(Options { agents: 0, ..options("127.0.0.1:0") }.check(), Err(OptionsError::Agents(0)));
+    }
+}
