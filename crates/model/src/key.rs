@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Name of a Unix account and of the owner of a job ("spec scheduler 9.1": `^[\w\-\.]+$`, 1 to 255 characters).
 pub type Role = String;
@@ -72,8 +73,34 @@ impl FromStr for JobKey {
 }
 
 /// Globally unique name of one run of an instance (spec scheduler 1.8). Opaque: it cannot be parsed back.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TaskId(pub String);
+///
+/// Shared text, because every table and index of the scheduler holds it. Make one with `TaskId("…".into())`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(pub Arc<str>);
+
+impl Serialize for TaskId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for TaskId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(text.into()))
+    }
+}
+
+impl From<String> for TaskId {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&str> for TaskId {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
 
 impl TaskId {
     /// `<role>-<env>-<job>-<instance>-<unique>` with every character outside `[A-Za-z0-9_-]` replaced by `-`.
@@ -82,7 +109,7 @@ impl TaskId {
     pub fn generate(job: &JobKey, instance: InstanceId, unique: u128) -> Self {
         let raw = format!("{}-{}-{}-{}-{}", job.role, job.environment, job.name, instance, format_uuid(unique));
         let clean = raw.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '-' });
-        Self(clean.collect())
+        Self(clean.collect::<String>().into())
     }
 
     /// The id as text.
