@@ -1,0 +1,47 @@
+//! The embedded Python interpreter: starts it with our modules frozen in, runs one job file, and gives back what came of it.
+//!
+//! Meant for the evaluation process only: one interpreter, one file, one outcome.
+
+mod native;
+mod outcome;
+
+pub(crate) use outcome::{Outcome, RawFailure};
+
+use rustpython_vm::{Interpreter, Settings};
+
+/// Our own Python modules as bytecode.
+const OWN_MODULES: &rustpython_vm::frozen::FrozenLib = rustpython_vm::py_freeze!(dir = "python");
+
+/// Runs the job file at `path`. `arguments` is what the file sees as `sys.argv`.
+pub(crate) fn run(path: &str, arguments: &[String]) -> Outcome {
+    let mut settings = Settings::default();
+    settings.isolated = true;
+    settings.ignore_environment = true;
+    settings.import_site = false;
+    settings.user_site_directory = false;
+    settings.safe_path = true;
+    settings.install_signal_handlers = false;
+    settings.write_bytecode = false;
+    settings.argv = arguments.to_vec();
+    let builder = Interpreter::builder(settings);
+    let library = rustpython_stdlib::stdlib_module_defs(&builder.ctx);
+    let native = native::module_def(&builder.ctx);
+    let interpreter = builder
+        .add_native_modules(&library)
+        .add_native_module(native)
+        .add_frozen_modules(rustpython_pylib::FROZEN_STDLIB)
+        .add_frozen_modules(OWN_MODULES)
+        .build();
+    interpreter.enter(|vm| {
+        let result = vm.import("jobfile", 0).and_then(|module| {
+            let evaluate = module.get_attr("evaluate", vm)?;
+            evaluate.call((path.to_owned(),), vm)
+        });
+        if let Err(error) = result {
+            let mut shown = String::new();
+            let _ = vm.write_exception(&mut shown, &error);
+            eprintln!("{shown}");
+        }
+    });
+    outcome::take()
+}

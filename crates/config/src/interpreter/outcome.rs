@@ -1,0 +1,106 @@
+//! What the Python side delivers when a job file has run, kept until the interpreter has returned.
+
+use std::cell::RefCell;
+
+use rustpython_vm::{PyObjectRef, PyResult, VirtualMachine};
+
+use super::native::raw_of;
+use crate::object::{Object, Raw};
+
+/// What running a job file came to.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// The jobs it defined, in order; elements that are no configuration objects stand as they are.
+    pub jobs: Option<Vec<Raw>>,
+    /// The files that were run, the first being the job file.
+    pub files: Vec<String>,
+    /// The names of the classes of its hooks.
+    pub hooks: Vec<String>,
+    /// The exception that ended it.
+    pub failure: Option<RawFailure>,
+    /// The value it left with through `sys.exit`.
+    pub exit: Option<Raw>,
+}
+
+/// An exception as plain values.
+#[derive(Debug, Default)]
+pub(crate) struct RawFailure {
+    pub class: String,
+    pub message: String,
+    pub file: Option<String>,
+    pub line: Option<usize>,
+    pub column: Option<usize>,
+    pub end_line: Option<usize>,
+    pub end_column: Option<usize>,
+    /// The name that a `NameError` or `AttributeError` is about.
+    pub name: Option<String>,
+    /// Files, lines and function names, outermost first.
+    pub places: Vec<(String, usize, String)>,
+}
+
+thread_local! {
+    static OUTCOME: RefCell<Outcome> = RefCell::default();
+}
+
+/// Takes the outcome of the run on this thread and leaves an empty one.
+pub(crate) fn take() -> Outcome {
+    OUTCOME.with(RefCell::take)
+}
+
+/// Stores one part of the outcome.
+pub(crate) fn deliver(kind: &str, parts: &PyObjectRef, vm: &VirtualMachine) -> PyResult<()> {
+    let raw = raw_of(parts, vm)?;
+    OUTCOME.with(|outcome| {
+        let mut outcome = outcome.borrow_mut();
+        match (kind, raw) {
+            ("jobs", Raw::List(jobs)) => outcome.jobs = Some(jobs),
+            ("files", Raw::List(files)) => outcome.files = files.iter().map(Raw::shown).collect(),
+            ("hooks", Raw::List(hooks)) => outcome.hooks = hooks.iter().map(Raw::shown).collect(),
+            ("exit", Raw::List(code)) => outcome.exit = code.into_iter().next(),
+            ("failure", Raw::Map(entries)) => outcome.failure = Some(failure(&entries)),
+            (other, raw) => return Err(vm.new_value_error(format!("cannot take {other}: {}", raw.literal()))),
+        }
+        Ok(())
+    })
+}
+
+fn failure(entries: &[(Raw, Raw)]) -> RawFailure {
+    let get = |wanted: &str| entries.iter().find(|(key, _)| key.shown() == wanted).map(|(_, value)| value);
+    let text = |wanted: &str| match get(wanted) {
+        Some(Raw::Text(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let number = |wanted: &str| get(wanted).and_then(whole);
+    let places = match get("places") {
+        Some(Raw::List(places)) => places.iter().filter_map(place).collect(),
+        _ => Vec::new(),
+    };
+    RawFailure {
+        class: text("class").unwrap_or_default(),
+        message: text("message").unwrap_or_default(),
+        file: text("file"),
+        line: number("line"),
+        column: number("column"),
+        end_line: number("end_line"),
+        end_column: number("end_column"),
+        name: text("name"),
+        places,
+    }
+}
+
+fn whole(raw: &Raw) -> Option<usize> {
+    match raw {
+        Raw::Integer(number) => num_traits::ToPrimitive::to_usize(number),
+        _ => None,
+    }
+}
+
+fn place(raw: &Raw) -> Option<(String, usize, String)> {
+    match raw {
+        Raw::List(parts) => match parts.as_slice() {
+            [file, line, function] => Some((file.shown(), whole(line)?, function.shown())),
+            _ => None,
+        },
+        _ => None,
+    }
+}

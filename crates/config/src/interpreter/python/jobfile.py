@@ -1,0 +1,165 @@
+"""Runs a job file and hands what it defined, or why it failed, to the native side."""
+
+import sys
+
+import _jobfile
+import jobfile_schema
+import pystachio
+
+_PYSTACHIO_NAMES = ('Boolean', 'Choice', 'Default', 'Empty', 'Enum', 'Environment', 'Float', 'Integer', 'List', 'Map',
+                    'MustacheParser', 'Namable', 'Provided', 'Ref', 'Required', 'String', 'Struct', 'Type', 'TypeCheck',
+                    'TypeFactory')
+_PYSTACHIO_PARTS = ('base', 'basic', 'choice', 'compatibility', 'composite', 'config', 'container', 'naming', 'parsing',
+                    'typing')
+_SCHEMA_MODULES = ('apache.aurora.config.schema.base', 'apache.thermos.config.schema',
+                   'apache.thermos.config.schema_base', 'apache.thermos.config.schema_helpers')
+
+
+def _public(module):
+    return dict((name, value) for name, value in vars(module).items()
+                if not name.startswith('_') and name not in ('pystachio', 'schema'))
+
+
+def _module(name, names):
+    """A module under a dotted name; the packages on the way are made when they are missing."""
+    parent = None
+    parts = name.split('.')
+    for count in range(1, len(parts) + 1):
+        dotted = '.'.join(parts[:count])
+        module = sys.modules.get(dotted)
+        if module is None:
+            module = type(sys)(dotted)
+            module.__path__ = []
+            sys.modules[dotted] = module
+        if parent is not None:
+            setattr(parent, parts[count - 1], module)
+        parent = module
+    vars(parent).update(names)
+
+
+def _reduce(*arguments):
+    import functools
+    return functools.reduce(*arguments)
+
+
+def _names():
+    """The names a job file starts with."""
+    own = dict((name, getattr(pystachio, name)) for name in _PYSTACHIO_NAMES)
+    schema = _public(jobfile_schema)
+    for part in _PYSTACHIO_PARTS:
+        _module('pystachio.' + part, own)
+    for name in _SCHEMA_MODULES:
+        _module(name, own)
+        _module(name, schema)
+    # Names that Python 2 had and files still use.
+    names = {'xrange': range, 'unicode': str, 'basestring': str, 'long': int, 'unichr': chr, 'raw_input': input,
+             'reduce': _reduce, 'sys': sys}
+    names.update((part, sys.modules['pystachio.' + part]) for part in _PYSTACHIO_PARTS)
+    names.update(own)
+    names.update(schema)
+    return names
+
+
+class _Loader(object):
+    """Runs files in one namespace."""
+
+    def __init__(self):
+        self.names = _names()
+        self.names['include'] = self.include
+        self.files = []
+        self.directories = []
+
+    def run(self, path, shown):
+        with open(path, 'rb') as source:
+            content = source.read()
+        self.files.append(shown)
+        directory, slash, _ = path.rpartition('/')
+        self.directories.append(directory + slash)
+        try:
+            exec(compile(_decoded(content), shown, 'exec'), self.names)
+        finally:
+            self.directories.pop()
+
+    def include(self, path):
+        if not isinstance(path, str):
+            raise TypeError('include() takes the path of a file, not %r' % (path,))
+        path = path if path.startswith('/') else self.directories[-1] + path
+        try:
+            self.run(path, path)
+        except FileNotFoundError as error:
+            if error.filename not in (path, None):
+                raise
+            raise FileNotFoundError('include: there is no file %s' % path) from None
+
+
+def _decoded(content):
+    """The text of a file; tabs at the start of lines stand for columns of eight, as Python 2 had it."""
+    text = content.decode('utf-8-sig')
+    if '\t' in text and ' ' in text:
+        try:
+            compile(text, '<tabs>', 'exec')
+        except TabError:
+            text = '\n'.join(_expanded(line) for line in text.split('\n'))
+        except SyntaxError:
+            pass
+    return text
+
+
+def _expanded(line):
+    rest = line.lstrip(' \t')
+    return line[:len(line) - len(rest)].expandtabs(8) + rest
+
+
+def _failure(error, files):
+    """What an exception says, as plain values."""
+    found = {'class': type(error).__name__, 'message': str(error)}
+    if isinstance(error, SyntaxError) and error.filename in files:
+        found.update(message=error.msg or 'invalid syntax', file=error.filename, line=error.lineno, column=error.offset,
+                     end_line=error.end_lineno, end_column=error.end_offset)
+        return found
+    if isinstance(error, (NameError, AttributeError)) and getattr(error, 'name', None):
+        found['name'] = error.name
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        found['message'] = '%s: %s' % (error.strerror, error.filename)
+    if isinstance(error, KeyError) and len(error.args) == 1:
+        found['message'] = 'no such key: %r' % (error.args[0],)
+    trace, places = error.__traceback__, []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_filename in files:
+            places.append([code.co_filename, trace.tb_lineno, code.co_name])
+        trace = trace.tb_next
+    found['places'] = places
+    if places:
+        found.update(file=places[-1][0], line=places[-1][1])
+    return found
+
+
+def evaluate(path):
+    """Runs the file; delivers its jobs or its failure, and the files that were read."""
+    sys.path[:] = []
+    loader = _Loader()
+    try:
+        try:
+            loader.run(path, path)
+            _deliver_jobs(loader.names)
+        finally:
+            _jobfile.deliver('files', loader.files)
+    except SystemExit as error:
+        _jobfile.deliver('exit', [error.code])
+    except BaseException as error:
+        _jobfile.deliver('failure', _failure(error, loader.files))
+
+
+def _deliver_jobs(names):
+    jobs = names.get('jobs')
+    if isinstance(jobs, pystachio.Object):
+        raise TypeError("'jobs' must be a list of jobs, not a single %s; write jobs = [...]" % type(jobs).__name__)
+    if 'jobs' in names:
+        try:
+            jobs = list(jobs)
+        except TypeError:
+            raise TypeError("'jobs' must be a list of jobs, not %r" % (jobs,)) from None
+    _jobfile.deliver('jobs', jobs or [])
+    if names.get('hooks'):
+        _jobfile.deliver('hooks', [type(hook).__name__ for hook in names['hooks']])

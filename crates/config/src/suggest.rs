@@ -1,0 +1,51 @@
+//! The name a user may have meant.
+
+/// The candidate most like `wanted`, if one is near enough to be a likely slip of the pen.
+pub(crate) fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (wanted.chars().count() / 3).max(1);
+    candidates
+        .map(|candidate| (distance(&wanted.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many letters must be put in, taken out, exchanged or swapped with their neighbour to get from one to the other.
+fn distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().collect();
+    let b: Vec<char> = b.chars().collect();
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for (i, row) in rows.iter_mut().enumerate() {
+        row[0] = i;
+    }
+    for j in 0..=b.len() {
+        rows[0][j] = j;
+    }
+    for i in 1..=a.len() {
+        for j in 1..=b.len() {
+            let exchange = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = exchange.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            rows[i][j] = least;
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn near_names_are_found_and_far_ones_are_not() {
+        let names = ["cmdline", "name", "max_failures", "min_duration"];
+        let nearest = |wanted| nearest(wanted, names.into_iter());
+        assert_eq!(nearest("cmdlin"), Some("cmdline"));
+        assert_eq!(nearest("nmae"), Some("name"));
+        assert_eq!(nearest("max_failure"), Some("max_failures"));
+        assert_eq!(nearest("CmdLine"), Some("cmdline"));
+        assert_eq!(nearest("environment"), None);
+    }
+}
