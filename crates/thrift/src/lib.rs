@@ -16,6 +16,7 @@
 #[macro_use]
 mod declare;
 mod binary;
+pub mod convert;
 mod error;
 mod json_text;
 mod message;
