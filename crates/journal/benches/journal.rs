@@ -1,2 +1,1 @@
-//! Measures the journal: groups per second and recovery.
 fn main() {}

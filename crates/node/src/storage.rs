@@ -164,7 +164,12 @@ pub trait Storage {
 
     /// Begins to write a snapshot of the state at `position`, which must be durable, beside the running work. `epoch`
     /// is the epoch of the group at `position`. Ignored while another snapshot is being written.
-    fn start_snapshot(&mut self, position: Position, epoch: Epoch, records: SnapshotRecords) -> Result<(), StorageError>;
+    fn start_snapshot(
+        &mut self,
+        position: Position,
+        epoch: Epoch,
+        records: SnapshotRecords,
+    ) -> Result<(), StorageError>;
 }
 
 /// Why a storage can no longer be used by this node.
