@@ -208,9 +208,8 @@ impl Plan {
         }
         let failed_for_good =
             end == End::Failed && member.failures_max != 0 && i64::from(member.failures) >= member.failures_max;
-        member.standing = if end == End::Success && !member.daemon {
-            Standing::Finished
-        } else if failed_for_good && member.ephemeral {
+        let finished = (end == End::Success && !member.daemon) || (failed_for_good && member.ephemeral);
+        member.standing = if finished {
             Standing::Finished
         } else if failed_for_good || member.runs >= run_limit {
             Standing::Failed
