@@ -308,6 +308,11 @@ macro_rules! thrift_service {
                 Self::ALL.iter().copied().find(|method| method.name() == name)
             }
 
+            /// The arguments in the order of declaration.
+            pub const fn arguments(self) -> &'static [$crate::FieldSpec] {
+                match self { $(Method::$Variant => $Arguments::FIELDS),* }
+            }
+
             /// The service that declares it; it decides which permission a caller needs.
             pub const fn service(self) -> Service {
                 match self { $(Method::$Variant => Service::$Service),* }

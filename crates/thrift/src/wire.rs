@@ -148,6 +148,21 @@ pub struct FieldSpec {
     pub kind: Kind,
 }
 
+impl FieldSpec {
+    /// The field of that number, for writers that push a struct without building it first. Meant for constants: an unknown number does not
+    /// compile.
+    pub const fn of(fields: &'static [FieldSpec], id: i16) -> &'static FieldSpec {
+        let mut at = 0;
+        while at < fields.len() {
+            if fields[at].id == id {
+                return &fields[at];
+            }
+            at += 1;
+        }
+        panic!("the struct has no field of this number")
+    }
+}
+
 /// What a message is (spec thrift-api 1.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageKind {

@@ -285,7 +285,7 @@ impl TryFrom<TaskConfig> for model::TaskConfig {
             contact_email: config.contact_email,
             executor_config: config
                 .executor_config
-                .map(|executor| model::ExecutorConfig { name: executor.name, data: executor.data }),
+                .map(|executor| model::ExecutorConfig { name: executor.name, data: executor.data.unwrap_or_default() }),
             metadata: config.metadata.unwrap_or_default().into_iter().map(model::Metadata::from).collect(),
             container: config.container.map(ModelContainer::try_from).transpose()?.unwrap_or_default(),
             mesos_fetcher_uris: config
@@ -331,7 +331,7 @@ impl From<&model::TaskConfig> for TaskConfig {
             executor_config: config
                 .executor_config
                 .as_ref()
-                .map(|executor| ExecutorConfig { name: executor.name.clone(), data: executor.data.clone() }),
+                .map(|executor| ExecutorConfig { name: executor.name.clone(), data: Some(executor.data.clone()) }),
             metadata: Some(config.metadata.iter().map(Metadata::from).collect()),
             job: Some(JobKey::from(&config.job)),
             container: Some(Container::from(&config.container)),

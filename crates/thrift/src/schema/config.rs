@@ -48,8 +48,8 @@ thrift_struct! {
         3 cache: Option<bool>,
         4 output_file: Option<String>,
     }
-    /// The executor and its document, which is never interpreted on the way.
-    pub struct ExecutorConfig { 1 name: String, 2 data: String }
+    /// The executor and its document, which is never interpreted on the way. `getTasksWithoutConfigs` leaves the document out.
+    pub struct ExecutorConfig { 1 name: String, 2 data: Option<String> }
     /// A path of the host mounted into a container.
     pub struct Volume { 1 container_path: String, 2 host_path: String, 3 mode: Option<Mode> }
     /// An image of a Docker registry.

@@ -73,7 +73,7 @@ proptest! {
 
     #[test]
     fn executor_data_survives_byte_for_byte(data: String) {
-        let config = ExecutorConfig { name: AURORA_EXECUTOR_NAME.to_owned(), data };
+        let config = ExecutorConfig { name: AURORA_EXECUTOR_NAME.to_owned(), data: Some(data) };
         for protocol in PROTOCOLS {
             let read: ExecutorConfig = decode_value(protocol, &encode_value(protocol, &config), Limits::REQUEST).unwrap();
             prop_assert_eq!(&read, &config);
