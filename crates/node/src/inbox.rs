@@ -1,0 +1,298 @@
+//! The way into the loop: three bounded lanes, filled from any thread, emptied by one.
+//!
+//! A full lane is an answer, not a loss: [`Sender::try_send`] gives the input back, [`Sender::send`] waits. The lanes are
+//! served by weight, so that a flood of commands cannot hold up statuses and kills, nor the other way round. Nothing here
+//! is async, and nothing here starts a thread: the bell that tells the loop's thread about work is handed in.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Which lane an input takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// What engines report.
+    Engine,
+    /// Kills and administration.
+    Urgent,
+    /// Every other command.
+    Normal,
+}
+
+impl Lane {
+    /// Every lane, in the order in which a round serves them.
+    pub const ALL: [Lane; 3] = [Lane::Engine, Lane::Urgent, Lane::Normal];
+}
+
+/// How much a lane holds, and how many of its inputs one round takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneLimits {
+    /// Inputs that wait at most.
+    pub capacity: usize,
+    /// Inputs taken in a round while other lanes have some too; at least 1.
+    pub weight: usize,
+}
+
+/// The limits of all lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of [`Lane::Engine`].
+    pub engine: LaneLimits,
+    /// Of [`Lane::Urgent`].
+    pub urgent: LaneLimits,
+    /// Of [`Lane::Normal`].
+    pub normal: LaneLimits,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            engine: LaneLimits { capacity: 8192, weight: 8 },
+            urgent: LaneLimits { capacity: 1024, weight: 4 },
+            normal: LaneLimits { capacity: 1024, weight: 2 },
+        }
+    }
+}
+
+impl Limits {
+    fn of(&self, lane: Lane) -> LaneLimits {
+        match lane {
+            Lane::Engine => self.engine,
+            Lane::Urgent => self.urgent,
+            Lane::Normal => self.normal,
+        }
+    }
+}
+
+/// Rung when the loop has something to do; called from the senders' threads.
+pub type Bell = Arc<dyn Fn() + Send + Sync>;
+
+/// Why an input was not taken; it comes back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotTaken<I> {
+    /// The lane is full: try again later.
+    Full(I),
+    /// The loop has ended.
+    Closed(I),
+}
+
+struct Lanes<I> {
+    queues: [VecDeque<I>; 3],
+    /// The loop found nothing the last time it looked and wants the bell.
+    idle: bool,
+    closed: bool,
+}
+
+struct Shared<I> {
+    lanes: Mutex<Lanes<I>>,
+    room: Condvar,
+    limits: Limits,
+    bell: Bell,
+}
+
+impl<I> Shared<I> {
+    fn lock(&self) -> MutexGuard<'_, Lanes<I>> {
+        // Queues are consistent after any panic elsewhere: no code that can panic runs under the lock.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A sending end. Cheap to clone, usable from every thread.
+pub struct Sender<I>(Arc<Shared<I>>);
+
+impl<I> Clone for Sender<I> {
+    fn clone(&self) -> Self {
+        Sender(Arc::clone(&self.0))
+    }
+}
+
+/// The loop's end.
+pub struct Inbox<I>(Arc<Shared<I>>);
+
+/// Makes an inbox.
+pub fn inbox<I>(limits: Limits, bell: Bell) -> (Sender<I>, Inbox<I>) {
+    let lanes = Lanes { queues: [VecDeque::new(), VecDeque::new(), VecDeque::new()], idle: true, closed: false };
+    let shared = Arc::new(Shared { lanes: Mutex::new(lanes), room: Condvar::new(), limits, bell });
+    (Sender(Arc::clone(&shared)), Inbox(shared))
+}
+
+impl<I> Sender<I> {
+    /// Hands an input over without waiting.
+    pub fn try_send(&self, lane: Lane, input: I) -> Result<(), NotTaken<I>> {
+        let lanes = self.0.lock();
+        if lanes.closed {
+            return Err(NotTaken::Closed(input));
+        }
+        if lanes.queues[lane as usize].len() >= self.0.limits.of(lane).capacity {
+            return Err(NotTaken::Full(input));
+        }
+        self.push(lanes, lane, input);
+        Ok(())
+    }
+
+    /// Hands an input over, waiting for room if the lane is full. The input comes back if the loop has ended.
+    pub fn send(&self, lane: Lane, input: I) -> Result<(), I> {
+        let mut lanes = self.0.lock();
+        while !lanes.closed && lanes.queues[lane as usize].len() >= self.0.limits.of(lane).capacity {
+            lanes = self.0.room.wait(lanes).unwrap_or_else(PoisonError::into_inner);
+        }
+        if lanes.closed {
+            return Err(input);
+        }
+        self.push(lanes, lane, input);
+        Ok(())
+    }
+
+    fn push(&self, mut lanes: MutexGuard<'_, Lanes<I>>, lane: Lane, input: I) {
+        lanes.queues[lane as usize].push_back(input);
+        let wake = std::mem::take(&mut lanes.idle);
+        drop(lanes);
+        if wake {
+            (self.0.bell)();
+        }
+    }
+
+    /// Rings the bell without an input: for those who know that the loop has something to do elsewhere.
+    pub fn ring(&self) {
+        (self.0.bell)();
+    }
+}
+
+impl<I> Inbox<I> {
+    /// Moves up to `most` inputs to the end of `into`, in rounds by weight. Whether more wait; if not, the next input rings
+    /// the bell.
+    pub fn take(&mut self, most: usize, into: &mut VecDeque<I>) -> bool {
+        let mut lanes = self.0.lock();
+        let was_full = Lane::ALL.map(|lane| lanes.queues[lane as usize].len() >= self.0.limits.of(lane).capacity);
+        let mut left = most;
+        let mut found = true;
+        while found && left > 0 {
+            found = false;
+            for lane in Lane::ALL {
+                let queue = &mut lanes.queues[lane as usize];
+                let count = self.0.limits.of(lane).weight.max(1).min(left).min(queue.len());
+                into.extend(queue.drain(..count));
+                left -= count;
+                found |= count > 0;
+            }
+        }
+        let more = lanes.queues.iter().any(|queue| !queue.is_empty());
+        lanes.idle = !more;
+        drop(lanes);
+        if was_full.contains(&true) {
+            self.0.room.notify_all();
+        }
+        more
+    }
+
+    /// How many inputs wait in a lane.
+    pub fn waiting(&self, lane: Lane) -> usize {
+        self.0.lock().queues[lane as usize].len()
+    }
+}
+
+impl<I> Drop for Inbox<I> {
+    fn drop(&mut self) {
+        let mut lanes = self.0.lock();
+        lanes.closed = true;
+        // Inputs that were never looked at are dropped outside the lock: their drop may send again.
+        let unread = std::mem::take(&mut lanes.queues);
+        drop(lanes);
+        self.0.room.notify_all();
+        drop(unread);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn limits(capacity: usize) -> Limits {
+        Limits {
+            engine: LaneLimits { capacity, weight: 4 },
+            urgent: LaneLimits { capacity, weight: 2 },
+            normal: LaneLimits { capacity, weight: 1 },
+        }
+    }
+
+    fn counting_bell() -> (Bell, Arc<AtomicUsize>) {
+        let rung = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&rung);
+        let bell = move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        };
+        (Arc::new(bell), rung)
+    }
+
+    #[test]
+    fn lanes_are_served_by_weight_and_in_order_within_a_lane() {
+        let (sender, mut inbox) = inbox(limits(100), Arc::new(|| {}));
+        for number in 0..10 {
+            for lane in Lane::ALL {
+                sender.try_send(lane, (lane, number)).expect("room");
+            }
+        }
+        let mut taken = VecDeque::new();
+        assert!(inbox.take(14, &mut taken), "more wait");
+        let of = |lane| taken.iter().filter(|(of, _)| *of == lane).map(|(_, number)| *number).collect::<Vec<_>>();
+        assert_eq!(of(Lane::Engine), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(of(Lane::Urgent), [0, 1, 2, 3]);
+        assert_eq!(of(Lane::Normal), [0, 1]);
+        assert!(!inbox.take(100, &mut taken));
+        assert_eq!(taken.len(), 30, "an empty lane leaves its turn to the others");
+    }
+
+    #[test]
+    fn a_full_lane_refuses_and_leaves_the_others_open() {
+        let (sender, mut inbox) = inbox(limits(2), Arc::new(|| {}));
+        sender.try_send(Lane::Normal, 1).expect("room");
+        sender.try_send(Lane::Normal, 2).expect("room");
+        assert_eq!(sender.try_send(Lane::Normal, 3), Err(NotTaken::Full(3)));
+        sender.try_send(Lane::Urgent, 4).expect("kills are let through");
+        let mut taken = VecDeque::new();
+        inbox.take(10, &mut taken);
+        assert_eq!(taken, [4, 1, 2]);
+        sender.try_send(Lane::Normal, 3).expect("room again");
+    }
+
+    #[test]
+    fn a_blocked_sender_goes_on_when_there_is_room_and_nothing_is_lost() {
+        let (sender, mut inbox) = inbox(limits(2), Arc::new(|| {}));
+        let thread = std::thread::spawn(move || (0..500).try_for_each(|number| sender.send(Lane::Engine, number)));
+        let mut taken = VecDeque::new();
+        while taken.len() < 500 {
+            inbox.take(3, &mut taken);
+            std::thread::yield_now();
+        }
+        assert!(taken.iter().copied().eq(0..500));
+        thread.join().expect("no panic").expect("all sent");
+    }
+
+    #[test]
+    fn the_end_of_the_loop_frees_blocked_senders_and_refuses_later_ones() {
+        let (sender, inbox) = inbox(limits(1), Arc::new(|| {}));
+        sender.try_send(Lane::Engine, 1).expect("room");
+        let blocked = sender.clone();
+        let thread = std::thread::spawn(move || blocked.send(Lane::Engine, 2));
+        drop(inbox);
+        assert_eq!(thread.join().expect("no panic"), Err(2));
+        assert_eq!(sender.try_send(Lane::Normal, 3), Err(NotTaken::Closed(3)));
+    }
+
+    #[test]
+    fn the_bell_rings_once_for_the_first_input_after_an_idle_look() {
+        let (bell, rung) = counting_bell();
+        let (sender, mut inbox) = inbox(limits(9), bell);
+        sender.try_send(Lane::Normal, 1).expect("room");
+        sender.try_send(Lane::Engine, 2).expect("room");
+        assert_eq!(rung.load(Ordering::SeqCst), 1);
+        let mut taken = VecDeque::new();
+        inbox.take(1, &mut taken);
+        sender.try_send(Lane::Normal, 3).expect("room");
+        assert_eq!(rung.load(Ordering::SeqCst), 1, "the loop knows that there is more");
+        inbox.take(9, &mut taken);
+        sender.try_send(Lane::Normal, 4).expect("room");
+        assert_eq!(rung.load(Ordering::SeqCst), 2);
+    }
+}
