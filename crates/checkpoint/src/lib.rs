@@ -4,8 +4,10 @@
 //! - [`record`]: the records of a run's checkpoint, and their frames in the file.
 //! - [`stream`]: appending to a checkpoint and reading it back, whole or as it grows.
 //! - [`replay`]: the state of a run as its records tell it.
+//! - [`files`]: logs and sandbox files for readers.
 //! - [`protocol`]: the messages between engine, launcher and supervisors.
 
+pub mod files;
 pub mod layout;
 pub mod protocol;
 pub mod record;
