@@ -154,7 +154,10 @@ impl RunDirectory {
 /// Whether `name` may be used as one path segment of this layout: not empty, at most 255 bytes, no `/`, no NUL, and not
 /// starting with `.` (which also keeps out `.` and `..`).
 pub fn is_safe_segment(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 255 && !name.starts_with('.') && !name.bytes().any(|byte| byte == b'/' || byte == 0)
+    !name.is_empty()
+        && name.len() <= 255
+        && !name.starts_with('.')
+        && !name.bytes().any(|byte| byte == b'/' || byte == 0)
 }
 
 #[cfg(test)]

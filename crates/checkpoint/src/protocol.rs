@@ -254,12 +254,15 @@ pub enum FromLauncherToSlotBody {
     Attach(Attach),
 }
 
-/// Serve another engine.
+/// Serve another engine. A supervisor whose task channel to the engine of this very epoch still works keeps that one.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Attach {
     /// The engine's epoch.
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
+    /// What the slot is for; supervisors are made in advance and learn it with the first message.
+    #[prost(message, optional, tag = "2")]
+    pub specification: Option<SlotSpecification>,
 }
 
 /// What an engine says to a supervisor.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::record::{Entry, Header, ProcessRecord, ProcessState, Record, StatusRecord, StatusState, TaskRecord, TaskState};
+use crate::record::{
+    Entry, Header, ProcessRecord, ProcessState, Record, StatusRecord, StatusState, TaskRecord, TaskState,
+};
 use crate::stream::{ReadError, read_all};
 
 /// Everything known about a run.
@@ -42,7 +44,11 @@ impl RunState {
                 }
             }
             Some(Entry::Status(status)) => {
-                if self.statuses.last().is_none_or(|last| last.sequence < status.sequence && !last.state().is_terminal()) {
+                if self
+                    .statuses
+                    .last()
+                    .is_none_or(|last| last.sequence < status.sequence && !last.state().is_terminal())
+                {
                     self.statuses.push(status);
                 }
             }
@@ -144,7 +150,8 @@ mod tests {
         let mut state = RunState::default();
         state.apply(process(5, 0, ProcessState::Success).into());
         state.apply(TaskRecord { state: TaskState::Success.into(), ..TaskRecord::default() }.into());
-        state.apply(StatusRecord { sequence: 2, state: StatusState::Finished.into(), ..StatusRecord::default() }.into());
+        state
+            .apply(StatusRecord { sequence: 2, state: StatusState::Finished.into(), ..StatusRecord::default() }.into());
         let before = state.clone();
         state.apply(process(4, 0, ProcessState::Running).into());
         state.apply(process(6, 0, ProcessState::Failed).into());

@@ -1,1 +1,35 @@
-//! Launcher, supervisor and the running of one task. Knows no other task.
+//! Launcher, supervisor and the running of one task. Knows no other task and no job.
+//!
+//! - [`launcher`]: the tiny process that outlives the daemon and is the last parent of everything that tasks start.
+//! - [`supervisor`]: a fork of the launcher that runs tasks, one at a time: processes, logs, limits, ending.
+//! - [`aftermath`]: completing the checkpoint of a run whose supervisor is dead.
+//! - [`system`]: the kernel calls underneath.
+//!
+//! Not here: offers, agents, acknowledgement (`engine-local`), health checks and announcing.
+
+pub mod aftermath;
+pub mod launcher;
+pub mod supervisor;
+pub mod system;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// First argument with which a program is told to be a launcher; the engine directory follows.
+pub const LAUNCHER_ARGUMENT: &str = "__launcher";
+
+/// Runs the launcher if `arguments` (without the program's name) ask for it. A program that can be a launcher calls this before it does
+/// anything else: the launcher must be the only thread.
+pub fn launcher_main(arguments: &[String]) -> Option<ExitCode> {
+    let [mode, directory] = arguments else { return None };
+    if mode != LAUNCHER_ARGUMENT {
+        return None;
+    }
+    Some(match launcher::run(&PathBuf::from(directory)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("launcher: {error}");
+            ExitCode::FAILURE
+        }
+    })
+}

@@ -1,0 +1,180 @@
+//! Ending a task: asking, insisting, and leaving nothing alive (spec executor 1.5, 1.11, 2.5, 2.7).
+
+use checkpoint::record::{StatusReason, StatusState};
+use model::process::{Forced, TaskState};
+
+use super::Surroundings;
+use super::task::{RunningTask, Verdict};
+use crate::launcher::log;
+use crate::system::procfs;
+use crate::system::wait::{self, Look};
+
+/// Pause between attempts to kill what is left, milliseconds. The end of a child wakes the supervisor earlier.
+const ATTEMPT_PAUSE_MS: u64 = 50;
+/// After this long the run is completed although something is left: only the kernel can hold a killed process, milliseconds.
+const STUCK_MS_MAX: u64 = 30_000;
+const MIB: u64 = 1 << 20;
+
+/// A task that has only to die.
+#[derive(Debug)]
+pub(super) struct Ending {
+    outcome: TaskState,
+    began_ms: u64,
+    pub(super) next_attempt_ms: u64,
+    left_nothing: bool,
+}
+
+impl RunningTask {
+    /// Someone wants the task to end; its processes have `grace_ms` for that. A second request only shortens the time.
+    pub(super) fn kill(&mut self, grace_ms: u64, now_ms: u64) {
+        let deadline_ms = now_ms + grace_ms;
+        if self.forced.is_none() {
+            self.forced = Some(Forced::Killed);
+            self.deadline_ms = Some(deadline_ms);
+        } else {
+            self.deadline_ms = Some(self.deadline_ms.map_or(deadline_ms, |known| known.min(deadline_ms)));
+        }
+    }
+
+    /// The task ends at once, for a reason that is not its processes' end.
+    pub(super) fn fail(&mut self, verdict: Verdict) {
+        if self.verdict.is_none() && self.ending.is_none() {
+            self.verdict = Some(verdict);
+            self.forced.get_or_insert(Forced::Killed);
+            self.deadline_ms = Some(0);
+        }
+    }
+
+    /// The kernel has killed something of the task for want of memory.
+    pub(super) fn on_memory_exceeded(&mut self, surroundings: &Surroundings, _now_ms: u64) {
+        let limit = surroundings.memory_limit_bytes;
+        let requested = if self.memory_requested_bytes() > 0 { self.memory_requested_bytes() } else { limit };
+        let used = surroundings.group.memory_peak_bytes().unwrap_or(limit);
+        let with_overhead = if limit > requested {
+            format!(" ({} MB with the executor's overhead)", limit / MIB)
+        } else {
+            String::new()
+        };
+        self.fail(Verdict {
+            state: StatusState::Failed,
+            reason: StatusReason::MemoryLimit,
+            message: format!(
+                "Memory limit exceeded: Requested {} MB{with_overhead}, Used {} MB.",
+                requested / MIB,
+                used.div_ceil(MIB)
+            ),
+        });
+    }
+
+    pub(super) fn on_disk_exceeded(&mut self, used_bytes: u64) {
+        self.fail(Verdict {
+            state: StatusState::Failed,
+            reason: StatusReason::DiskLimit,
+            message: format!(
+                "Disk limit exceeded.  Reserved {} bytes vs used {used_bytes} bytes.",
+                self.disk_limit_bytes()
+            ),
+        });
+    }
+
+    /// Goes to the next stage.
+    pub(super) fn enter(&mut self, next: TaskState, surroundings: &Surroundings, now_ms: u64) {
+        match next {
+            TaskState::Cleaning => {
+                self.record_stage(next);
+                if self.deadline_ms.is_none() {
+                    let wait_secs = self.work.as_ref().map_or(0, |work| work.task.finalization_wait_secs);
+                    self.deadline_ms = Some(now_ms + u64::try_from(wait_secs).unwrap_or(0).saturating_mul(1000));
+                }
+                if self.deadline_ms.is_some_and(|deadline| now_ms < deadline) {
+                    self.ask_to_end();
+                }
+            }
+            TaskState::Finalizing | TaskState::Active => self.record_stage(next),
+            TaskState::Success | TaskState::Failed | TaskState::Killed | TaskState::Lost => {
+                self.ending =
+                    Some(Ending { outcome: next, began_ms: now_ms, next_attempt_ms: now_ms, left_nothing: true });
+            }
+        }
+        let _ = surroundings;
+    }
+
+    /// SIGTERM to the shells of the processes, and to whatever has daemonised itself and was passed on to this process.
+    fn ask_to_end(&self) {
+        // Most tasks end with nothing left; then there is nobody to ask.
+        if wait::peek_any() == Look::NoChildren {
+            return;
+        }
+        // Children of this process are those, and no others: the shells and the strays.
+        for pid in procfs::own_children() {
+            wait::signal(pid, libc::SIGTERM);
+        }
+    }
+
+    /// Kills what is left and completes the checkpoint once nothing is. True when that is done.
+    pub(super) fn end(&mut self, surroundings: &Surroundings, now_ms: u64) -> bool {
+        self.on_children(now_ms);
+        let alive = wait::peek_any() != Look::NoChildren;
+        let Some(ending) = &mut self.ending else { return false };
+        if self.stage.is_terminal() {
+            return true;
+        }
+        let outcome = ending.outcome;
+        if alive {
+            if now_ms < ending.began_ms + STUCK_MS_MAX {
+                if now_ms >= ending.next_attempt_ms {
+                    ending.next_attempt_ms = now_ms + ATTEMPT_PAUSE_MS;
+                    kill_everything(surroundings);
+                }
+                return false;
+            }
+            ending.left_nothing = false;
+            log(&format!("{}: something of it cannot be killed", self.task_id()));
+        }
+        self.pump();
+        self.record_stage(outcome);
+        let Verdict { state, reason, message } = self.verdict_of(outcome);
+        self.record_status(state, reason, message);
+        true
+    }
+
+    pub(super) fn left_nothing(&self) -> bool {
+        self.ending.as_ref().is_none_or(|ending| ending.left_nothing)
+    }
+
+    /// What is told about the end (spec executor 2.5).
+    fn verdict_of(&mut self, outcome: TaskState) -> Verdict {
+        if let Some(verdict) = self.verdict.take() {
+            return verdict;
+        }
+        let plain =
+            |state, message: &str| Verdict { state, reason: StatusReason::Unspecified, message: message.to_owned() };
+        match outcome {
+            TaskState::Success => plain(StatusState::Finished, "Task finished."),
+            TaskState::Killed => plain(StatusState::Killed, "Instructed to kill task."),
+            TaskState::Failed => match self.failure.take() {
+                Some((process, return_code, what)) => {
+                    self.last_return_code = return_code;
+                    plain(StatusState::Failed, &format!("Task failed: process {process} {what}."))
+                }
+                None => plain(StatusState::Failed, "Task failed."),
+            },
+            _ => plain(StatusState::Lost, "Task lost."),
+        }
+    }
+}
+
+/// One attempt to kill every process of the task, however it daemonised: all descendants of this process are of the task.
+fn kill_everything(surroundings: &Surroundings) {
+    if surroundings.group.kill_task() {
+        return;
+    }
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    // Stopped first, so that none can start another while the rest is being killed.
+    let descendants = procfs::descendants(&[own]);
+    for signal in [libc::SIGSTOP, libc::SIGKILL] {
+        for pid in &descendants {
+            wait::signal(*pid, signal);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Beginning a run: the start token, the sandbox, the user, the payload (spec executor 2.2, 2.4, 2.11).
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use checkpoint::layout::{LOGS, RunDirectory};
+use checkpoint::protocol::{Launch, LaunchRefused};
+use checkpoint::record::Header;
+use checkpoint::stream::Writer;
+use model::process::{Late, LateValues, Payload, Task, TaskPlan, check_task, ports};
+use rustix::fs::{Mode, OFlags};
+
+use super::Surroundings;
+use crate::system::identity::acting_as;
+use crate::system::spawn::Identity;
+use crate::system::user::{self, User};
+use crate::system::wall_ms;
+
+/// The payload read last: the tasks of a slot mostly share one.
+#[derive(Debug, Default)]
+pub(super) struct PayloadCache {
+    bytes: Vec<u8>,
+    parsed: Option<Late<Payload>>,
+    task_json: Vec<u8>,
+    user: Option<(String, User)>,
+}
+
+impl PayloadCache {
+    fn payload(&mut self, bytes: &[u8]) -> Result<&Late<Payload>, String> {
+        if self.parsed.is_none() || self.bytes != bytes {
+            self.parsed = None;
+            let text = std::str::from_utf8(bytes).map_err(|error| format!("the executor data is not text: {error}"))?;
+            let parsed = Late::<Payload>::parse(text).map_err(|error| error.to_string())?;
+            self.bytes = bytes.to_vec();
+            self.task_json = parsed.task_json().into_bytes();
+            self.parsed = Some(parsed);
+        }
+        self.parsed.as_ref().ok_or_else(|| "the executor data was not read".to_owned())
+    }
+
+    /// The user whose processes they are: the role when this process is root, else whoever runs it.
+    fn user(&mut self, role: &str, root: bool) -> Result<User, String> {
+        if !root || role.is_empty() {
+            return Ok(user::current());
+        }
+        if let Some((name, user)) = &self.user
+            && name == role
+        {
+            return Ok(user.clone());
+        }
+        match user::by_name(role) {
+            Ok(Some(user)) => {
+                self.user = Some((role.to_owned(), user.clone()));
+                Ok(user)
+            }
+            Ok(None) => Err(format!(
+                "role {role} is no user of this machine: create the user, or run the job under a role that is one"
+            )),
+            Err(error) => Err(format!("looking up user {role}: {error}")),
+        }
+    }
+}
+
+/// A run whose directory and checkpoint exist.
+pub(super) struct Prepared {
+    pub(super) writer: Writer,
+    pub(super) user: User,
+    pub(super) owner: Option<Identity>,
+    /// What follows may have failed; the task then ends with that reason.
+    pub(super) ready: Result<Ready, String>,
+}
+
+/// Everything that is needed to run the task.
+pub(super) struct Ready {
+    pub(super) sandbox: OwnedFd,
+    pub(super) sandbox_path: CString,
+    pub(super) task: Task,
+    pub(super) plan: TaskPlan,
+    pub(super) asks_for_health_checks: bool,
+    ports: BTreeMap<String, u32>,
+}
+
+/// Takes the start token (the run directory), opens the checkpoint with its header, and makes ready what the task needs. An error
+/// leaves nothing behind that is not an earlier run's.
+pub(super) fn prepare(
+    launch: &Launch,
+    surroundings: &Surroundings,
+    payloads: &mut PayloadCache,
+) -> Result<Prepared, LaunchRefused> {
+    let refused = |already_started: bool, reason: String| LaunchRefused {
+        task_id: launch.task_id.clone(),
+        already_started,
+        reason,
+    };
+    let run = RunDirectory::new(&launch.run_directory);
+    match rustix::fs::mkdir(run.root(), Mode::from_raw_mode(0o755)) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::EXIST) => return Err(refused(true, "it was started before".to_owned())),
+        Err(error) => return Err(refused(false, format!("cannot make {}: {error}", run.root().display()))),
+    }
+    let mut writer = Writer::create(&run.checkpoint()).map_err(|error| {
+        let _ = fs::remove_dir(run.root());
+        refused(false, format!("cannot make {}: {error}", run.checkpoint().display()))
+    })?;
+    let found = payloads.user(&launch.role, surroundings.root);
+    let user = found
+        .as_ref()
+        .map_or_else(|_| User { name: launch.role.clone(), identity: user::current().identity }, User::clone);
+    let owner = (surroundings.root && user.identity.uid != 0).then(|| user.identity.clone());
+    let ready = match found {
+        Ok(_) => make_ready(launch, &run, &user, owner.as_ref(), payloads),
+        Err(error) => Err(format!("Failed to initialize sandbox: {error}")),
+    };
+    writer.push(Header {
+        task_id: launch.task_id.clone(),
+        agent_id: launch.agent_id.clone(),
+        launch_time_ms: wall_ms(),
+        boot_id: surroundings.boot_id.clone(),
+        sandbox: run.sandbox().to_string_lossy().into_owned(),
+        hostname: launch.hostname.clone(),
+        user: user.name.clone(),
+        uid: Some(user.identity.uid),
+        ports: ready.as_ref().map_or_else(|_| launch.ports.clone(), |ready| ready.ports.clone()),
+        instance: launch.instance,
+        supervisor_pid: surroundings.pid,
+        supervisor_start_ticks: surroundings.start_ticks,
+        cgroups: surroundings.group.paths(),
+        engine_data: launch.engine_data.clone(),
+        task_json: if ready.is_ok() { payloads.task_json.clone() } else { Vec::new() },
+        memory_bytes: launch.memory_bytes,
+        disk_bytes: launch.disk_bytes,
+        slot_id: surroundings.slot_id,
+    });
+    Ok(Prepared { writer, user, owner, ready })
+}
+
+fn make_ready(
+    launch: &Launch,
+    run: &RunDirectory,
+    user: &User,
+    owner: Option<&Identity>,
+    payloads: &mut PayloadCache,
+) -> Result<Ready, String> {
+    let sandbox = make_sandbox(&run.sandbox(), owner)
+        .map_err(|error| format!("Failed to initialize sandbox: {}: {error}", run.sandbox().display()))?;
+    let payload = payloads.payload(&launch.payload)?;
+    // Names that stand for other ports (spec executor 2.9).
+    let ports = match &payload.shape().announce {
+        Some(announce) => ports::resolve(&announce.portmap, &launch.ports).map_err(|error| error.to_string())?.numbers,
+        None => launch.ports.clone(),
+    };
+    let values = LateValues {
+        instance: launch.instance,
+        hostname: launch.hostname.clone(),
+        task_id: launch.task_id.clone(),
+        user: user.name.clone(),
+        ports,
+    };
+    let filled = payload.fill(&values).map_err(|error| error.to_string())?;
+    let plan = check_task(&filled.task).map_err(|error| error.to_string())?;
+    let shell = matches!(filled.health_check_config.health_checker, model::process::schema::HealthChecker::Shell(_));
+    Ok(Ready {
+        sandbox,
+        sandbox_path: CString::new(run.sandbox().as_os_str().as_bytes()).map_err(|error| error.to_string())?,
+        plan,
+        asks_for_health_checks: shell || values.ports.contains_key("health"),
+        ports: values.ports,
+        task: filled.task,
+    })
+}
+
+/// The sandbox: private to the user, with the folder for logs in it.
+fn make_sandbox(path: &Path, owner: Option<&Identity>) -> io::Result<OwnedFd> {
+    rustix::fs::mkdir(path, Mode::from_raw_mode(0o700))?;
+    let sandbox = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    if let Some(owner) = owner {
+        let (uid, gid) = (rustix::fs::Uid::from_raw(owner.uid), rustix::fs::Gid::from_raw(owner.gid));
+        rustix::fs::fchown(&sandbox, Some(uid), Some(gid))?;
+    }
+    acting_as(owner, || rustix::fs::mkdirat(&sandbox, LOGS, Mode::from_raw_mode(0o755)))?;
+    Ok(sandbox)
+}

@@ -1,0 +1,66 @@
+//! Signals as descriptors: launcher and supervisors block what they want to hear and read it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// The signals that launcher and supervisors keep from having their default effect.
+const HEARD: [libc::c_int; 6] =
+    [libc::SIGCHLD, libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
+
+/// A descriptor that becomes readable when a blocked signal is pending.
+#[derive(Debug)]
+pub struct SignalSource {
+    descriptor: OwnedFd,
+}
+
+impl SignalSource {
+    /// Blocks the signals and opens the descriptor. Children must unblock them before they execute.
+    pub fn open() -> io::Result<Self> {
+        // SAFETY: the set is initialised by sigemptyset; the descriptor is checked before it is owned.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            for signal in HEARD {
+                libc::sigaddset(&mut set, signal);
+            }
+            if libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            let descriptor = libc::signalfd(-1, &set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC);
+            if descriptor < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(Self { descriptor: OwnedFd::from_raw_fd(descriptor) })
+        }
+    }
+
+    /// Takes all pending signals; returns whether any was another than SIGCHLD.
+    pub fn drain(&self) -> bool {
+        let mut other = false;
+        loop {
+            let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
+            // SAFETY: the buffer has the length that is passed.
+            let read = unsafe { libc::read(self.descriptor.as_raw_fd(), info.as_mut_ptr().cast(), info.len()) };
+            if read != info.len() as isize {
+                return other;
+            }
+            // The number is the first field.
+            other |= i32::from_ne_bytes([info[0], info[1], info[2], info[3]]) != libc::SIGCHLD;
+        }
+    }
+}
+
+impl AsFd for SignalSource {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// Gives SIGPIPE its default effect back (the runtime ignores it, and children would inherit that). Sockets must be written to with
+/// MSG_NOSIGNAL afterwards.
+pub fn restore_broken_pipe_default() {
+    // SAFETY: sets a default disposition.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
