@@ -1,8 +1,33 @@
 //! Evaluation of job files into the model. No network.
+//!
+//! A job file (`.aurora`) is a Python program that leaves a list of jobs behind. [`evaluate`] runs it with an embedded interpreter
+//! in a process of its own and gives an [`Evaluation`]: the jobs with everything resolved that can be before they run.
+//! [`Evaluation::select`] picks one by its key and [`Job::submission`] turns it into the words of the scheduler, or says what
+//! is wrong with it. No scheduler and no Python on the machine is needed.
+//!
+//! What lives where:
+//! - [`mod@object`]: values with templates, scopes and checks; `schema`: the built-in structs; neither knows Python.
+//! - `interpreter`: the Python classes around them and running a file.
+//! - `child`: the evaluating process and its limits. `evaluate`: what happens inside it.
+//! - `job`, `convert`, `settings`: from an evaluated job to the scheduler's words.
+//! - `error`, `python2`: what the user is told when something is wrong.
 
+mod child;
+mod convert;
+mod error;
+mod evaluate;
 mod interpreter;
-mod object;
+mod job;
+pub mod object;
+mod python2;
+mod request;
 mod schema;
+mod settings;
 mod suggest;
-#[doc(hidden)]
-pub fn probe(path: &str) { println!("{:?}", interpreter::run(path, &[])); }
+
+pub use child::{CHILD_ARGUMENT, evaluate, evaluation_child_main};
+pub use convert::{Submission, default_tiers};
+pub use error::{ConfigError, ErrorKind, Place};
+pub use job::{Content, Job, KeyPart};
+pub use request::{Evaluation, EvaluationRequest, JobSelector, Limits};
+pub use schema::AURORA_EXECUTOR_NAME;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::object::{Field, Object, Raw, Shape, Type, TypeRef};
+use crate::object::{Field, Raw, Type, TypeRef};
 
 /// The executor that runs tasks made of processes.
 pub const AURORA_EXECUTOR_NAME: &str = "AuroraExecutor";
@@ -326,14 +326,4 @@ impl Building {
             ("lifecycle", &lifecycle, Optional),
         ]);
     }
-}
-
-/// A struct of a built-in type from dictionaries; for defaults and tests.
-pub fn built_in(name: &str, fields: Raw) -> Result<Object, crate::object::Fault> {
-    Object::construct(Schema::get().named(name), fields)
-}
-
-/// Is the type one of lists of structs of this name?
-pub fn is_list_of(kind: &Type, name: &str) -> bool {
-    matches!(kind.shape(), Shape::List(item) if item.name() == name)
 }

@@ -525,4 +525,4 @@ mod _jobfile {
         })
     }
 }
-pub(crate) use _jobfile::{Core, raw_of};
+pub(crate) use _jobfile::raw_of;

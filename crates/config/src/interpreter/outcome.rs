@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use rustpython_vm::{PyObjectRef, PyResult, VirtualMachine};
 
 use super::native::raw_of;
-use crate::object::{Object, Raw};
+use crate::object::Raw;
 
 /// What running a job file came to.
 #[derive(Debug, Default)]

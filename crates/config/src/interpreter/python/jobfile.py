@@ -154,12 +154,12 @@ def evaluate(path):
 def _deliver_jobs(names):
     jobs = names.get('jobs')
     if isinstance(jobs, pystachio.Object):
-        raise TypeError("'jobs' must be a list of jobs, not a single %s; write jobs = [...]" % type(jobs).__name__)
+        raise pystachio.InvalidCallError("'jobs' must be a list of jobs, not a single %s; write jobs = [...]" % type(jobs).__name__)
     if 'jobs' in names:
         try:
             jobs = list(jobs)
         except TypeError:
-            raise TypeError("'jobs' must be a list of jobs, not %r" % (jobs,)) from None
+            raise pystachio.InvalidCallError("'jobs' must be a list of jobs, not %r" % (jobs,)) from None
     _jobfile.deliver('jobs', jobs or [])
     if names.get('hooks'):
         _jobfile.deliver('hooks', [type(hook).__name__ for hook in names['hooks']])

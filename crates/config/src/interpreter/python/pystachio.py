@@ -38,6 +38,18 @@ class _Invalid(Exception):
     pass
 
 
+class UnknownFieldError(AttributeError):
+    """A struct has no such field."""
+
+
+class InvalidValueError(ValueError):
+    """A value does not fit where it is put."""
+
+
+class InvalidCallError(TypeError):
+    """A call has a wrong form."""
+
+
 class Ref(object):
     """An address such as task.name or thermos.ports[http]."""
 
@@ -342,7 +354,7 @@ class _Signature(object):
 
     def __init__(self, cls, required=False, default=Empty):
         if not (isinstance(cls, type) and issubclass(cls, Object)):
-            raise TypeError('Required() and Default() take a configuration type such as String or a Struct, not %r'
+            raise InvalidCallError('Required() and Default() take a configuration type such as String or a Struct, not %r'
                             % (cls,))
         self.cls = cls
         self.required = required
@@ -437,8 +449,8 @@ def _wrap(core):
     return new
 
 
-_jobfile.register({'Coercion': Object.CoercionError, 'Value': ValueError, 'Type': TypeError,
-                   'UnknownField': AttributeError, 'InvalidReference': Ref.InvalidRefError,
+_jobfile.register({'Coercion': Object.CoercionError, 'Value': InvalidValueError, 'Type': InvalidCallError,
+                   'UnknownField': UnknownFieldError, 'InvalidReference': Ref.InvalidRefError,
                    'Endless': MustacheParser.Uninterpolatable, 'Key': KeyError, 'Index': IndexError},
                   Empty, _wrap, frozendict)
 
@@ -453,7 +465,7 @@ Boolean = schema.pop('Boolean')
 def _type_arguments(what, arguments):
     for argument in arguments:
         if not (isinstance(argument, type) and issubclass(argument, Object)):
-            raise TypeError('%s takes configuration types such as String or a Struct, not %r' % (what, argument))
+            raise InvalidCallError('%s takes configuration types such as String or a Struct, not %r' % (what, argument))
 
 
 def List(item):

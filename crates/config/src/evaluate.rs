@@ -1,0 +1,212 @@
+//! Evaluating one file within this process: running it, and working out its jobs. The process around it is [`crate::child`].
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::{ConfigError, ErrorKind, Place};
+use crate::interpreter::{self, Outcome, RawFailure};
+use crate::job::{self, Job};
+use crate::object::{Object, Raw};
+use crate::python2;
+use crate::request::{Evaluation, EvaluationRequest};
+use crate::schema::Schema;
+
+/// Evaluates the request in this process, without limits.
+pub(crate) fn evaluate_here(request: &EvaluationRequest) -> Result<Evaluation, ConfigError> {
+    let source = read(request)?;
+    if request.read_json {
+        let raws = json_jobs(request, &source)?;
+        return finish(request, raws, vec![request.path.clone()], Vec::new());
+    }
+    if let Some(error) = python2::changed_meaning(&request.path, &source) {
+        return Err(error);
+    }
+    let mut outcome = interpreter::run(&request.path, &request.arguments);
+    if let Some(failure) = outcome.failure.take() {
+        return Err(from_failure(&request.path, failure));
+    }
+    if let Some(code) = outcome.exit.take() {
+        return Err(from_exit(&request.path, &code));
+    }
+    let Outcome { jobs, files, hooks, .. } = outcome;
+    let Some(jobs) = jobs else {
+        return Err(ConfigError::new(ErrorKind::Internal, "the interpreter ended without a result").in_file(&request.path));
+    };
+    finish(request, jobs, files, hooks)
+}
+
+fn read(request: &EvaluationRequest) -> Result<String, ConfigError> {
+    let path = Path::new(&request.path);
+    let not_found = |why: String| ConfigError::new(ErrorKind::NotFound, why);
+    if path.is_dir() {
+        return Err(not_found(format!("{} is a directory, not a job file", request.path)));
+    }
+    let bytes = fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => not_found(format!("there is no file {}", request.path)),
+        _ => not_found(format!("{} cannot be read: {error}", request.path)),
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let place = Place { file: request.path.clone(), line: Some(line), column: None, width: 0, source: None };
+        ConfigError::new(ErrorKind::Syntax, "the file is not UTF-8 text").at(place).help("save it as UTF-8")
+    })
+}
+
+fn json_jobs(request: &EvaluationRequest, source: &str) -> Result<Vec<Raw>, ConfigError> {
+    let document: serde_json::Value = serde_json::from_str(source).map_err(|error| {
+        let place = Place {
+            file: request.path.clone(),
+            line: Some(error.line()),
+            column: Some(error.column().max(1)),
+            width: 1,
+            source: source.lines().nth(error.line().saturating_sub(1)).map(str::to_owned),
+        };
+        let text = error.to_string();
+        let reason = text.split(" at line ").next().unwrap_or(&text);
+        let mut error = ConfigError::new(ErrorKind::Syntax, format!("this is not JSON: {reason}")).at(place);
+        if !request.path.ends_with(".json") {
+            error = error.help("--read-json was given; without it the file is read as a job file in Python");
+        }
+        error
+    })?;
+    let schema = Schema::get();
+    let jobs = job::from_json(&document).into_iter().enumerate().map(|(index, raw)| {
+        Object::construct(schema.job(), raw).map(Raw::Object).map_err(|fault| {
+            ConfigError::new(ErrorKind::Invalid, format!("job {} of the file: {fault}", index + 1)).in_file(&request.path)
+        })
+    });
+    jobs.collect()
+}
+
+/// Works out the jobs.
+fn finish(
+    request: &EvaluationRequest,
+    raws: Vec<Raw>,
+    loaded_files: Vec<String>,
+    hooks: Vec<String>,
+) -> Result<Evaluation, ConfigError> {
+    if raws.is_empty() {
+        return Err(job::no_jobs(&request.path));
+    }
+    let schema = Schema::get();
+    let mut jobs = Vec::with_capacity(raws.len());
+    for (index, raw) in raws.into_iter().enumerate() {
+        let Raw::Object(object) = raw else {
+            let reason = format!("element {index} of 'jobs' is no Job but {} ({})", raw.literal(), raw.class());
+            return Err(ConfigError::new(ErrorKind::NoJobs, reason).in_file(&request.path));
+        };
+        // A class derived from Job has the job's fields under another name.
+        if object.kind().fields().len() != schema.job().fields().len() || object.kind().field_index("task").is_none() {
+            let reason = format!("element {index} of 'jobs' is a {}, not a Job", object.kind().name());
+            return Err(ConfigError::new(ErrorKind::NoJobs, reason).in_file(&request.path));
+        }
+        let bound = job::with_bindings(&object, &request.bindings)?;
+        jobs.push(Job::of(&request.path, &bound, request.wanted.as_ref()));
+    }
+    Ok(Evaluation { path: request.path.clone(), jobs, loaded_files, hooks })
+}
+
+/// The error for an exception of the file.
+fn from_failure(path: &str, failure: RawFailure) -> ConfigError {
+    let syntax = matches!(failure.class.as_str(), "SyntaxError" | "IndentationError" | "TabError");
+    let mut error = if syntax {
+        ConfigError::new(ErrorKind::Syntax, failure.message.clone())
+    } else {
+        // Our own exceptions speak for themselves; others are named.
+        let reason = if failure.message.is_empty() {
+            failure.class.clone()
+        } else if OWN_EXCEPTIONS.contains(&failure.class.as_str()) {
+            failure.message.clone()
+        } else {
+            format!("{}: {}", failure.class, failure.message)
+        };
+        ConfigError::new(ErrorKind::Exception, reason)
+    };
+    let Some(file) = &failure.file else {
+        let source = fs::read_to_string(path).unwrap_or_default();
+        return match jobs_line(path, &source) {
+            Some(place) if failure.message.contains("'jobs'") => error.at(place),
+            _ => error.in_file(path),
+        };
+    };
+    let source = fs::read_to_string(file).unwrap_or_default();
+    error.place = Some(place(file, &source, &failure));
+    error.trace = failure.places.iter().rev().skip(1).rev().cloned().collect();
+    let help = match failure.line {
+        Some(line) if syntax => python2::syntax_help(&source, line),
+        _ => python2::exception_help(&failure.class, &failure.message),
+    };
+    error.help.extend(help);
+    error
+}
+
+/// The classes of exceptions that our own Python side raises; their messages are complete.
+const OWN_EXCEPTIONS: [&str; 6] =
+    ["CoercionError", "InvalidCallError", "InvalidRefError", "InvalidValueError", "Uninterpolatable", "UnknownFieldError"];
+
+/// How many lines a call is searched for the field that it is about.
+const CALL_LINES_MAX: usize = 60;
+
+/// The place of a failure in the text of its file.
+fn place(file: &str, source: &str, failure: &RawFailure) -> Place {
+    let mut place = Place { file: file.to_owned(), line: failure.line, column: None, width: 0, source: None };
+    let Some(index) = failure.line.and_then(|line| line.checked_sub(1)) else { return place };
+    let line = source.lines().nth(index).unwrap_or_default();
+    place.source = Some(line.to_owned());
+    if let Some(column) = failure.column.filter(|column| *column > 0) {
+        let same_line = failure.end_line.is_none() || failure.end_line == failure.line;
+        let end = failure.end_column.filter(|end| same_line && *end > column);
+        place.column = Some(column);
+        place.width = end.map_or(1, |end| end - column);
+        return place;
+    }
+    let quoted = failure.message.split('\'').nth(1).filter(|word| word.len() > 1);
+    if failure.class == "UnknownFieldError"
+        && let Some(field) = quoted
+    {
+        // The exception names the line where the call begins; the field may stand further down.
+        for (further, line) in source.lines().enumerate().skip(index).take(CALL_LINES_MAX) {
+            if let Some(column) = word_position(line, field) {
+                place.line = Some(further + 1);
+                place.column = Some(column);
+                place.width = field.chars().count();
+                place.source = Some(line.to_owned());
+                return place;
+            }
+        }
+    }
+    let named = failure.name.as_deref().or(quoted.filter(|_| failure.class.ends_with("Error")));
+    if let Some((column, word)) = named.and_then(|word| Some((word_position(line, word)?, word))) {
+        place.column = Some(column);
+        place.width = word.chars().count();
+    }
+    place
+}
+
+/// The last line that sets `jobs`.
+fn jobs_line(file: &str, source: &str) -> Option<Place> {
+    let sets = |line: &str| line.strip_prefix("jobs").is_some_and(|rest| rest.trim_start().starts_with(['=', '+']));
+    let (index, line) = source.lines().enumerate().filter(|(_, line)| sets(line)).last()?;
+    let source = Some(line.to_owned());
+    Some(Place { file: file.to_owned(), line: Some(index + 1), column: None, width: 0, source })
+}
+
+/// The column, from 1, where `word` stands as a whole word.
+fn word_position(line: &str, word: &str) -> Option<usize> {
+    let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    line.match_indices(word)
+        .find(|(at, _)| !is_word(line[..*at].chars().next_back()) && !is_word(line[at + word.len()..].chars().next()))
+        .map(|(at, _)| line[..at].chars().count() + 1)
+}
+
+fn from_exit(path: &str, code: &Raw) -> ConfigError {
+    let (exit_code, told) = match code {
+        Raw::None => (0, String::new()),
+        Raw::Integer(number) => (num_traits::ToPrimitive::to_i32(number).unwrap_or(1), format!(" with {number}")),
+        // As Python does: anything else is a message, and the exit code is 1.
+        other => (1, format!(": {}", other.shown())),
+    };
+    let mut error = ConfigError::new(ErrorKind::Exit, format!("the file called sys.exit{told}")).in_file(path);
+    error.exit_code = Some(exit_code);
+    error
+}

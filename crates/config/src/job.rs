@@ -1,0 +1,243 @@
+//! Jobs of an evaluated file: working out their keys and contents, and choosing one by its key (spec config-dsl 2.4 to 2.8).
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{ConfigError, ErrorKind};
+use crate::object::{Binding, Environment, Fault, Object, Raw, Reference};
+use crate::request::{Evaluation, JobSelector};
+
+/// One part of a job's key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyPart {
+    /// Its text.
+    Text(String),
+    /// The job does not set it.
+    Missing,
+    /// It cannot be worked out, and why.
+    Broken(String),
+}
+
+impl KeyPart {
+    /// The text; marks in braces where there is none.
+    pub fn shown(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Missing => "{MISSING}",
+            Self::Broken(_) => "{BROKEN}",
+        }
+    }
+
+    fn is(&self, wanted: &str) -> bool {
+        matches!(self, Self::Text(text) if text == wanted)
+    }
+}
+
+/// A job as its file describes it, everything that can be resolved before submission resolved.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// The file it is from, as it was named.
+    pub file: String,
+    /// Cluster.
+    pub cluster: KeyPart,
+    /// Role.
+    pub role: KeyPart,
+    /// Environment.
+    pub environment: KeyPart,
+    /// Name.
+    pub name: KeyPart,
+    /// What was worked out beyond the key; unset for jobs that were not wanted.
+    pub content: Option<Content>,
+}
+
+/// What a job holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Content {
+    /// All set fields and defaults of the job as JSON, keys in alphabetical order. References that only a running task can
+    /// resolve stand in the texts.
+    pub raw: Value,
+    /// The addresses of the references left, in order and without braces.
+    pub unbound: Vec<String>,
+    /// Why the job's own check failed; unset when it passed.
+    pub failed_check: Option<String>,
+    /// Why it could not be resolved at all; then `raw` is null.
+    pub broken: Option<String>,
+}
+
+impl Job {
+    /// The key as text, `cluster/role/environment/name`.
+    pub fn key(&self) -> String {
+        let parts = [&self.cluster, &self.role, &self.environment, &self.name];
+        parts.map(KeyPart::shown).join("/")
+    }
+
+    fn fits(&self, wanted: &JobSelector) -> bool {
+        self.cluster.is(&wanted.cluster)
+            && self.role.is(&wanted.role)
+            && self.environment.is(&wanted.environment)
+            && self.name.is(&wanted.name)
+    }
+
+    /// Works out a job from its object. `wanted` limits the work to jobs of that key.
+    pub(crate) fn of(file: &str, object: &Object, wanted: Option<&JobSelector>) -> Self {
+        let part = |name: &str| match object.field(name) {
+            Ok(Some(value)) => match value.text() {
+                Ok(text) => KeyPart::Text(text),
+                Err(fault) => KeyPart::Broken(fault.to_string()),
+            },
+            Ok(None) => KeyPart::Missing,
+            Err(fault) => KeyPart::Broken(fault.to_string()),
+        };
+        let mut job = Self {
+            file: file.to_owned(),
+            cluster: part("cluster"),
+            role: part("role"),
+            environment: part("environment"),
+            name: part("name"),
+            content: None,
+        };
+        if wanted.is_none_or(|wanted| job.fits(wanted)) {
+            job.content = Some(Content::of(object));
+        }
+        job
+    }
+}
+
+/// How often a submitted job is resolved before it reaches the executor; each time takes one `&` off an escape.
+const PASSES: usize = 3;
+
+/// How often the resolved text is resolved again to see that no reference appears from under an escape.
+const PASSES_CHECKED: usize = 2;
+
+impl Content {
+    fn of(object: &Object) -> Self {
+        Self::worked_out(object).unwrap_or_else(|fault| Self {
+            raw: Value::Null,
+            unbound: Vec::new(),
+            failed_check: None,
+            broken: Some(fault.to_string()),
+        })
+    }
+
+    fn worked_out(object: &Object) -> Result<Self, Fault> {
+        let failed_check = object.check()?;
+        if failed_check.is_some() {
+            // What can be shown is shown, but a value that does not fit its type may stand in the way.
+            let resolved = object.interpolate().and_then(|(resolved, unbound)| Ok((resolved.json()?, unbound)));
+            let (raw, unbound) = resolved.unwrap_or((Value::Null, Vec::new()));
+            return Ok(Self { raw, unbound: addresses(&unbound), failed_check, broken: None });
+        }
+        let (mut resolved, mut unbound) = object.interpolate()?;
+        let mut raw = resolved.json()?;
+        if raw.to_string().contains("{{&") {
+            for _ in 1..PASSES {
+                (resolved, unbound) = resolved.interpolate()?;
+            }
+            raw = resolved.json()?;
+            for _ in 0..PASSES_CHECKED {
+                (resolved, unbound) = resolved.interpolate()?;
+            }
+        }
+        Ok(Self { raw, unbound: addresses(&unbound), failed_check: None, broken: None })
+    }
+}
+
+fn addresses(references: &[Reference]) -> Vec<String> {
+    let mut addresses: Vec<_> = references.iter().map(Reference::address).collect();
+    addresses.sort();
+    addresses
+}
+
+/// A job with the command line's bindings, which win over the file's own, and those that every job has.
+pub(crate) fn with_bindings(job: &Object, bindings: &[(String, String)]) -> Result<Object, ConfigError> {
+    let mut environment = Environment::default();
+    for (name, value) in bindings {
+        let address = Reference::parse(name).map_err(|_| {
+            ConfigError::new(ErrorKind::Binding, format!("'{name}' is not a name that can be bound"))
+                .help("write --bind name=value, where the name may have dots and indexes, as in profile.instances")
+        })?;
+        environment.bind(&address, Binding::Text(value.clone()));
+    }
+    let internal = |fault: Fault| ConfigError::new(ErrorKind::Internal, fault.to_string());
+    let bound = match bindings {
+        [] => job.clone(),
+        _ => job.bind(vec![Binding::Environment(Rc::new(environment))]).map_err(internal)?,
+    };
+    let mut standard = Environment::default();
+    for (name, value) in [("mesos.role", "{{role}}"), ("mesos.cluster", "{{cluster}}"), ("thermos.user", "{{role}}")] {
+        let address = Reference::parse(name).expect("a valid address");
+        standard.bind(&address, Binding::Text(value.to_owned()));
+    }
+    bound.in_scope(vec![Binding::Environment(Rc::new(standard))]).map_err(internal)
+}
+
+/// The jobs of a JSON document: `{"jobs": [...]}` or one job.
+pub(crate) fn from_json(document: &Value) -> Vec<Raw> {
+    match document.get("jobs") {
+        Some(Value::Array(jobs)) => jobs.iter().map(Raw::from_json).collect(),
+        Some(other) => vec![Raw::from_json(other)],
+        None => vec![Raw::from_json(document)],
+    }
+}
+
+impl Evaluation {
+    /// The job of that key; without a key the only one there is.
+    pub fn select(&self, wanted: Option<&JobSelector>) -> Result<&Job, ConfigError> {
+        let fitting: Vec<&Job> = match wanted {
+            Some(wanted) => self.jobs.iter().filter(|job| job.fits(wanted)).collect(),
+            None => self.jobs.iter().collect(),
+        };
+        match (fitting.as_slice(), wanted) {
+            ([job], _) => Ok(job),
+            ([], Some(wanted)) => Err(self.no_such_job(wanted)),
+            ([], None) => Err(no_jobs(&self.path)),
+            (several, wanted) => {
+                let reason = match wanted {
+                    Some(wanted) => format!("{} jobs of {} have the key {wanted}", several.len(), self.path),
+                    None => format!("{} defines {} jobs and none was named", self.path, several.len()),
+                };
+                Err(ConfigError::new(ErrorKind::SeveralJobs, format!("{reason}; candidates are:\n{}", list(several)))
+                    .in_file(&self.path)
+                    .help("name one as cluster/role/environment/name"))
+            }
+        }
+    }
+
+    fn no_such_job(&self, wanted: &JobSelector) -> ConfigError {
+        let mut reason = format!("{} defines no job {wanted}", self.path);
+        for job in &self.jobs {
+            if job.environment == KeyPart::Missing {
+                reason.push_str(&format!("\nthe job {} does not set its environment", job.name.shown()));
+            }
+            for (part, name) in
+                [(&job.cluster, "cluster"), (&job.role, "role"), (&job.environment, "environment"), (&job.name, "name")]
+            {
+                if let KeyPart::Broken(why) = part {
+                    reason.push_str(&format!("\nthe {name} of the job {} cannot be worked out: {why}", job.key()));
+                }
+            }
+        }
+        let all: Vec<&Job> = self.jobs.iter().collect();
+        reason.push_str(&format!("\ncandidates are:\n{}", list(&all)));
+        let mut error = ConfigError::new(ErrorKind::NoSuchJob, reason).in_file(&self.path);
+        let wanted_text = wanted.to_string();
+        let keys: Vec<String> = self.jobs.iter().map(Job::key).collect();
+        if let Some(nearest) = crate::suggest::nearest(&wanted_text, keys.iter().map(String::as_str)) {
+            error = error.help(format!("did you mean {nearest}?"));
+        }
+        error
+    }
+}
+
+fn list(jobs: &[&Job]) -> String {
+    jobs.iter().map(|job| format!("  {}", job.key())).collect::<Vec<_>>().join("\n")
+}
+
+/// The failure of a file without jobs.
+pub(crate) fn no_jobs(path: &str) -> ConfigError {
+    ConfigError::new(ErrorKind::NoJobs, format!("{path} defines no jobs"))
+        .in_file(path)
+        .help("a job file ends with a list of jobs, as in jobs = [Service(cluster=..., role=..., environment=..., name=..., task=...)]")
+}
