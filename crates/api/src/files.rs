@@ -49,7 +49,7 @@ fn refuse(error: FilesError) -> Response {
 }
 
 async fn task(State(files): State<Arc<dyn TaskFiles>>, Path(id): Path<String>) -> Response {
-    match blocking(move || files.task(&TaskId(id))).await {
+    match blocking(move || files.task(&TaskId(id.into()))).await {
         Ok(info) => Json(task_json(&info)).into_response(),
         Err(error) => refuse(error),
     }
@@ -126,7 +126,7 @@ async fn log(
         Ok(window) => window,
         Err(reason) => return (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
     };
-    let read = move || files.log(&TaskId(task), &process, run, stream, window.offset, window.limit_bytes);
+    let read = move || files.log(&TaskId(task.into()), &process, run, stream, window.offset, window.limit_bytes);
     match blocking(read).await {
         Ok(range) => {
             let (offset, size, identity) = (range.offset, range.size_bytes, range.identity);

@@ -1,3 +1,20 @@
 //! Adapters for programs: the Thrift endpoint, task files and statistics. Thin translations that never decide.
+//!
+//! [`router`] serves `/api` (Thrift JSON and binary), `/apibeta/{method}` (plain JSON), `/apihelp`, `/vars`, `/vars.json`, `/metrics` and
+//! `/health`; [`files::router`] the files of tasks. Whoever mounts them guards Host and Origin and authenticates: the name of an
+//! authenticated caller arrives as a request extension of type [`scheduler::Principal`].
 
+pub mod answer;
+pub mod change;
+pub mod endpoint;
 pub mod files;
+pub mod negotiation;
+pub mod read;
+#[cfg(test)]
+mod samples;
+pub mod statistics;
+pub mod tasks_reply;
+#[cfg(test)]
+mod tests;
+
+pub use endpoint::{ApiSettings, ApiState, router};

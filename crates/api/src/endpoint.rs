@@ -1,0 +1,337 @@
+//! The HTTP side: routes, body limits, content types, status codes. What a method means is in [`crate::read`] and [`crate::change`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue, Method as HttpMethod, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use gateway::Gateway;
+use model::validation::AdmissionRules;
+use scheduler::Principal;
+use thrift::{
+    BinaryWriter, Call, CallError, CallMessage, JsonWriter, Limits, Method, PlainWriter, Protocol, ServerInfo, Service,
+    decode_call, decode_plain_arguments, encode_plain, encode_reply,
+};
+
+use crate::answer::{Answer, Refusal};
+use crate::negotiation::{is_json, request_protocol, response_protocol};
+use crate::statistics::{self, CallStatistics};
+use crate::tasks_reply::{self, Frame};
+use crate::{change, read};
+
+/// What the operator sets.
+#[derive(Clone, Debug)]
+pub struct ApiSettings {
+    /// Reported in every response.
+    pub cluster_name: String,
+    /// Prefix of links to statistics, shown by pages.
+    pub stats_url_prefix: String,
+    /// The scheduler's advertised host name, part of every task event.
+    pub scheduler_host: String,
+    /// For questions that are answered without the scheduler: tiers and the population of configurations.
+    pub admission: AdmissionRules,
+    /// The longest body of a request, in bytes.
+    pub max_body_bytes: usize,
+    /// The origin whose pages may use `/api`, sent as is; none by default.
+    pub enable_cors_for: Option<String>,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        ApiSettings {
+            cluster_name: "devcluster".to_owned(),
+            stats_url_prefix: String::new(),
+            scheduler_host: "localhost".to_owned(),
+            admission: AdmissionRules::default(),
+            max_body_bytes: 16 << 20,
+            enable_cors_for: None,
+        }
+    }
+}
+
+/// What the routes share. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    gateway: Arc<Gateway>,
+    settings: Arc<ApiSettings>,
+    server_info: ServerInfo,
+    scheduler_host: Arc<str>,
+    calls: Arc<CallStatistics>,
+}
+
+impl ApiState {
+    /// The state behind the routes.
+    pub fn new(gateway: Arc<Gateway>, settings: ApiSettings) -> Self {
+        ApiState {
+            gateway,
+            server_info: ServerInfo {
+                cluster_name: settings.cluster_name.clone(),
+                stats_url_prefix: settings.stats_url_prefix.clone(),
+            },
+            scheduler_host: settings.scheduler_host.as_str().into(),
+            settings: Arc::new(settings),
+            calls: Arc::default(),
+        }
+    }
+}
+
+/// Views with more tasks than this are read on a thread that may be busy for long.
+const MANY_TASKS: usize = 10_000;
+
+/// The soonest answer to startJobUpdate. A client family gives up after 5 ms in its own tests and expects to see that happen, while the
+/// update starts nevertheless (spec thrift-api 4.7).
+const SOONEST_UPDATE_ANSWER: Duration = Duration::from_millis(10);
+
+/// The routes for programs, task files excepted.
+pub fn router(state: ApiState) -> Router {
+    let api = Router::new()
+        .route("/api", any(thrift_call))
+        .layer(middleware::from_fn_with_state(state.clone(), cross_origin));
+    Router::new()
+        .route("/apibeta", get(|| async { (StatusCode::SEE_OTHER, [("location", "/apihelp/index.html")]) }))
+        .route("/apibeta/{method}", axum::routing::post(plain_call))
+        .route("/apihelp/index.html", get(help))
+        .route("/health", get(|| async { "OK\n" }))
+        .route("/vars", get(vars))
+        .route("/vars.json", get(vars_json))
+        .route("/metrics", get(metrics))
+        .merge(api)
+        .with_state(state)
+}
+
+/// The headers that let pages of one other origin use `/api`, when the operator named one (spec thrift-api 1.3).
+async fn cross_origin(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let allowed = state.settings.enable_cors_for.as_deref().map(HeaderValue::from_str);
+    if let Some(Ok(origin)) = allowed {
+        let headers = response.headers_mut();
+        headers.insert("access-control-allow-origin", origin);
+        let methods = HeaderValue::from_static("DELETE,GET,HEAD,OPTIONS,POST,PUT");
+        headers.insert("access-control-allow-methods", methods);
+        let names = HeaderValue::from_static("Accept,Content-Type,Origin,X-Requested-With");
+        headers.insert("access-control-allow-headers", names);
+    }
+    response
+}
+
+/// A refusal outside the protocol: one sentence.
+fn plainly(status: StatusCode, sentence: impl std::fmt::Display) -> Response {
+    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{sentence}\n")).into_response()
+}
+
+/// The whole body, or why not.
+async fn whole_body(body: Body, max_bytes: usize) -> Result<Bytes, Response> {
+    let limited = http_body_util::Limited::new(body, max_bytes);
+    match http_body_util::BodyExt::collect(limited).await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(plainly(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format_args!("The request is longer than the {max_bytes} bytes this scheduler reads."),
+        )),
+        Err(_) => Err(plainly(StatusCode::BAD_REQUEST, "The request ended early.")),
+    }
+}
+
+fn principal(request: &Request) -> Principal {
+    request.extensions().get::<Principal>().cloned().unwrap_or_else(Principal::unsecure)
+}
+
+/// Carries out a call.
+async fn perform(state: &ApiState, principal: Principal, call: Call) -> Answer {
+    let started = Instant::now();
+    let method = call.method();
+    let answer = if method.service() == Service::ReadOnlyScheduler {
+        ask(state, call).await
+    } else {
+        match change::command(call) {
+            Some(Ok(command)) => change::answer(state.gateway.submit(principal, command).await),
+            Some(Err(refusal)) => refusal.into(),
+            None => unavailable(method),
+        }
+    };
+    if method == Method::StartJobUpdate {
+        tokio::time::sleep(SOONEST_UPDATE_ANSWER.saturating_sub(started.elapsed())).await;
+    }
+    state.calls.answered(method, answer.code(), started.elapsed());
+    answer.signed(&state.server_info)
+}
+
+/// Answers a question from the latest durable view.
+async fn ask(state: &ApiState, call: Call) -> Answer {
+    let method = call.method();
+    let view = state.gateway.view();
+    let settings = state.settings.clone();
+    let many = view.tasks.len() > MANY_TASKS;
+    let read = move || read::answer(&view, &settings.admission, call);
+    let answer = if many {
+        match tokio::task::spawn_blocking(read).await {
+            Ok(answer) => answer,
+            Err(failure) => Some(Err(Refusal::error(format!("The question could not be answered: {failure}.")))),
+        }
+    } else {
+        read()
+    };
+    match answer {
+        Some(Ok(answer)) => answer,
+        Some(Err(refusal)) => refusal.into(),
+        None => unavailable(method),
+    }
+}
+
+fn unavailable(method: Method) -> Answer {
+    Refusal::error(format!("{} is not available in this version of Daybreak yet.", method.name())).into()
+}
+
+/// `/api`.
+async fn thrift_call(State(state): State<ApiState>, request: Request) -> Response {
+    if request.method() == HttpMethod::OPTIONS {
+        return StatusCode::OK.into_response();
+    }
+    if !matches!(*request.method(), HttpMethod::POST | HttpMethod::GET) {
+        return plainly(StatusCode::METHOD_NOT_ALLOWED, "/api takes POST.");
+    }
+    let request_protocol = match request_protocol(request.headers()) {
+        Ok(protocol) => protocol,
+        Err(media_type) => {
+            let sentence = format!("/api reads Thrift JSON and Thrift binary, not '{media_type}'.");
+            return plainly(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence);
+        }
+    };
+    let response_protocol = response_protocol(request.headers());
+    let principal = principal(&request);
+    let body = match whole_body(request.into_body(), state.settings.max_body_bytes).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    match decode_call(request_protocol, &body, Limits::REQUEST) {
+        Ok(CallMessage { sequence_id, call }) => {
+            let method = call.method();
+            drop(body);
+            let answer = perform(&state, principal, call).await;
+            thrift_response(response_protocol, encode_thrift(&state, response_protocol, method, sequence_id, answer))
+        }
+        Err(error) => undecodable(&state, response_protocol, &error),
+    }
+}
+
+fn undecodable(state: &ApiState, protocol: Protocol, error: &CallError) -> Response {
+    match error.encode_exception(protocol) {
+        Some(exception) => thrift_response(protocol, Body::from(exception)),
+        None => {
+            state.calls.unreadable();
+            // Aurora's own answer to a message nobody can be named for.
+            plainly(StatusCode::INTERNAL_SERVER_ERROR, format_args!("The request cannot be read: {error}."))
+        }
+    }
+}
+
+fn thrift_response(protocol: Protocol, body: Body) -> Response {
+    ([(CONTENT_TYPE, protocol.media_type())], body).into_response()
+}
+
+fn encode_thrift(state: &ApiState, protocol: Protocol, method: Method, sequence_id: i32, answer: Answer) -> Body {
+    match answer {
+        Answer::Whole(response) => Body::from(encode_reply(protocol, method, sequence_id, &*response)),
+        Answer::Tasks { tasks, with_executor_data } => {
+            let frame = frame(state, Some((method, sequence_id)), with_executor_data);
+            match protocol {
+                Protocol::Json => tasks_reply::body::<JsonWriter>(tasks, frame),
+                Protocol::Binary => tasks_reply::body::<BinaryWriter>(tasks, frame),
+            }
+        }
+    }
+}
+
+fn frame(state: &ApiState, envelope: Option<(Method, i32)>, with_executor_data: bool) -> Frame {
+    Frame {
+        envelope,
+        server_info: state.server_info.clone(),
+        scheduler_host: state.scheduler_host.clone(),
+        with_executor_data,
+    }
+}
+
+/// `/apibeta/{method}`.
+async fn plain_call(State(state): State<ApiState>, Path(name): Path<String>, request: Request) -> Response {
+    let Some(method) = Method::from_name(&name) else {
+        let refusal = Refusal::error(format!("There is no method '{name}'; /apihelp/index.html lists them."));
+        return plain_response(&state, StatusCode::NOT_FOUND, refusal.into());
+    };
+    let says_json = is_json(request.headers());
+    let principal = principal(&request);
+    let body = match whole_body(request.into_body(), state.settings.max_body_bytes).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    if !says_json && !body.is_empty() {
+        let refusal = Refusal::error("Send the arguments as an object with Content-Type application/json.");
+        return plain_response(&state, StatusCode::UNSUPPORTED_MEDIA_TYPE, refusal.into());
+    }
+    match decode_plain_arguments(method, &body, Limits::REQUEST) {
+        Ok(call) => {
+            let answer = perform(&state, principal, call).await;
+            plain_response(&state, StatusCode::OK, answer)
+        }
+        Err(error) => {
+            let refusal = Refusal::error(format!("The arguments of {name} cannot be read: {error}."));
+            plain_response(&state, StatusCode::BAD_REQUEST, refusal.into())
+        }
+    }
+}
+
+fn plain_response(state: &ApiState, status: StatusCode, answer: Answer) -> Response {
+    let body = match answer.signed(&state.server_info) {
+        Answer::Whole(response) => Body::from(encode_plain(&*response)),
+        Answer::Tasks { tasks, with_executor_data } => {
+            tasks_reply::body::<PlainWriter>(tasks, frame(state, None, with_executor_data))
+        }
+    };
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// `/apihelp/index.html`: every method with its arguments, from the schema itself.
+async fn help() -> Response {
+    let mut text = String::from(
+        "Methods of /api (Thrift, service AuroraAdmin) and of /apibeta/{method} (POST, plain JSON, arguments by name):\n\n",
+    );
+    for method in Method::ALL {
+        let arguments: Vec<String> = method
+            .arguments()
+            .iter()
+            .map(|argument| format!("{}: {} {}", argument.id, argument.kind, argument.name))
+            .collect();
+        text.push_str(&format!("{}({})\n", method.name(), arguments.join(", ")));
+    }
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
+
+/// Statistics are of the moment.
+const NO_STORE: (HeaderName, &str) = (CACHE_CONTROL, "no-store");
+
+async fn vars(State(state): State<ApiState>) -> Response {
+    let text = statistics::vars_text(&state.gateway.view(), &state.calls);
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8"), NO_STORE], text).into_response()
+}
+
+/// What may follow `/vars.json`.
+#[derive(Debug, Default, serde::Deserialize)]
+struct Pretty {
+    #[serde(default)]
+    pretty: bool,
+}
+
+async fn vars_json(State(state): State<ApiState>, Query(query): Query<Pretty>) -> Response {
+    let text = statistics::vars_json(&state.gateway.view(), &state.calls, query.pretty);
+    ([(CONTENT_TYPE, "application/json"), NO_STORE], text).into_response()
+}
+
+async fn metrics(State(state): State<ApiState>) -> Response {
+    let text = statistics::metrics(&state.gateway.view(), &state.calls);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), NO_STORE], text).into_response()
+}

@@ -1,0 +1,122 @@
+//! Jobs as lists, counts and configurations (spec thrift-api 3.3). Cron jobs are not stored yet, so none appears.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::update::to_ranges;
+use model::{JobKey, TaskStatus};
+use scheduler::{Task, View};
+use thrift::{
+    ConfigGroup, ConfigSummary, ConfigSummaryResult, GetJobsResult, JobConfiguration, JobStats, JobSummary,
+    JobSummaryResult, Range, ResponseResult, RoleSummary, RoleSummaryResult, Set, TaskConfig,
+};
+
+use crate::answer::{Answer, MethodResult, given_job};
+
+/// getRoleSummary: every role with a stored task, ended ones included.
+pub fn role_summary(view: &View) -> Answer {
+    let mut jobs_of_role: BTreeMap<&str, i32> = BTreeMap::new();
+    for job in view.jobs() {
+        *jobs_of_role.entry(&job.role).or_default() += 1;
+    }
+    let summaries = jobs_of_role
+        .into_iter()
+        .map(|(role, job_count)| RoleSummary { role: role.to_owned(), job_count, cron_job_count: 0 })
+        .collect();
+    Answer::ok(ResponseResult::RoleSummary(RoleSummaryResult { summaries }))
+}
+
+/// Jobs of a role, or of all.
+fn jobs_of<'a>(view: &'a View, role: Option<&'a str>) -> impl Iterator<Item = &'a JobKey> {
+    let first = JobKey::new(role.unwrap_or_default(), "", "");
+    view.tasks_by_job.range(first..).map(|(job, _)| job).take_while(move |job| role.is_none_or(|role| job.role == role))
+}
+
+/// The task whose configuration speaks for the job: an active one before ended ones, then the latest.
+fn spokesman<'a>(tasks: &[&'a Arc<Task>]) -> Option<&'a Arc<Task>> {
+    tasks.iter().copied().max_by_key(|task| (task.status.is_active(), task.last_event_ms()))
+}
+
+fn job_configuration(job: &JobKey, tasks: &[&Arc<Task>]) -> Option<JobConfiguration> {
+    let config = TaskConfig::from(&*spokesman(tasks)?.config);
+    Some(JobConfiguration {
+        cron_schedule: None,
+        cron_collision_policy: None,
+        owner: config.owner.clone(),
+        task_config: Some(config),
+        instance_count: i32::try_from(tasks.len()).unwrap_or(i32::MAX),
+        key: Some(thrift::JobKey::from(job)),
+    })
+}
+
+fn stats(tasks: &[&Arc<Task>]) -> JobStats {
+    let mut stats = JobStats::default();
+    for task in tasks {
+        match task.status {
+            TaskStatus::Init | TaskStatus::Pending | TaskStatus::Throttled => stats.pending_task_count += 1,
+            TaskStatus::Killed | TaskStatus::Finished => stats.finished_task_count += 1,
+            TaskStatus::Lost | TaskStatus::Failed => stats.failed_task_count += 1,
+            _ => stats.active_task_count += 1,
+        }
+    }
+    stats
+}
+
+/// getJobSummary: every job with a stored task, ended ones included.
+pub fn job_summary(view: &View, role: Option<&str>) -> Answer {
+    let summaries = jobs_of(view, role)
+        .filter_map(|job| {
+            let tasks: Vec<&Arc<Task>> = view.tasks_of(job).collect();
+            Some(JobSummary {
+                job: Some(job_configuration(job, &tasks)?),
+                stats: Some(stats(&tasks)),
+                next_cron_run_ms: None,
+            })
+        })
+        .collect();
+    Answer::ok(ResponseResult::JobSummary(JobSummaryResult { summaries }))
+}
+
+/// getJobs: every job with an active task.
+pub fn jobs(view: &View, role: Option<&str>) -> Answer {
+    let configs = jobs_of(view, role)
+        .filter_map(|job| {
+            let active: Vec<&Arc<Task>> = view.tasks_of(job).filter(|task| task.status.is_active()).collect();
+            job_configuration(job, &active)
+        })
+        .collect();
+    Answer::ok(ResponseResult::GetJobs(GetJobsResult { configs }))
+}
+
+/// Active instances by configuration, equal configurations together.
+pub fn config_groups<'a>(tasks: impl Iterator<Item = &'a Arc<Task>>) -> BTreeMap<&'a model::TaskConfig, BTreeSet<u32>> {
+    // Nearly all tasks share a few interned configurations: by address first, by value last.
+    let mut by_address: BTreeMap<usize, (&model::TaskConfig, BTreeSet<u32>)> = BTreeMap::new();
+    for task in tasks {
+        let address = Arc::as_ptr(&task.config) as usize;
+        by_address.entry(address).or_insert_with(|| (&task.config, BTreeSet::new())).1.insert(task.instance);
+    }
+    let mut groups: BTreeMap<&model::TaskConfig, BTreeSet<u32>> = BTreeMap::new();
+    for (config, instances) in by_address.into_values() {
+        groups.entry(config).or_default().extend(instances);
+    }
+    groups
+}
+
+/// One group for the wire.
+pub fn config_group(config: &model::TaskConfig, instances: impl IntoIterator<Item = u32>) -> ConfigGroup {
+    ConfigGroup {
+        config: Some(TaskConfig::from(config)),
+        instances: to_ranges(instances).iter().map(Range::from).collect(),
+    }
+}
+
+/// getConfigSummary: the distinct configurations of the active tasks; an unknown job has none.
+pub fn config_summary(view: &View, job: Option<thrift::JobKey>) -> MethodResult<Answer> {
+    let job = given_job(job, "job")?;
+    let active = view.tasks_of(&job).filter(|task| task.status.is_active());
+    let groups: Vec<ConfigGroup> =
+        config_groups(active).into_iter().map(|(config, instances)| config_group(config, instances)).collect();
+    let summary = ConfigSummary { key: Some(thrift::JobKey::from(&job)), groups: Set(groups) };
+    Ok(Answer::ok(ResponseResult::ConfigSummary(ConfigSummaryResult { summary: Some(summary) })))
+}
