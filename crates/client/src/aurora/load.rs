@@ -1,0 +1,107 @@
+//! Loading a job file for a verb (spec client-cli 2, config-dsl 2.5), and `config list`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use model::tier::{Tier, Tiers};
+use thrift::{GetTierConfigResult, GetTierConfigsArguments, ResponseResult};
+
+use super::Context;
+use super::arguments::{ConfigListArguments, FileOptions};
+use crate::evaluation::{EvaluationRequest, LoadedJob};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::scheduler::Scheduler;
+use crate::syntax::ClusterJob;
+
+/// Loads the job `key` of a file with the cluster's tiers. A file that cannot be loaded is told before a scheduler that does not answer.
+pub fn load_job(
+    key: &ClusterJob,
+    path: &Path,
+    file: &FileOptions,
+    scheduler: &mut Scheduler<'_>,
+    context: &mut Context<'_>,
+) -> Outcome<LoadedJob> {
+    let tiers = fetch_tiers(scheduler, context);
+    let known = tiers.as_ref().map_or_else(|_| Tiers::default(), Clone::clone);
+    let job = load_with_tiers(key, path, file, known, context)?;
+    tiers?;
+    Ok(job)
+}
+
+/// Loads the job `key` of a file without asking anybody: the built-in tiers apply.
+pub fn load_offline(
+    key: &ClusterJob,
+    path: &Path,
+    file: &FileOptions,
+    context: &mut Context<'_>,
+) -> Outcome<LoadedJob> {
+    load_with_tiers(key, path, file, Tiers::default(), context)
+}
+
+fn load_with_tiers(
+    key: &ClusterJob,
+    path: &Path,
+    file: &FileOptions,
+    tiers: Tiers,
+    context: &mut Context<'_>,
+) -> Outcome<LoadedJob> {
+    let request = EvaluationRequest {
+        path: path.to_owned(),
+        bindings: file.bindings.clone(),
+        is_json: file.read_json,
+        job: Some(key.clone()),
+        tiers,
+    };
+    let loading = |why: String| {
+        Failure::new(Exit::InvalidConfiguration, format!("Error loading configuration: {}", why.trim_end()))
+    };
+    let evaluation = context.world.evaluate(&request).map_err(loading)?;
+    for warning in &evaluation.warnings {
+        context.console.warning(warning);
+    }
+    evaluation.job.ok_or_else(|| {
+        let candidates: Vec<String> = evaluation.keys.iter().map(|key| format!("  {key}")).collect();
+        loading(format!("{} defines no job {key}. It defines:\n{}", path.display(), candidates.join("\n")))
+    })
+}
+
+fn fetch_tiers(scheduler: &mut Scheduler<'_>, context: &mut Context<'_>) -> Outcome<Tiers> {
+    let reply = scheduler
+        .call(GetTierConfigsArguments {}, &mut context.console)
+        .map_err(|error| error.failure("Could not read the cluster's tiers:", Exit::InvalidConfiguration))?;
+    match reply.result {
+        Some(ResponseResult::GetTierConfig(result)) => Ok(tiers_of(&result)),
+        _ => Ok(Tiers::default()),
+    }
+}
+
+fn tiers_of(result: &GetTierConfigResult) -> Tiers {
+    let tiers: BTreeMap<String, Tier> = result
+        .tiers
+        .iter()
+        .map(|tier| {
+            let is = |setting: &str| tier.settings.get(setting).is_some_and(|value| value == "true");
+            (tier.name.clone(), Tier { preemptible: is("preemptible"), revocable: is("revocable") })
+        })
+        .collect();
+    Tiers { default: result.default_tier_name.clone(), tiers }
+}
+
+/// `config list FILE`.
+pub fn list(arguments: &ConfigListArguments, context: &mut Context<'_>) -> Outcome {
+    let request = EvaluationRequest {
+        path: arguments.path.clone(),
+        bindings: arguments.file.bindings.clone(),
+        is_json: arguments.file.read_json,
+        ..EvaluationRequest::default()
+    };
+    let evaluation = context.world.evaluate(&request).map_err(|why| {
+        Failure::new(Exit::CommandFailure, format!("Error loading configuration file: {}", why.trim_end()))
+    })?;
+    for warning in &evaluation.warnings {
+        context.console.warning(warning);
+    }
+    let keys: Vec<String> = evaluation.keys.iter().map(ToString::to_string).collect();
+    context.console.out(format!("jobs=[{}]", keys.join(", ")));
+    Ok(())
+}

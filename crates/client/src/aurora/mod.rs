@@ -1,0 +1,153 @@
+//! `aurora <noun> <verb>`: from the command line to the verb that does it. Results and exit codes as in spec client-cli 1 and 2.
+
+pub mod arguments;
+mod inspect;
+mod job;
+mod kill;
+mod legacy;
+mod load;
+mod restart;
+mod status;
+mod status_json;
+mod update;
+mod update_info;
+mod update_list;
+mod wait;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory, Parser};
+
+use crate::clusters::Clusters;
+use crate::console::Console;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::scheduler::Scheduler;
+use crate::world::World;
+use arguments::{Aurora, ConfigVerb, JobVerb, Noun, UpdateVerb};
+
+/// What a verb works with.
+pub struct Context<'a> {
+    /// Where it prints.
+    pub console: Console,
+    /// Where schedulers are.
+    pub clusters: Clusters,
+    /// Everything else outside.
+    pub world: &'a dyn World,
+}
+
+impl<'a> Context<'a> {
+    /// The scheduler of a cluster; unknown clusters are exit 3.
+    pub fn scheduler(&self, cluster: &str) -> Outcome<Scheduler<'a>> {
+        Ok(Scheduler::new(self.clusters.get(cluster)?, self.world))
+    }
+
+    /// Opens a page if asked to; without a browser the address is told instead.
+    pub fn open_page(&mut self, wanted: bool, url: &str) {
+        if wanted && !self.world.open_browser(url) {
+            self.console.info(format!("No browser found; the page is {url}"));
+        }
+    }
+}
+
+/// Runs `aurora`; the first argument is the name it was called by.
+pub fn run(arguments: Vec<OsString>, clusters: Clusters, console: Console, world: &dyn World) -> Exit {
+    let mut context = Context { console, clusters, world };
+    let outcome = dispatch(arguments, &mut context);
+    finish(&mut context.console, outcome)
+}
+
+/// Prints a failure and gives its exit code.
+pub fn finish(console: &mut Console, outcome: Outcome) -> Exit {
+    match outcome {
+        Ok(()) => Exit::Ok,
+        Err(failure) => {
+            if !failure.text.is_empty() {
+                console.err(&failure.text);
+            }
+            failure.exit
+        }
+    }
+}
+
+fn dispatch(arguments: Vec<OsString>, context: &mut Context<'_>) -> Outcome {
+    let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str().unwrap_or_default()).collect();
+    match words.as_slice() {
+        [] => {
+            let help = Aurora::command().render_help().to_string();
+            context.console.out(help.trim_end());
+            return Ok(());
+        }
+        ["--version", ..] => {
+            // The classic client prints it on stderr (spec client-cli 1); scripts merge the streams.
+            context.console.err(env!("CARGO_PKG_VERSION"));
+            return Ok(());
+        }
+        _ => {}
+    }
+    if legacy::is_old_verb(&words) {
+        return legacy::run(arguments, context);
+    }
+    let parsed = parse::<Aurora>(arguments, &mut context.console)?;
+    run_noun(parsed.noun, context)
+}
+
+/// Parses a command line; help and usage errors are printed here and end the command with their code.
+pub fn parse<P: Parser>(arguments: Vec<OsString>, console: &mut Console) -> Outcome<P> {
+    P::try_parse_from(arguments).map_err(|error| {
+        let text = error.render().to_string();
+        if error.use_stderr() {
+            console.err(text.trim_end());
+            Failure::silent(Exit::Usage)
+        } else {
+            console.out(text.trim_end());
+            Failure::silent(Exit::Ok)
+        }
+    })
+}
+
+fn run_noun(noun: Noun, context: &mut Context<'_>) -> Outcome {
+    match noun {
+        Noun::Job(verb) => run_job(verb, context),
+        Noun::Update(verb) => run_update(verb, context),
+        Noun::Config(ConfigVerb::List(arguments)) => load::list(&arguments, context),
+        Noun::Cron(_) => not_yet("aurora cron"),
+        Noun::Quota(_) => not_yet("aurora quota"),
+        Noun::Sla(_) => not_yet("aurora sla"),
+        Noun::Task(_) => not_yet("aurora task"),
+    }
+}
+
+fn run_job(verb: JobVerb, context: &mut Context<'_>) -> Outcome {
+    match verb {
+        JobVerb::Create(arguments) => job::create(&arguments, context),
+        JobVerb::Kill(arguments) => kill::kill(&arguments, context),
+        JobVerb::Killall(arguments) => kill::killall(&arguments, context),
+        JobVerb::Status(arguments) => status::status(&arguments, context),
+        JobVerb::List(arguments) => job::list(&arguments, context),
+        JobVerb::Inspect(arguments) => inspect::inspect(&arguments, context),
+        JobVerb::Restart(arguments) => restart::restart(&arguments, context),
+        JobVerb::Add(arguments) => job::add(&arguments, context),
+        JobVerb::Open(arguments) => job::open(&arguments, context),
+        JobVerb::Diff(_) => not_yet("aurora job diff"),
+    }
+}
+
+fn run_update(verb: UpdateVerb, context: &mut Context<'_>) -> Outcome {
+    match verb {
+        UpdateVerb::Start(arguments) => update::start(&arguments, context),
+        UpdateVerb::Pause(arguments) => update::act(update::Action::Pause, &arguments, context),
+        UpdateVerb::Resume(arguments) => update::act(update::Action::Resume, &arguments, context),
+        UpdateVerb::Abort(arguments) => update::act(update::Action::Abort, &arguments, context),
+        UpdateVerb::Rollback(arguments) => update::rollback(&arguments, context),
+        UpdateVerb::List(arguments) => update_list::list(&arguments, context),
+        UpdateVerb::Info(arguments) => update_info::info(&arguments, context),
+        UpdateVerb::Wait(arguments) => update::wait(&arguments, context),
+    }
+}
+
+fn not_yet(verb: &str) -> Outcome {
+    Err(Failure::new(Exit::CommandFailure, format!("`{verb}` is not in this version of Daybreak.")))
+}

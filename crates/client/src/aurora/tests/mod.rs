@@ -1,0 +1,7 @@
+//! The verbs against a scripted scheduler: what they print, where, the exit code, and what they asked for.
+
+mod grammar;
+mod jobs;
+mod legacy;
+mod reading;
+mod updates;

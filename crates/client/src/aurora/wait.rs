@@ -1,0 +1,105 @@
+//! Waiting for tasks (spec client-cli 2.1, 2.6). Aurora looks first after 2 s and then doubles; we look sooner, and give up at the same time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use model::JobKey;
+use thrift::{LIVE_STATES, ScheduleStatus, ScheduledTask, TERMINAL_STATES};
+
+use super::Context;
+use super::arguments::WaitUntil;
+use crate::exit::Outcome;
+use crate::scheduler::{Scheduler, query_of};
+
+/// The first look comes after this long, then twice as long, up to the longest.
+const FIRST_INTERVAL: Duration = Duration::from_millis(100);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(2);
+/// The doubling intervals of the classic client add up to this before it gives up on a kill: 2 + 4 + ... + 128 s.
+pub const KILL_LIMIT: Duration = Duration::from_secs(254);
+
+/// Calls `done` until it says so; false when the limit passed first.
+pub fn poll(
+    context: &mut Context<'_>,
+    limit: Option<Duration>,
+    mut done: impl FnMut(&mut Context<'_>) -> Outcome<bool>,
+) -> Outcome<bool> {
+    let started = context.world.elapsed();
+    let mut interval = FIRST_INTERVAL;
+    loop {
+        if done(context)? {
+            return Ok(true);
+        }
+        if limit.is_some_and(|limit| context.world.elapsed().saturating_sub(started) + interval > limit) {
+            return Ok(false);
+        }
+        context.world.pause(interval);
+        interval = (interval * 2).min(LONGEST_INTERVAL);
+    }
+}
+
+/// Waits until every instance (or each of those named) has come as far as asked; without a time limit.
+pub fn wait_until(
+    scheduler: &mut Scheduler<'_>,
+    job: &JobKey,
+    instances: Option<&BTreeSet<i32>>,
+    until: WaitUntil,
+    context: &mut Context<'_>,
+) -> Outcome {
+    let far_enough = |status: ScheduleStatus| match until {
+        WaitUntil::Pending => true,
+        WaitUntil::Running => LIVE_STATES.contains(&status) || TERMINAL_STATES.contains(&status),
+        WaitUntil::Finished => TERMINAL_STATES.contains(&status),
+    };
+    if until == WaitUntil::Pending {
+        return Ok(());
+    }
+    poll(context, None, |context| {
+        let tasks = scheduler.tasks(query_of(job), &mut context.console)?;
+        let newest = newest_by_instance(&tasks);
+        let meant = |id: &i32| instances.is_none_or(|ids| ids.contains(id));
+        Ok(newest.iter().filter(|(id, _)| meant(id)).all(|(_, task)| far_enough(status_of(task))))
+    })?;
+    Ok(())
+}
+
+/// The newest task of each instance, by the time of its first event.
+pub fn newest_by_instance(tasks: &[ScheduledTask]) -> BTreeMap<i32, &ScheduledTask> {
+    let mut newest: BTreeMap<i32, &ScheduledTask> = BTreeMap::new();
+    for task in tasks {
+        let known = newest.entry(instance_of(task)).or_insert(task);
+        if first_event_ms(task) > first_event_ms(known) {
+            *known = task;
+        }
+    }
+    newest
+}
+
+fn first_event_ms(task: &ScheduledTask) -> i64 {
+    task.task_events.iter().map(|event| event.timestamp).min().unwrap_or(0)
+}
+
+/// Status of a task; one without is as good as not started.
+pub fn status_of(task: &ScheduledTask) -> ScheduleStatus {
+    task.status.unwrap_or(ScheduleStatus::Init)
+}
+
+/// Instance number of a task.
+pub fn instance_of(task: &ScheduledTask) -> i32 {
+    task.assigned_task.as_ref().map_or(0, |assigned| assigned.instance_id)
+}
+
+/// Id of a task.
+pub fn id_of(task: &ScheduledTask) -> &str {
+    task.assigned_task.as_ref().map_or("", |assigned| &assigned.task_id)
+}
+
+/// Whether the task counts as an instance of its job.
+pub fn is_active(task: &ScheduledTask) -> bool {
+    thrift::ACTIVE_STATES.contains(&status_of(task))
+}
+
+/// `[0, 1, 5]`, as the classic client prints instances.
+pub fn list_text<'a>(ids: impl IntoIterator<Item = &'a i32>) -> String {
+    let ids: Vec<String> = ids.into_iter().map(ToString::to_string).collect();
+    format!("[{}]", ids.join(", "))
+}

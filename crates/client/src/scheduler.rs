@@ -1,0 +1,298 @@
+//! Calls to a scheduler with the retry rules of spec client-cli 3.3. Not the wire itself ([`Transport`]) and not what a verb makes of an answer.
+
+use std::time::Duration;
+
+use model::JobKey;
+use thrift::{
+    Call, JobUpdateQuery, JobUpdateSummary, Response, ResponseCode, ResponseResult, ScheduledTask, TaskQuery,
+};
+
+use crate::clusters::Cluster;
+use crate::console::Console;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::world::World;
+
+/// How one attempt to call a scheduler failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransportError {
+    /// No connection was made, so nothing can have happened.
+    Connect(String),
+    /// The connection broke after the call was sent: its effect is unknown.
+    Broken(String),
+    /// HTTP 401 or 403, with what the server said.
+    Denied(String),
+    /// Somebody answers there, but not a scheduler.
+    Foreign(String),
+}
+
+/// One attempt at one call.
+pub trait Transport {
+    /// Sends the call and waits for its answer.
+    fn call(&mut self, call: &Call) -> Result<Response, TransportError>;
+    /// Reads a page of the daemon's own HTTP surface below its base address, e.g. `/files/...`.
+    fn get(&mut self, path: &str) -> Result<Page, TransportError>;
+}
+
+/// An HTTP answer that is not Thrift.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// HTTP status.
+    pub status: u16,
+    /// The file's size at the time, where the page is a piece of one (`X-Size-Bytes`).
+    pub size_bytes: Option<u64>,
+    /// Changes when the name starts to mean another file (`X-Identity`).
+    pub identity: Option<String>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// A successful answer.
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    /// The result, for methods that have one.
+    pub result: Option<ResponseResult>,
+    /// What the scheduler has to say; usually nothing.
+    pub messages: Vec<String>,
+}
+
+/// An answer that is not OK.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Code.
+    pub code: ResponseCode,
+    /// Reasons.
+    pub messages: Vec<String>,
+    /// The result; only a refused update has one.
+    pub result: Option<ResponseResult>,
+}
+
+impl Refusal {
+    /// The classic form: a heading, a tab, the reasons; for a job in an update also what to do (spec client-cli 1.1).
+    pub fn failure(&self, heading: &str, exit: Exit) -> Failure {
+        let mut text = format!("{heading}\n\t{}", self.reason());
+        if self.code == ResponseCode::JobUpdatingError {
+            text.push_str(
+                "\nThe job is locked by an active update. Wait for it with `aurora update wait`, or stop it with `aurora update abort`.",
+            );
+        }
+        Failure::new(exit, text)
+    }
+
+    /// The reasons in one line.
+    pub fn reason(&self) -> String {
+        if self.messages.is_empty() { self.code.name().to_owned() } else { self.messages.join(", ") }
+    }
+}
+
+/// Why a call gave no successful answer.
+#[derive(Clone, Debug)]
+pub enum CallError {
+    /// The scheduler said no.
+    Refused(Refusal),
+    /// No answer of use.
+    Failed(Failure),
+}
+
+impl CallError {
+    /// As a failure of the verb; refusals under the given heading with the given code.
+    pub fn failure(self, heading: &str, exit: Exit) -> Failure {
+        match self {
+            Self::Refused(refusal) => refusal.failure(heading, exit),
+            Self::Failed(failure) => failure,
+        }
+    }
+}
+
+/// Between two attempts (spec client-cli 3.3).
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// How long one call is retried.
+const RETRY_LIMIT: Duration = Duration::from_secs(600);
+/// How long a daemon on this machine, which may just be starting, is waited for.
+const LOCAL_RETRY_INTERVAL: Duration = Duration::from_millis(200);
+const LOCAL_RETRY_LIMIT: Duration = Duration::from_secs(1);
+
+/// A scheduler one can ask.
+pub struct Scheduler<'a> {
+    /// Where it is.
+    pub cluster: Cluster,
+    transport: Box<dyn Transport>,
+    world: &'a dyn World,
+}
+
+impl<'a> Scheduler<'a> {
+    /// Connects lazily: the first call says whether anybody is there.
+    pub fn new(cluster: Cluster, world: &'a dyn World) -> Self {
+        Self { transport: world.connect(&cluster), cluster, world }
+    }
+
+    /// Calls a method, retrying what may be retried; messages of a successful answer are logged.
+    pub fn call(&mut self, call: impl Into<Call>, console: &mut Console) -> Result<Reply, CallError> {
+        let reply = self.call_quietly(call, console)?;
+        for message in &reply.messages {
+            console.info(message);
+        }
+        Ok(reply)
+    }
+
+    /// As [`Self::call`], without logging the messages.
+    pub fn call_quietly(&mut self, call: impl Into<Call>, console: &mut Console) -> Result<Reply, CallError> {
+        let call = call.into();
+        let started = self.world.elapsed();
+        let mut told = false;
+        loop {
+            let (problem, interval, limit) = match self.transport.call(&call) {
+                Ok(response) if response.response_code == Some(ResponseCode::ErrorTransient) => {
+                    let messages = texts(&response);
+                    (Pause::Busy(messages.join(", ")), RETRY_INTERVAL, RETRY_LIMIT)
+                }
+                Ok(response) => return settle(response),
+                Err(TransportError::Connect(why)) if self.cluster.is_local_default => {
+                    (Pause::Absent(why), LOCAL_RETRY_INTERVAL, LOCAL_RETRY_LIMIT)
+                }
+                Err(TransportError::Connect(why)) => (Pause::Absent(why), RETRY_INTERVAL, RETRY_LIMIT),
+                Err(TransportError::Broken(why)) if may_repeat(&call) => {
+                    (Pause::Broken(why), RETRY_INTERVAL, RETRY_LIMIT)
+                }
+                Err(error) => return Err(CallError::Failed(self.final_error(error))),
+            };
+            if self.world.elapsed().saturating_sub(started) + interval > limit {
+                return Err(CallError::Failed(self.given_up(&problem)));
+            }
+            if !told && !self.cluster.is_local_default {
+                told = true;
+                let (problem, seconds) = (self.describe(&problem), RETRY_INTERVAL.as_secs());
+                console.warning(format!("{problem} Trying again every {seconds} s for up to 10 minutes."));
+            }
+            self.world.pause(interval);
+        }
+    }
+
+    fn describe(&self, problem: &Pause) -> String {
+        let url = &self.cluster.url;
+        match problem {
+            Pause::Absent(why) => format!("No scheduler answers at {url} ({why})."),
+            Pause::Broken(why) => format!("The connection to {url} broke ({why})."),
+            Pause::Busy(why) => format!("The scheduler at {url} is not ready: {why}."),
+        }
+    }
+
+    fn given_up(&self, problem: &Pause) -> Failure {
+        let text = match problem {
+            Pause::Absent(_) if self.cluster.is_local_default => {
+                format!("No scheduler answers at {}. Start one with: {} up", self.cluster.url, self.world.program())
+            }
+            problem => self.describe(problem),
+        };
+        Failure::new(Exit::Timeout, text)
+    }
+
+    fn final_error(&self, error: TransportError) -> Failure {
+        let url = &self.cluster.url;
+        match error {
+            TransportError::Denied(why) => {
+                Failure::new(Exit::AuthError, format!("The scheduler at {url} refused to authenticate you: {why}"))
+            }
+            TransportError::Foreign(what) => Failure::new(
+                Exit::NetworkError,
+                format!(
+                    "What answers at {url} is not Daybreak or Aurora: {what}. Check the address of cluster {}.",
+                    self.cluster.name
+                ),
+            ),
+            TransportError::Broken(why) | TransportError::Connect(why) => Failure::new(
+                Exit::NetworkError,
+                format!(
+                    "The connection to {url} broke ({why}); whether the scheduler did it is unknown. Look with: aurora job status"
+                ),
+            ),
+        }
+    }
+
+    /// Tasks that match, without their executors' data. A failure to answer is the verb's failure.
+    pub fn tasks(&mut self, query: TaskQuery, console: &mut Console) -> Outcome<Vec<ScheduledTask>> {
+        let call = thrift::GetTasksWithoutConfigsArguments { query: Some(query) };
+        let reply = self
+            .call(call, console)
+            .map_err(|error| error.failure("Could not read the job's tasks:", Exit::CommandFailure))?;
+        match reply.result {
+            Some(ResponseResult::ScheduleStatus(result)) => Ok(result.tasks),
+            _ => Err(missing_result("getTasksWithoutConfigs")),
+        }
+    }
+
+    /// Updates that match, latest first.
+    pub fn updates(&mut self, query: JobUpdateQuery, console: &mut Console) -> Outcome<Vec<JobUpdateSummary>> {
+        let call = thrift::GetJobUpdateSummariesArguments { job_update_query: Some(query) };
+        let reply = self
+            .call(call, console)
+            .map_err(|error| error.failure("Could not read the job's updates:", Exit::ApiError))?;
+        match reply.result {
+            Some(ResponseResult::GetJobUpdateSummaries(result)) => Ok(result.update_summaries),
+            _ => Err(missing_result("getJobUpdateSummaries")),
+        }
+    }
+
+    /// A page of the daemon's own HTTP surface.
+    pub fn get(&mut self, path: &str) -> Result<Page, TransportError> {
+        self.transport.get(path)
+    }
+
+    /// Address of the page of a job.
+    pub fn job_url(&self, job: &JobKey) -> String {
+        format!("{}/scheduler/{job}", self.cluster.display_url)
+    }
+}
+
+/// An OK answer without the result its method always has.
+pub fn missing_result(method: &str) -> Failure {
+    Failure::new(Exit::ApiError, format!("The scheduler's answer to {method} holds no result."))
+}
+
+/// Why a call waits before its next attempt.
+enum Pause {
+    Absent(String),
+    Broken(String),
+    Busy(String),
+}
+
+/// A call may be sent again after a broken connection when it only reads, or carries an id that makes it idempotent.
+fn may_repeat(call: &Call) -> bool {
+    let method = call.method();
+    method.service() == thrift::Service::ReadOnlyScheduler || method == thrift::Method::StartJobUpdate
+}
+
+fn texts(response: &Response) -> Vec<String> {
+    response.details.iter().filter_map(|detail| detail.message.clone()).collect()
+}
+
+fn settle(response: Response) -> Result<Reply, CallError> {
+    let messages = texts(&response);
+    match response.response_code {
+        Some(ResponseCode::Ok) => Ok(Reply { result: response.result, messages }),
+        code => Err(CallError::Refused(Refusal {
+            code: code.unwrap_or(ResponseCode::Error),
+            messages,
+            result: response.result,
+        })),
+    }
+}
+
+/// A query for all tasks of a job.
+pub fn query_of(job: &JobKey) -> TaskQuery {
+    TaskQuery { job_keys: Some(thrift::Set(vec![wire_key(job)])), ..TaskQuery::default() }
+}
+
+/// A query for the active tasks of a job.
+pub fn active_query_of(job: &JobKey) -> TaskQuery {
+    TaskQuery { statuses: Some(thrift::ACTIVE_STATES.iter().copied().collect()), ..query_of(job) }
+}
+
+/// A job key on the wire.
+pub fn wire_key(job: &JobKey) -> thrift::JobKey {
+    thrift::JobKey { role: job.role.clone(), environment: job.environment.clone(), name: job.name.clone() }
+}
+
+/// A job key from the wire; absent parts are empty.
+pub fn model_key(key: Option<&thrift::JobKey>) -> JobKey {
+    key.map_or_else(|| JobKey::new("", "", ""), |key| JobKey::new(&key.role, &key.environment, &key.name))
+}

@@ -1,0 +1,302 @@
+//! A world for tests: a scheduler that answers what the test says and remembers what it was asked, a job file that holds what the test
+//! says, a clock that only moves when somebody waits.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Write;
+use std::rc::Rc;
+use std::time::Duration;
+
+use model::{CronCollisionPolicy, JobConfiguration, JobKey, TaskConfig};
+use thrift::{
+    AssignedTask, Call, GetTierConfigResult, Response, ResponseCode, ResponseDetail, ResponseResult, ScheduleStatus,
+    ScheduleStatusResult, ScheduledTask, TaskEvent, TierConfig,
+};
+
+use crate::clusters::{Cluster, Clusters};
+use crate::console::Console;
+use crate::evaluation::{Evaluation, EvaluationRequest, LoadedJob};
+use crate::exit::Exit;
+use crate::scheduler::{Page, Transport, TransportError};
+use crate::syntax::ClusterJob;
+use crate::world::World;
+
+type Answer = Box<dyn FnMut(&Call) -> Result<Response, TransportError>>;
+type Pages = Box<dyn FnMut(&str) -> Page>;
+
+/// The world; cheap to clone, all clones are one.
+#[derive(Clone)]
+pub struct FakeWorld(Rc<Inner>);
+
+struct Inner {
+    answer: RefCell<Answer>,
+    pages: RefCell<Pages>,
+    evaluation: RefCell<Result<Evaluation, String>>,
+    calls: RefCell<Vec<Call>>,
+    opened: RefCell<Vec<String>>,
+    now: Cell<Duration>,
+}
+
+impl FakeWorld {
+    /// A world whose scheduler answers like this; tiers and everything not answered is OK without a result.
+    pub fn new(mut answer: impl FnMut(&Call) -> Option<Response> + 'static) -> Self {
+        Self::failing(move |call| {
+            Ok(answer(call).unwrap_or_else(|| match call {
+                Call::GetTierConfigs(_) => with_result(ResponseResult::GetTierConfig(tiers())),
+                _ => ok(),
+            }))
+        })
+    }
+
+    /// A world whose scheduler may not answer at all.
+    pub fn failing(answer: impl FnMut(&Call) -> Result<Response, TransportError> + 'static) -> Self {
+        Self(Rc::new(Inner {
+            answer: RefCell::new(Box::new(answer)),
+            pages: RefCell::new(Box::new(|_| Page { status: 404, ..Page::default() })),
+            evaluation: RefCell::new(Ok(hello_file())),
+            calls: RefCell::default(),
+            opened: RefCell::default(),
+            now: Cell::default(),
+        }))
+    }
+
+    /// The daemon's pages.
+    pub fn with_pages(self, pages: impl FnMut(&str) -> Page + 'static) -> Self {
+        *self.0.pages.borrow_mut() = Box::new(pages);
+        self
+    }
+
+    /// What a job file evaluates to.
+    pub fn with_file(self, evaluation: Result<Evaluation, String>) -> Self {
+        *self.0.evaluation.borrow_mut() = evaluation;
+        self
+    }
+
+    /// What the scheduler was asked, by the methods' names, tiers and reading of tasks left out.
+    pub fn changes(&self) -> Vec<&'static str> {
+        let calls = self.0.calls.borrow();
+        let changing = |call: &&Call| call.method().service() != thrift::Service::ReadOnlyScheduler;
+        calls.iter().filter(changing).map(|call| call.method().name()).collect()
+    }
+
+    /// Every call.
+    pub fn calls(&self) -> Vec<Call> {
+        self.0.calls.borrow().clone()
+    }
+
+    /// Pages opened in the browser.
+    pub fn opened(&self) -> Vec<String> {
+        self.0.opened.borrow().clone()
+    }
+
+    /// Runs `aurora` with these words.
+    pub fn aurora(&self, words: &str) -> Ran {
+        let mut clusters = Clusters::default();
+        clusters.add(Cluster::at("c1", "http://scheduler.example:8081"));
+        self.aurora_with(words, clusters)
+    }
+
+    /// Runs `aurora` where these clusters are known.
+    pub fn aurora_with(&self, words: &str, clusters: Clusters) -> Ran {
+        let arguments: Vec<OsString> =
+            std::iter::once("aurora").chain(words.split_whitespace()).map(OsString::from).collect();
+        let (out, err) = (Buffer::default(), Buffer::default());
+        let console = Console::to(Box::new(out.clone()), Box::new(err.clone()));
+        let exit = crate::aurora::run(arguments, clusters, console, self);
+        Ran { exit, out: out.text(), err: err.text() }
+    }
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    pub exit: Exit,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    /// Both streams and the code at once, so that a failing test shows all of them.
+    #[track_caller]
+    pub fn expect(&self, exit: Exit, out: &str, err: &str) {
+        let expected = Self { exit, out: out.into(), err: err.into() };
+        assert_eq!(*self, expected, "\n--- stdout\n{}--- stderr\n{}", self.out, self.err);
+    }
+}
+
+/// A stream that can be read back.
+#[derive(Clone, Default)]
+pub struct Buffer(Rc<RefCell<Vec<u8>>>);
+
+impl Buffer {
+    /// All that was written.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.borrow()).into_owned()
+    }
+}
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+struct FakeTransport(FakeWorld);
+
+impl Transport for FakeTransport {
+    fn call(&mut self, call: &Call) -> Result<Response, TransportError> {
+        self.0.0.calls.borrow_mut().push(call.clone());
+        let mut answer = self.0.0.answer.borrow_mut();
+        (*answer)(call)
+    }
+
+    fn get(&mut self, path: &str) -> Result<Page, TransportError> {
+        let mut pages = self.0.0.pages.borrow_mut();
+        Ok((*pages)(path))
+    }
+}
+
+impl World for FakeWorld {
+    fn connect(&self, _cluster: &Cluster) -> Box<dyn Transport> {
+        Box::new(FakeTransport(self.clone()))
+    }
+
+    fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, String> {
+        let mut evaluation = self.0.evaluation.borrow().clone()?;
+        evaluation.job = evaluation.job.filter(|job| request.job.as_ref() == Some(&job.key));
+        Ok(evaluation)
+    }
+
+    fn pause(&self, duration: Duration) {
+        self.0.now.set(self.0.now.get() + duration);
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.now.get()
+    }
+
+    fn open_browser(&self, url: &str) -> bool {
+        self.0.opened.borrow_mut().push(url.to_owned());
+        true
+    }
+
+    fn fresh_uuid(&self) -> String {
+        "11111111-2222-4333-8444-555555555555".into()
+    }
+
+    fn program(&self) -> String {
+        "/opt/daybreak".into()
+    }
+}
+
+/// The job of most tests.
+pub fn hello_key() -> ClusterJob {
+    "c1/www-data/devel/hello_world".parse().unwrap()
+}
+
+/// A file with that job.
+pub fn hello_file() -> Evaluation {
+    hello_file_as(|_| {})
+}
+
+/// A file with that job, changed.
+pub fn hello_file_as(change: impl FnOnce(&mut JobConfiguration)) -> Evaluation {
+    let key = hello_key();
+    let mut configuration = JobConfiguration {
+        key: key.job.clone(),
+        owner: Some("ana".into()),
+        cron_schedule: None,
+        cron_collision_policy: CronCollisionPolicy::KillExisting,
+        task: TaskConfig::new(key.job.clone(), 1.0, 1, 8, "{}"),
+        instance_count: 1,
+    };
+    configuration.task.is_service = true;
+    change(&mut configuration);
+    let job = LoadedJob {
+        key: key.clone(),
+        configuration,
+        update: model::update::UpdateSettings::default(),
+        raw: serde_json::json!({ "name": "hello_world" }),
+    };
+    Evaluation { keys: vec![key], job: Some(job), warnings: Vec::new() }
+}
+
+/// OK without a result.
+pub fn ok() -> Response {
+    Response { response_code: Some(ResponseCode::Ok), ..Response::default() }
+}
+
+/// OK with a result.
+pub fn with_result(result: ResponseResult) -> Response {
+    Response { result: Some(result), ..ok() }
+}
+
+/// OK with words.
+pub fn with_message(message: &str) -> Response {
+    refused(ResponseCode::Ok, message)
+}
+
+/// An answer with a code and a reason.
+pub fn refused(code: ResponseCode, message: &str) -> Response {
+    Response {
+        response_code: Some(code),
+        details: vec![ResponseDetail { message: Some(message.into()) }],
+        ..Response::default()
+    }
+}
+
+/// An answer that lists tasks.
+pub fn with_tasks(tasks: Vec<ScheduledTask>) -> Response {
+    with_result(ResponseResult::ScheduleStatus(ScheduleStatusResult { tasks }))
+}
+
+fn tiers() -> GetTierConfigResult {
+    let tier = |name: &str, preemptible: &str, revocable: &str| TierConfig {
+        name: name.into(),
+        settings: BTreeMap::from([
+            ("preemptible".to_owned(), preemptible.to_owned()),
+            ("revocable".to_owned(), revocable.to_owned()),
+        ]),
+    };
+    GetTierConfigResult {
+        default_tier_name: "preemptible".into(),
+        tiers: [tier("preferred", "false", "false"), tier("preemptible", "true", "false")].into_iter().collect(),
+    }
+}
+
+/// A task of the hello job with a history.
+pub fn task(instance: i32, id: &str, events: &[(i64, ScheduleStatus, Option<&str>)]) -> ScheduledTask {
+    task_of(&hello_key().job, instance, id, events)
+}
+
+/// A task of a job with a history.
+pub fn task_of(job: &JobKey, instance: i32, id: &str, events: &[(i64, ScheduleStatus, Option<&str>)]) -> ScheduledTask {
+    let config = TaskConfig::new(job.clone(), 0.5, 64, 128, "");
+    ScheduledTask {
+        assigned_task: Some(AssignedTask {
+            task_id: id.into(),
+            slave_id: Some("agent-1".into()),
+            slave_host: Some("host-a".into()),
+            task: Some((&config).into()),
+            assigned_ports: BTreeMap::new(),
+            instance_id: instance,
+        }),
+        status: events.last().map(|(_, status, _)| *status),
+        task_events: events
+            .iter()
+            .map(|(timestamp, status, message)| TaskEvent {
+                timestamp: *timestamp,
+                status: Some(*status),
+                message: message.map(str::to_owned),
+                scheduler: None,
+            })
+            .collect(),
+        ..ScheduledTask::default()
+    }
+}

@@ -1,0 +1,119 @@
+//! Everything a command needs from outside itself: schedulers, job files, time, the browser, the user's name. A trait, so that tests
+//! give a command a world of their own.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::clusters::Cluster;
+use crate::evaluation::{Evaluation, EvaluationRequest};
+use crate::http::HttpTransport;
+use crate::scheduler::Transport;
+
+/// What lies outside a command.
+pub trait World {
+    /// A way to call the scheduler of a cluster; does not connect yet.
+    fn connect(&self, cluster: &Cluster) -> Box<dyn Transport>;
+    /// Evaluates a job file; an error is the text for the user.
+    fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, String>;
+    /// Waits.
+    fn pause(&self, duration: Duration);
+    /// Time since the command started, never going back.
+    fn elapsed(&self) -> Duration;
+    /// Opens a page in the user's browser; false when there is none.
+    fn open_browser(&self, url: &str) -> bool;
+    /// A fresh random UUID.
+    fn fresh_uuid(&self) -> String;
+    /// How the user can call this program again: its full path.
+    fn program(&self) -> String;
+}
+
+/// The real one.
+pub struct RealWorld {
+    started: Instant,
+}
+
+impl RealWorld {
+    /// A world whose clock starts now.
+    pub fn new() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Default for RealWorld {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl World for RealWorld {
+    fn connect(&self, cluster: &Cluster) -> Box<dyn Transport> {
+        Box::new(HttpTransport::new(&cluster.url))
+    }
+
+    fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, String> {
+        crate::evaluation::evaluate(request)
+    }
+
+    fn pause(&self, duration: Duration) {
+        std::thread::sleep(duration);
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn open_browser(&self, url: &str) -> bool {
+        let chosen = std::env::var("BROWSER").ok().filter(|browser| !browser.is_empty());
+        let candidates = chosen.iter().map(String::as_str).chain(["xdg-open", "x-www-browser", "open"]);
+        for browser in candidates {
+            let started =
+                Command::new(browser).arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            if started.is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn fresh_uuid(&self) -> String {
+        model::key::format_uuid(random_u128())
+    }
+
+    fn program(&self) -> String {
+        program_path().display().to_string()
+    }
+}
+
+/// The executable of this process.
+pub fn program_path() -> PathBuf {
+    let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("daybreak"));
+    // After a rebuild the kernel marks the old file; the new one under the same name is the one to call.
+    match path.to_str().and_then(|text| text.strip_suffix(" (deleted)")) {
+        Some(text) => PathBuf::from(text),
+        None => path,
+    }
+}
+
+/// 128 random bits from the kernel; where its device cannot be read, time and pid still make a name nobody else has.
+pub fn random_u128() -> u128 {
+    let mut bytes = [0_u8; 16];
+    match File::open("/dev/urandom").and_then(|mut device| device.read_exact(&mut bytes)) {
+        Ok(()) => u128::from_le_bytes(bytes),
+        Err(_) => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            now.as_nanos() ^ (u128::from(std::process::id()) << 96)
+        }
+    }
+}
+
+/// Login name of the user, or the number when the account has no name.
+pub fn login() -> String {
+    let uid = nix::unistd::Uid::effective();
+    match nix::unistd::User::from_uid(uid) {
+        Ok(Some(user)) => user.name,
+        _ => uid.to_string(),
+    }
+}
