@@ -238,18 +238,18 @@ impl<'a> Text<'a> {
                     return Ok(text);
                 }
                 Some(b'\\') => text.push(self.escape()?),
-                _ => return self.error("a control character inside a string"),
+                _ => return self.error("the end of a string was expected"),
             }
             piece_start = self.at;
             piece = self.plain_run();
         }
     }
 
-    /// Advances to the next quote, backslash or control character.
+    /// Advances to the next quote or backslash. Control characters pass: Python's implementation writes some of them as they are.
     fn plain_run(&mut self) -> &'a [u8] {
         let start = self.at;
         let rest = &self.input[start..];
-        let length = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20).unwrap_or(rest.len());
+        let length = rest.iter().position(|&byte| byte == b'"' || byte == b'\\').unwrap_or(rest.len());
         self.at += length;
         &rest[..length]
     }
@@ -355,7 +355,7 @@ impl<'a> Text<'a> {
                     return Ok(());
                 }
                 Some(b'\\') => drop(self.escape()?),
-                _ => return self.error("a control character inside a string"),
+                _ => return self.error("the end of a string was expected"),
             }
         }
     }

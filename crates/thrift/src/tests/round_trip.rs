@@ -122,6 +122,13 @@ fn every_escape_is_read_in_every_spelling() {
 }
 
 #[test]
+fn control_characters_are_read_as_python_writes_them() {
+    let written = "\"a\u{7}\nb\u{0}\u{1f}\"".as_bytes();
+    let text: String = decode_value(Protocol::Json, written, Limits::REQUEST).unwrap();
+    assert_eq!(text, "a\u{7}\nb\0\u{1f}");
+}
+
+#[test]
 fn binary_values_are_base64_with_or_without_padding() {
     for (bytes, bare, padded) in [
         (&b""[..], "\"\"", "\"\""),
