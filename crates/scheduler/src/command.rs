@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::update::{Update, UpdateRequest};
-use model::{InstanceId, JobConfiguration, JobKey, UpdateKey};
+use model::{InstanceId, JobConfiguration, JobKey, Resources, Role, UpdateKey};
 
 /// A change a user asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +55,13 @@ pub enum Command {
     PulseUpdate {
         /// Which.
         key: UpdateKey,
+    },
+    /// setQuota.
+    SetQuota {
+        /// Whose.
+        role: Role,
+        /// CPU, memory and disk; the other kinds are not looked at.
+        quota: Resources,
     },
 }
 

@@ -7,14 +7,28 @@
 //! Inside, downwards only: updates → tasks → placement; only `tasks::transition` changes a task's status.
 
 pub mod command;
+mod commands;
+mod core;
+mod engine_events;
 pub mod input;
+mod placement;
+mod quota;
+mod random;
 pub mod record;
+mod recovery;
+mod scheduler;
 pub mod settings;
+mod store;
 pub mod task;
+pub mod tasks;
+mod timers;
+mod updates;
 pub mod view;
 
 pub use command::{Command, Reply, ReplyCode};
 pub use input::{Effect, Input, Now, Output, Principal, RequestId, Transition};
+pub use record::{Record, RecordError};
+pub use scheduler::{PlacementWork, Scheduler};
 pub use settings::Settings;
 pub use task::{Task, TaskEvent};
 pub use view::View;

@@ -5,6 +5,16 @@ use std::time::Duration;
 use model::validation::AdmissionRules;
 use model::{CpuMillis, Resources};
 
+/// What a second offer of an agent means whose first one is still held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecondOffer {
+    /// It holds all that is free on the agent; the first one is void.
+    #[default]
+    Supersedes,
+    /// It holds something else; both are accepted together.
+    Adds,
+}
+
 /// Settings of the core; fixed for the life of a process.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -28,6 +38,12 @@ pub struct Settings {
     pub max_schedule_penalty: Duration,
     /// Unused offers are given back after this.
     pub min_offer_hold_time: Duration,
+    /// Up to this much longer, drawn at random for each offer.
+    pub offer_hold_jitter_window: Duration,
+    /// Depends on the engine.
+    pub second_offer: SecondOffer,
+    /// An agent that goes away for maintenance gets no new tasks from this long before.
+    pub unavailability_threshold: Duration,
     /// How long refused offers stay away.
     pub offer_filter_duration: Duration,
     /// Whether preemption is on.
@@ -70,6 +86,9 @@ impl Default for Settings {
             initial_schedule_penalty: secs(1),
             max_schedule_penalty: secs(60),
             min_offer_hold_time: secs(300),
+            offer_hold_jitter_window: secs(60),
+            second_offer: SecondOffer::Supersedes,
+            unavailability_threshold: secs(360),
             offer_filter_duration: secs(5),
             enable_preemptor: true,
             preemption_delay: secs(180),

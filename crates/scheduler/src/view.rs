@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use model::update::Update;
-use model::{Host, JobKey, Resources, TaskId, TaskStatus, UpdateKey};
+use model::{Host, JobKey, Resources, Role, TaskConfig, TaskId, TaskStatus, UpdateKey};
 
 use crate::task::Task;
 
@@ -65,6 +65,14 @@ pub struct View {
     pub throttled_until_ms: OrdMap<TaskId, i64>,
     /// Counters under Aurora's names (spec scheduler 7.6).
     pub counters: OrdMap<Arc<str>, i64>,
+    /// Configurations in use by stored tasks, each once, by the number their records have.
+    pub configs: OrdMap<u64, Arc<TaskConfig>>,
+    /// Quota by role: CPU, memory and disk. A role without one has none.
+    pub quotas: OrdMap<Role, Resources>,
+    /// Id the engine knows this scheduler by, for engines that give one.
+    pub framework_id: Option<Arc<str>>,
+    /// Term of the scheduler that wrote last.
+    pub epoch: u64,
 }
 
 impl View {

@@ -1,0 +1,163 @@
+//! What tasks and placement share: the tables, what is derived from them, and what the present step has produced so far. The
+//! update controller sits above and never reaches into it except through its methods.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::Call;
+use model::{InstanceId, JobKey, Resources, TaskConfig, TaskId, TaskStatus};
+
+use crate::input::{Effect, Now};
+use crate::placement::groups::Groups;
+use crate::placement::offers::OfferBook;
+use crate::random::Random;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::tasks::index::JobIndex;
+use crate::timers::{Timer, TimerKey, Timers};
+
+/// A change of a task, for whoever sits above (the update controller).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TaskChange {
+    pub(crate) job: JobKey,
+    pub(crate) instance: InstanceId,
+    pub(crate) task_id: TaskId,
+    /// `None` for a task deleted before it ended.
+    pub(crate) status: Option<TaskStatus>,
+}
+
+/// Tables, derived state and the step under way.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) now: Now,
+    pub(crate) random: Random,
+    pub(crate) store: Store,
+    pub(crate) jobs: BTreeMap<JobKey, JobIndex>,
+    pub(crate) timers: Timers,
+    pub(crate) book: OfferBook,
+    pub(crate) groups: Groups,
+    /// Jobs of which a task ended in this step: their history may have become too long.
+    pub(crate) ended_jobs: std::collections::BTreeSet<JobKey>,
+    /// Changes not yet seen by the layer above, oldest first.
+    pub(crate) changes: VecDeque<TaskChange>,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) space_low: bool,
+    pub(crate) started: bool,
+    /// Work done in this step, in tasks touched.
+    pub(crate) work: usize,
+    /// Where a walk over all placed tasks (reconciliation) goes on.
+    pub(crate) reconcile_after: Option<Option<TaskId>>,
+    status_counts: [i64; TaskStatus::ALL.len()],
+    status_counts_changed: bool,
+}
+
+impl Core {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            now: Now::default(),
+            random: Random::new([0; 32]),
+            store: Store::default(),
+            jobs: BTreeMap::new(),
+            timers: Timers::default(),
+            book: OfferBook::default(),
+            groups: Groups::default(),
+            ended_jobs: Default::default(),
+            changes: VecDeque::new(),
+            effects: Vec::new(),
+            space_low: false,
+            started: false,
+            work: 0,
+            reconcile_after: None,
+            status_counts: [0; TaskStatus::ALL.len()],
+            status_counts_changed: false,
+        }
+    }
+
+    /// Whether this step may go on, or has to leave the rest to the next.
+    pub(crate) fn may_work(&self) -> bool {
+        self.work < self.settings.max_step_work
+    }
+
+    /// Asks the engine, once the records are durable.
+    pub(crate) fn call(&mut self, call: Call) {
+        self.effects.push(Effect::Engine(call));
+    }
+
+    /// Tells the operator.
+    pub(crate) fn notice(&mut self, text: impl Into<String>) {
+        self.effects.push(Effect::Notice(text.into()));
+    }
+
+    /// Arms a timer that fires after a delay.
+    pub(crate) fn arm_after(&mut self, delay_ms: u64, timer: Timer) -> TimerKey {
+        self.timers.arm(self.now.monotonic_ms.saturating_add(delay_ms), timer)
+    }
+
+    /// How much of a delay that began at a wall stamp is left: between nothing and all of it, however the wall clock jumped.
+    pub(crate) fn remaining_ms(&self, since_wall_ms: i64, delay_ms: u64) -> u64 {
+        let passed = self.now.wall_ms.saturating_sub(since_wall_ms).max(0) as u64;
+        delay_ms.saturating_sub(passed)
+    }
+
+    /// Adds to a counter (spec scheduler 7.6).
+    pub(crate) fn count(&mut self, name: &str, by: i64) {
+        let counters = &mut self.store.view.counters;
+        match counters.get_mut(name) {
+            Some(value) => *value += by,
+            None => drop(counters.insert(name.into(), by)),
+        }
+    }
+
+    /// Sets a gauge.
+    pub(crate) fn gauge(&mut self, name: &str, value: i64) {
+        let counters = &mut self.store.view.counters;
+        match counters.get_mut(name) {
+            Some(known) => *known = value,
+            None => drop(counters.insert(name.into(), value)),
+        }
+    }
+
+    /// Keeps the number of stored tasks per status.
+    pub(crate) fn count_status(&mut self, status: TaskStatus, by: i64) {
+        let at = TaskStatus::ALL.iter().position(|known| *known == status).expect("a known status");
+        self.status_counts[at] += by;
+        self.status_counts_changed = true;
+    }
+
+    /// Writes the gauges that are kept aside because they change with every task.
+    pub(crate) fn publish_gauges(&mut self) {
+        if std::mem::take(&mut self.status_counts_changed) {
+            for (at, status) in TaskStatus::ALL.into_iter().enumerate() {
+                if status != TaskStatus::Init {
+                    self.gauge(&format!("task_store_{status}"), self.status_counts[at]);
+                }
+            }
+        }
+        let held = self.book.held_offers() as i64;
+        if self.store.view.counters.get("outstanding_offers") != Some(&held) {
+            self.gauge("outstanding_offers", held);
+        }
+    }
+
+    /// The active task of an instance.
+    pub(crate) fn active_task(&self, job: &JobKey, instance: InstanceId) -> Option<&Arc<crate::task::Task>> {
+        let active = self.jobs.get(job)?.active.get(&instance)?;
+        self.store.view.tasks.get(&active.id)
+    }
+
+    /// What a task of that configuration takes from an agent: its own resources and, for the Thermos-style executor, the
+    /// executor's (spec scheduler 2.6).
+    pub(crate) fn demand(&self, config: &TaskConfig) -> Resources {
+        let thermos =
+            config.executor_config.as_ref().is_some_and(|executor| executor.name == model::task::AURORA_EXECUTOR_NAME);
+        if thermos { config.resources + self.settings.executor_overhead } else { config.resources }
+    }
+}
+
+/// A duration of the settings in whole ms.
+pub(crate) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,422 @@
+//! One turn of a group: agents that fit are found in the index, filled with as many tasks as fit, and their offers accepted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine::{Call, Launch, Offer};
+use model::{Ports, Resources, TaskConfig, TaskId};
+
+use super::filter::{LimitCounts, Query};
+use super::groups::{Class, Turn};
+use crate::core::{Core, ms};
+use crate::random::Random;
+use crate::settings::SecondOffer;
+use crate::task::Task;
+use crate::tasks::transition::Assignment;
+use crate::timers::Timer;
+use crate::view::HostRecord;
+
+/// Tasks a group may place before the next group has its turn.
+const TURN: usize = 256;
+/// When more agents than this offer room at once, blocked groups look at the whole index instead of at each of these.
+const MANY_FRESH: usize = 64;
+/// Blocked groups of one class tried on fresh room before the next class has its turn.
+const TRIES_PER_CLASS: usize = 256;
+
+/// Where a group looks for room.
+enum Candidates<'a> {
+    /// Everywhere, by the index.
+    All,
+    /// At these slots only.
+    Only(&'a [usize]),
+}
+
+impl Core {
+    /// The question a group asks of agents.
+    pub(crate) fn query<'a>(&self, config: &'a TaskConfig, class: Class) -> Query<'a> {
+        Query {
+            config,
+            demand: class.demand,
+            revocable: class.revocable,
+            unavailable_until_ms: self.now.wall_ms.saturating_add(ms(self.settings.unavailability_threshold) as i64),
+        }
+    }
+
+    /// How many of the job's tasks are where, as far as its limits ask.
+    pub(crate) fn limit_counts(&self, config: &TaskConfig) -> LimitCounts {
+        let placed = self.jobs.get(&config.job).map(|index| &index.hosts);
+        LimitCounts::new(config, placed, &self.store.view.hosts)
+    }
+
+    // ---- offers ----
+
+    /// Takes in an offer.
+    pub(crate) fn add_offer(&mut self, offer: &Offer) {
+        self.count("scheduler_resource_offers", 1);
+        let record = HostRecord { agent_id: offer.agent_id.clone(), attributes: offer.attributes.clone() };
+        self.store.put_host(&offer.host, record);
+        let (slot, changed) = self.book.ensure(&offer.agent_id, &offer.host, Some(&offer.attributes));
+        if changed {
+            self.groups.forget_slot(slot);
+        }
+        let hold_ms = ms(self.settings.min_offer_hold_time);
+        let jitter_ms = self.random.below(ms(self.settings.offer_hold_jitter_window));
+        let timer = self.arm_after(hold_ms.saturating_add(jitter_ms), Timer::Offer(offer.id.clone()));
+        let supersedes = self.settings.second_offer == SecondOffer::Supersedes;
+        let dropped = self.book.hold(slot, offer, timer, supersedes);
+        dropped.into_iter().for_each(|timer| self.timers.cancel(timer));
+        self.publish_agent(slot);
+    }
+
+    /// An offer is void.
+    pub(crate) fn rescind_offer(&mut self, offer: &str) {
+        let (withdrawn, offers) = self.book.withdraw(offer);
+        if let super::offers::Withdrawn::Held(slot) = withdrawn {
+            self.count("offers_rescinded", 1);
+            let others: Vec<String> = offers.iter().map(|(id, _)| id.clone()).filter(|id| id != offer).collect();
+            offers.into_iter().for_each(|(_, timer)| self.timers.cancel(timer));
+            if !others.is_empty() {
+                self.decline(others);
+            }
+            self.forget_free(slot);
+        }
+    }
+
+    /// An unused offer was held for long enough and goes back.
+    pub(crate) fn give_back_offer(&mut self, offer: &str) {
+        let (withdrawn, offers) = self.book.withdraw(offer);
+        if let super::offers::Withdrawn::Held(_) = withdrawn {
+            let ids = offers
+                .into_iter()
+                .map(|(id, timer)| {
+                    self.timers.cancel(timer);
+                    id
+                })
+                .collect();
+            self.decline(ids);
+        }
+    }
+
+    fn decline(&mut self, offers: Vec<String>) {
+        self.book.gave_back = true;
+        let refuse_ms = ms(self.settings.offer_filter_duration) as i64;
+        self.call(Call::Decline { offers, refuse_ms });
+    }
+
+    /// All offers are void: the connection is new or gone.
+    pub(crate) fn clear_offers(&mut self) {
+        self.book.clear_offers().into_iter().for_each(|timer| self.timers.cancel(timer));
+        let slots: Vec<usize> = self.book.agents().map(|(slot, _)| slot).collect();
+        slots.into_iter().for_each(|slot| self.forget_free(slot));
+    }
+
+    fn forget_free(&mut self, slot: usize) {
+        if let Some(agent) = self.book.agent_mut(slot) {
+            (agent.free, agent.revocable_cpu, agent.ports) = Default::default();
+        }
+        self.book.refresh(slot);
+        self.publish_agent(slot);
+    }
+
+    /// An agent is gone for good; its tasks' own statuses follow.
+    pub(crate) fn lose_agent(&mut self, agent_id: &str) {
+        self.count("slaves_lost", 1);
+        let Some(slot) = self.book.slot_of(agent_id) else { return };
+        let offers = self.book.consume(slot);
+        offers.into_iter().for_each(|(_, timer)| self.timers.cancel(timer));
+        self.store.view.agents.remove(agent_id);
+        if self.book.remove(slot) {
+            self.groups.forget_slot(slot);
+        } else {
+            self.forget_free(slot);
+            self.store.view.agents.remove(agent_id);
+        }
+    }
+
+    /// Shows an agent to readers.
+    pub(crate) fn publish_agent(&mut self, slot: usize) {
+        if let Some(agent) = self.book.agent(slot) {
+            let (id, view) = (agent.id.clone(), agent.view());
+            self.store.view.agents.insert(id, Arc::new(view));
+        }
+    }
+
+    // ---- placed tasks ----
+
+    /// A task holds room on its agent from now on.
+    pub(crate) fn occupy(&mut self, task: &Task) {
+        let (Some(agent_id), Some(host)) = (&task.agent_id, &task.host) else { return };
+        let slot = match self.book.slot_of(agent_id) {
+            Some(slot) => slot,
+            None => {
+                let attributes = self.store.view.hosts.get(host.as_ref()).map(|record| record.attributes.clone());
+                let (slot, _) = self.book.ensure(agent_id, host, attributes.as_ref());
+                self.groups.forget_slot(slot);
+                slot
+            }
+        };
+        let demand = self.demand(&task.config);
+        self.book.place(slot, &task.id, demand);
+        self.jobs.entry(task.config.job.clone()).or_default().add_host(host);
+    }
+
+    /// A task holds room no longer.
+    pub(crate) fn vacate(&mut self, task: &Task) {
+        let (Some(agent_id), Some(host)) = (&task.agent_id, &task.host) else { return };
+        let demand = self.demand(&task.config);
+        if let Some(slot) = self.book.slot_of(agent_id) {
+            self.book.unplace(slot, &task.id, demand);
+        }
+        if let Some(index) = self.jobs.get_mut(&task.config.job) {
+            index.remove_host(host);
+        }
+    }
+
+    // ---- turns ----
+
+    /// Gives groups their turns: first blocked ones on the room that has just appeared, then those that are ready. False when
+    /// the step's work is used up before.
+    pub(crate) fn place_groups(&mut self) -> bool {
+        if !self.serve_fresh() {
+            return false;
+        }
+        while let Some(number) = self.groups.ready.pop_front() {
+            if !self.may_work() {
+                self.groups.ready.push_front(number);
+                return false;
+            }
+            self.take_turn(number);
+        }
+        true
+    }
+
+    fn take_turn(&mut self, number: u64) {
+        let Some(group) = self.groups.by_number.get(&number) else { return };
+        if group.turn != Turn::Ready {
+            return;
+        }
+        let wanted = group.queue.len().min(TURN);
+        self.count("schedule_attempts_fired", wanted as i64);
+        let placed = self.place_group(number, &Candidates::All);
+        let Some(group) = self.groups.by_number.get_mut(&number) else { return };
+        if placed > 0 {
+            group.penalty_ms = 0;
+        }
+        if placed == wanted {
+            self.groups.ready.push_back(number);
+            return;
+        }
+        self.count("schedule_attempts_no_match", (wanted - placed) as i64);
+        self.explain_group(number);
+        self.block_group(number);
+        // Room that was given back unused may be just what is missing.
+        if std::mem::take(&mut self.book.gave_back) {
+            self.call(Call::Revive);
+        }
+    }
+
+    /// Blocked groups look at the agents that have just offered room.
+    fn serve_fresh(&mut self) -> bool {
+        let mut fresh = std::mem::take(&mut self.book.fresh);
+        if fresh.is_empty() || self.groups.blocked.is_empty() {
+            return true;
+        }
+        fresh.sort_unstable();
+        fresh.dedup();
+        if fresh.len() > MANY_FRESH {
+            let blocked: Vec<u64> = self.groups.blocked.values().flat_map(|groups| groups.values().copied()).collect();
+            blocked.into_iter().for_each(|number| self.wake_group(number));
+            return true;
+        }
+        let (mut later, mut classes): (Vec<Class>, Vec<Class>) =
+            self.groups.blocked.keys().partition(|class| Some(**class) <= self.groups.last_class);
+        classes.append(&mut later);
+        for class in classes {
+            if !self.may_work() {
+                self.book.fresh = fresh;
+                return false;
+            }
+            if self.serve_class(class, &fresh) {
+                self.groups.last_class = Some(class);
+            }
+        }
+        true
+    }
+
+    /// True when a group of the class was tried.
+    fn serve_class(&mut self, class: Class, fresh: &[usize]) -> bool {
+        let fits = |core: &Self| {
+            let room = |slot: &usize| {
+                let agent = core.book.agent(*slot)?;
+                agent.is_offered().then(|| agent.usable(class.revocable).contains(&class.demand))
+            };
+            fresh.iter().any(|slot| room(slot) == Some(true))
+        };
+        if !fits(self) {
+            return false;
+        }
+        let numbers: Vec<u64> =
+            self.groups.blocked.get(&class).into_iter().flat_map(|groups| groups.values().copied()).collect();
+        for number in numbers.into_iter().take(TRIES_PER_CLASS) {
+            let placed = self.place_group(number, &Candidates::Only(fresh));
+            self.work += 1;
+            self.groups.rotate(number);
+            if placed > 0 && !fits(self) {
+                break;
+            }
+        }
+        true
+    }
+
+    /// Places as many tasks of a group as there is room for, at most a turn's worth. Returns how many.
+    fn place_group(&mut self, number: u64, candidates: &Candidates<'_>) -> usize {
+        let Some(group) = self.groups.by_number.get(&number) else { return 0 };
+        let config = group.config.clone();
+        let class = group.class;
+        let turn = group.queue.len().min(TURN);
+        let mut counts = self.limit_counts(&config);
+        let query = self.query(&config, class);
+        let Some(mut wanted) = query.wanted(&self.book, &counts) else { return 0 };
+        let few = query.few_candidates(&self.book);
+        let listed: Option<&[usize]> = match (candidates, &few) {
+            (Candidates::Only(slots), _) => Some(slots),
+            (Candidates::All, few) => few.as_deref(),
+        };
+        let mut walk = Walk::new(listed, self.book.slot_count(), &mut self.random);
+        let mut placed = 0;
+        while placed < turn {
+            let Some(slot) = walk.next(self, listed, &wanted) else { break };
+            let Some(group) = self.groups.by_number.get_mut(&number) else { break };
+            if group.is_banned(slot) {
+                continue;
+            }
+            let Some(agent) = self.book.agent(slot) else { continue };
+            if agent.reserved_for.is_some_and(|holder| holder != number) {
+                continue;
+            }
+            let usable = agent.usable(class.revocable);
+            let veto = query.veto(agent, &usable, &counts);
+            self.book.examined += 1;
+            if let Some(veto) = veto {
+                if veto.is_lasting() {
+                    group.ban(slot);
+                }
+                let kind = if veto.is_dynamic() { "scheduling_veto_dynamic" } else { "scheduling_veto_static" };
+                self.count(kind, 1);
+                continue;
+            }
+            let Some(agent) = self.book.agent(slot) else { continue };
+            let room = query.limit_room(&agent.attributes, &counts).min((turn - placed) as u64);
+            let fitting = usable.fits(&class.demand, room) as usize;
+            let attributes = (!config.constraints.is_empty()).then(|| agent.attributes.clone());
+            let launched = self.launch(slot, number, &config, class, fitting);
+            placed += launched;
+            if let Some(attributes) = attributes {
+                counts.add(&attributes, launched as i64);
+                let Some(now_wanted) = query.wanted(&self.book, &counts) else { break };
+                wanted = now_wanted;
+            }
+        }
+        placed
+    }
+
+    /// Assigns the first `count` tasks of a group to an agent and accepts its offers for them.
+    fn launch(&mut self, slot: usize, number: u64, config: &Arc<TaskConfig>, class: Class, count: usize) -> usize {
+        let Some(group) = self.groups.by_number.get(&number) else { return 0 };
+        let ids: Vec<TaskId> = group.queue.values().take(count).cloned().collect();
+        let Some(agent) = self.book.agent_mut(slot) else { return 0 };
+        let (agent_id, host) = (agent.id.clone(), agent.host.clone());
+        let mut free_ports = std::mem::take(&mut agent.ports);
+        let was_reserved = agent.reserved_for == Some(number);
+        let offers = self.book.consume(slot);
+        let (shared_agent, shared_host) = (self.store.shared_agent(&agent_id), self.store.shared_host(&host));
+        let mut launches = Vec::with_capacity(ids.len());
+        let mut taken = Resources::ZERO;
+        for id in ids {
+            let ports = draw_ports(&mut free_ports, config, &mut self.random);
+            let assignment =
+                Assignment { agent_id: shared_agent.clone(), host: shared_host.clone(), ports: ports.clone() };
+            self.assign(&id, assignment);
+            taken += class.demand;
+            let Some(task) = self.store.view.tasks.get(&id) else { continue };
+            launches.push(Launch {
+                instance: task.instance,
+                config: config.clone(),
+                resources: class.demand,
+                revocable: class.revocable,
+                ports,
+                assigned_ms: task.last_event_ms(),
+                task_id: id,
+            });
+        }
+        if let Some(agent) = self.book.agent_mut(slot) {
+            agent.free -= if class.revocable { Resources { cpu: model::CpuMillis(0), ..taken } } else { taken };
+        }
+        self.publish_agent(slot);
+        if was_reserved {
+            self.end_reservation(number);
+        }
+        let launched = launches.len();
+        let offers = offers
+            .into_iter()
+            .map(|(id, timer)| {
+                self.timers.cancel(timer);
+                id
+            })
+            .collect();
+        self.call(Call::Accept { offers, launches });
+        launched
+    }
+}
+
+/// A walk over candidates: all of them from a random one on, or the listed ones in order.
+struct Walk {
+    next: usize,
+    end: usize,
+    wrap: Option<usize>,
+}
+
+impl Walk {
+    fn new(listed: Option<&[usize]>, slots: usize, random: &mut Random) -> Self {
+        match listed {
+            Some(list) => Self { next: 0, end: list.len(), wrap: None },
+            None => {
+                let start = random.below(slots as u64) as usize;
+                Self { next: start, end: slots, wrap: (start > 0).then_some(start) }
+            }
+        }
+    }
+
+    fn next(&mut self, core: &mut Core, listed: Option<&[usize]>, wanted: &super::index::Wanted) -> Option<usize> {
+        if let Some(list) = listed {
+            while self.next < self.end {
+                let slot = list[self.next];
+                self.next += 1;
+                if core.book.may_serve(slot, wanted) {
+                    return Some(slot);
+                }
+            }
+            return None;
+        }
+        loop {
+            if let Some(slot) = core.book.find(self.next, self.end, wanted) {
+                self.next = slot + 1;
+                return Some(slot);
+            }
+            (self.next, self.end) = (0, self.wrap.take()?);
+        }
+    }
+}
+
+/// One port per name, drawn at random from those that are free (spec scheduler 2.6).
+fn draw_ports(free: &mut Ports, config: &TaskConfig, random: &mut Random) -> BTreeMap<String, u16> {
+    let mut drawn = BTreeMap::new();
+    for name in &config.requested_ports {
+        let at = random.below(free.count().max(0) as u64) as u32;
+        if let Some(port) = free.nth(at) {
+            free.remove(port);
+            drawn.insert(name.clone(), port);
+        }
+    }
+    drawn
+}

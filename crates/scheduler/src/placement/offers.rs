@@ -1,0 +1,324 @@
+//! The offer book: every agent seen since the engine connected, what of it is offered now, and what placed tasks hold there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use engine::Offer;
+use model::constraint::DEDICATED;
+use model::{CpuMillis, Host, Ports, Resources, TaskId};
+
+use super::index::{Summary, Tree, UNDEDICATED, Wanted, value_bit};
+use crate::timers::TimerKey;
+use crate::view::AgentView;
+
+/// Attributes by name.
+pub(crate) type Attributes = BTreeMap<String, Vec<String>>;
+
+/// An agent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Agent {
+    pub(crate) id: String,
+    pub(crate) host: Host,
+    pub(crate) attributes: Attributes,
+    values: u128,
+    /// Offers held, with the timers that give them back. Several are accepted together.
+    pub(crate) offers: Vec<(String, TimerKey)>,
+    /// Sum of the held offers; what is left of it while none is held is for people only.
+    pub(crate) free: Resources,
+    pub(crate) revocable_cpu: CpuMillis,
+    pub(crate) ports: Ports,
+    pub(crate) unavailable_from_ms: Option<i64>,
+    /// Tasks placed here and what they hold together.
+    pub(crate) placed: BTreeSet<TaskId>,
+    pub(crate) placed_resources: Resources,
+    /// The agent's size: its latest offer and what was placed then.
+    pub(crate) total: Resources,
+    /// The group that preempted tasks here and may use the room first.
+    pub(crate) reserved_for: Option<u64>,
+}
+
+impl Agent {
+    /// Whether something of it is offered.
+    pub(crate) fn is_offered(&self) -> bool {
+        !self.offers.is_empty()
+    }
+
+    /// What a task may use: with revocable CPU, that takes the place of the other.
+    pub(crate) fn usable(&self, revocable: bool) -> Resources {
+        match (self.is_offered(), revocable) {
+            (false, _) => Resources::ZERO,
+            (true, false) => self.free,
+            (true, true) => Resources { cpu: self.revocable_cpu, ..self.free },
+        }
+    }
+
+    /// For readers.
+    pub(crate) fn view(&self) -> AgentView {
+        AgentView { host: self.host.clone(), free: self.free, total: self.total }
+    }
+}
+
+/// What a held offer was.
+pub(crate) enum Withdrawn {
+    /// Not held.
+    Unknown,
+    /// It was held; the slot of its agent.
+    Held(usize),
+}
+
+/// All agents.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OfferBook {
+    slots: Vec<Option<Agent>>,
+    vacant: Vec<usize>,
+    by_id: BTreeMap<String, usize>,
+    by_offer: BTreeMap<String, usize>,
+    /// Attribute name to value to slots.
+    by_value: BTreeMap<String, BTreeMap<String, BTreeSet<usize>>>,
+    tree: Tree,
+    /// Agents with an offer that waiting groups have not seen.
+    pub(crate) fresh: Vec<usize>,
+    /// Offers went back since the engine was last asked for all of them.
+    pub(crate) gave_back: bool,
+    /// Agents and tree nodes looked at, ever.
+    pub(crate) examined: u64,
+    pub(crate) visited: u64,
+}
+
+impl OfferBook {
+    /// Number of held offers.
+    pub(crate) fn held_offers(&self) -> usize {
+        self.by_offer.len()
+    }
+
+    /// How many slots there are, vacant ones included.
+    pub(crate) fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The agent of a slot.
+    pub(crate) fn agent(&self, slot: usize) -> Option<&Agent> {
+        self.slots.get(slot)?.as_ref()
+    }
+
+    /// The agent of a slot, to be changed; [`Self::refresh`] must follow when what it offers changes.
+    pub(crate) fn agent_mut(&mut self, slot: usize) -> Option<&mut Agent> {
+        self.slots.get_mut(slot)?.as_mut()
+    }
+
+    /// The slot of an agent.
+    pub(crate) fn slot_of(&self, id: &str) -> Option<usize> {
+        self.by_id.get(id).copied()
+    }
+
+    /// All agents with their slots, in order of slot.
+    pub(crate) fn agents(&self) -> impl Iterator<Item = (usize, &Agent)> {
+        self.slots.iter().enumerate().filter_map(|(slot, agent)| Some((slot, agent.as_ref()?)))
+    }
+
+    /// The slot of an agent, made if it is new. True when it is new or has moved, or its attributes changed: what groups
+    /// remember of the slot is void then.
+    pub(crate) fn ensure(&mut self, id: &str, host: &str, attributes: Option<&Attributes>) -> (usize, bool) {
+        let slot = match self.by_id.get(id) {
+            Some(slot) => *slot,
+            None => {
+                let slot = self.vacant.pop().unwrap_or(self.slots.len());
+                if slot == self.slots.len() {
+                    self.slots.push(None);
+                }
+                self.slots[slot] =
+                    Some(Agent { id: id.into(), host: host.into(), values: UNDEDICATED, ..Agent::default() });
+                self.by_id.insert(id.into(), slot);
+                self.set_attributes(slot, attributes.cloned().unwrap_or_default());
+                return (slot, true);
+            }
+        };
+        let agent = self.slots[slot].as_mut().expect("listed by id");
+        let mut changed = false;
+        if agent.host != host {
+            agent.host = host.into();
+            changed = true;
+        }
+        if let Some(attributes) = attributes.filter(|attributes| **attributes != agent.attributes) {
+            self.set_attributes(slot, attributes.clone());
+            changed = true;
+        }
+        (slot, changed)
+    }
+
+    fn set_attributes(&mut self, slot: usize, attributes: Attributes) {
+        self.unlist_values(slot);
+        let mut values = if attributes.contains_key(DEDICATED) { 0 } else { UNDEDICATED };
+        for (name, value) in pairs(&attributes) {
+            values |= value_bit(name, value);
+            let slots = self.by_value.entry(name.into()).or_default().entry(value.into()).or_default();
+            slots.insert(slot);
+        }
+        if let Some(agent) = self.slots[slot].as_mut() {
+            (agent.attributes, agent.values) = (attributes, values);
+        }
+    }
+
+    fn unlist_values(&mut self, slot: usize) {
+        let Some(agent) = self.slots[slot].as_ref() else { return };
+        for (name, value) in pairs(&agent.attributes) {
+            let Some(by_value) = self.by_value.get_mut(name) else { continue };
+            if let Some(slots) = by_value.get_mut(value) {
+                slots.remove(&slot);
+                if slots.is_empty() {
+                    by_value.remove(value);
+                }
+            }
+            if by_value.is_empty() {
+                self.by_value.remove(name);
+            }
+        }
+    }
+
+    /// Slots of the agents that have a value, none when no agent has.
+    pub(crate) fn with_value(&self, name: &str, value: &str) -> Option<&BTreeSet<usize>> {
+        self.by_value.get(name)?.get(value)
+    }
+
+    /// The values of an attribute that some agent has.
+    pub(crate) fn values_of(&self, name: &str) -> impl Iterator<Item = &str> + use<'_> {
+        self.by_value.get(name).into_iter().flat_map(|values| values.keys().map(String::as_str))
+    }
+
+    /// Holds an offer. With `supersedes` it takes the place of what is held of its agent, otherwise it is added to that.
+    pub(crate) fn hold(&mut self, slot: usize, offer: &Offer, timer: TimerKey, supersedes: bool) -> Vec<TimerKey> {
+        let Some(agent) = self.slots[slot].as_mut() else { return Vec::new() };
+        let mut dropped = Vec::new();
+        if supersedes || agent.offers.is_empty() {
+            for (id, timer) in std::mem::take(&mut agent.offers) {
+                self.by_offer.remove(&id);
+                dropped.push(timer);
+            }
+            (agent.free, agent.revocable_cpu, agent.ports) = Default::default();
+        }
+        agent.offers.push((offer.id.clone(), timer));
+        agent.free += Resources { ports: offer.port_ranges.count(), ..offer.resources };
+        agent.revocable_cpu.0 += offer.revocable_cpu.0;
+        let ranges = agent.ports.ranges().iter().chain(offer.port_ranges.ranges()).copied();
+        agent.ports = Ports::from_ranges(ranges.collect::<Vec<_>>());
+        agent.unavailable_from_ms = offer.unavailable_from_ms;
+        agent.total = agent.free + agent.placed_resources;
+        self.by_offer.insert(offer.id.clone(), slot);
+        self.fresh.push(slot);
+        self.refresh(slot);
+        dropped
+    }
+
+    /// Brings the index in line with what an agent offers.
+    pub(crate) fn refresh(&mut self, slot: usize) {
+        let summary = match self.agent(slot) {
+            // An offer without CPU or memory serves nobody (spec scheduler 2.2).
+            Some(agent)
+                if agent.is_offered()
+                    && agent.free.ram_mb > 0
+                    && (agent.free.cpu.0 > 0 || agent.revocable_cpu.0 > 0) =>
+            {
+                Summary::of(&agent.free, agent.revocable_cpu, agent.values)
+            }
+            _ => Summary::NONE,
+        };
+        self.tree.set(slot, summary);
+    }
+
+    /// An offer is void. The other offers of its agent go with it: their sum can no longer be told apart.
+    pub(crate) fn withdraw(&mut self, offer: &str) -> (Withdrawn, Vec<(String, TimerKey)>) {
+        let Some(slot) = self.by_offer.get(offer).copied() else { return (Withdrawn::Unknown, Vec::new()) };
+        (Withdrawn::Held(slot), self.consume(slot))
+    }
+
+    /// Takes all offers of an agent out of the book: they are accepted, given back or void.
+    pub(crate) fn consume(&mut self, slot: usize) -> Vec<(String, TimerKey)> {
+        let Some(agent) = self.slots[slot].as_mut() else { return Vec::new() };
+        let offers = std::mem::take(&mut agent.offers);
+        for (id, _) in &offers {
+            self.by_offer.remove(id);
+        }
+        self.refresh(slot);
+        offers
+    }
+
+    /// All offers are void.
+    pub(crate) fn clear_offers(&mut self) -> Vec<TimerKey> {
+        self.fresh.clear();
+        self.gave_back = false;
+        let slots: BTreeSet<usize> = std::mem::take(&mut self.by_offer).into_values().collect();
+        slots.into_iter().flat_map(|slot| self.consume(slot)).map(|(_, timer)| timer).collect()
+    }
+
+    /// An agent is gone. One on which tasks are still placed stays known, without offers, until they end.
+    pub(crate) fn remove(&mut self, slot: usize) -> bool {
+        if self.agent(slot).is_none_or(|agent| !agent.placed.is_empty() || agent.is_offered()) {
+            return false;
+        }
+        self.unlist_values(slot);
+        if let Some(agent) = self.slots[slot].take() {
+            self.by_id.remove(&agent.id);
+            self.vacant.push(slot);
+        }
+        self.refresh(slot);
+        true
+    }
+
+    /// A task holds room on an agent from now on.
+    pub(crate) fn place(&mut self, slot: usize, task: &TaskId, resources: Resources) {
+        if let Some(agent) = self.agent_mut(slot)
+            && agent.placed.insert(task.clone())
+        {
+            agent.placed_resources += resources;
+            agent.total = agent.total.max_each(&agent.placed_resources);
+        }
+    }
+
+    /// A task holds room no longer.
+    pub(crate) fn unplace(&mut self, slot: usize, task: &TaskId, resources: Resources) {
+        if let Some(agent) = self.agent_mut(slot)
+            && agent.placed.remove(task)
+        {
+            agent.placed_resources -= resources;
+        }
+    }
+
+    /// The next slot from `from` up to `to` that may serve.
+    pub(crate) fn find(&mut self, from: usize, to: usize, wanted: &Wanted) -> Option<usize> {
+        self.tree.find(from, to, wanted, &mut self.visited)
+    }
+
+    /// Whether the agent of a slot may serve, by the index alone.
+    pub(crate) fn may_serve(&self, slot: usize, wanted: &Wanted) -> bool {
+        wanted.may_match(&self.tree.leaf(slot))
+    }
+}
+
+fn pairs(attributes: &Attributes) -> impl Iterator<Item = (&str, &str)> {
+    attributes.iter().flat_map(|(name, values)| values.iter().map(move |value| (name.as_str(), value.as_str())))
+}
+
+/// The larger amount of each kind.
+trait MaxEach {
+    fn max_each(&self, other: &Self) -> Self;
+}
+
+impl MaxEach for Resources {
+    fn max_each(&self, other: &Self) -> Self {
+        Self {
+            cpu: self.cpu.max(other.cpu),
+            ram_mb: self.ram_mb.max(other.ram_mb),
+            disk_mb: self.disk_mb.max(other.disk_mb),
+            ports: self.ports.max(other.ports),
+            gpus: self.gpus.max(other.gpus),
+        }
+    }
+}
+
+/// Attributes of hosts, as far as they are known; shared with the frozen views.
+pub(crate) fn host_attributes<'a>(
+    hosts: &'a imbl::OrdMap<Host, Arc<crate::view::HostRecord>>,
+    host: &Host,
+) -> Option<&'a Attributes> {
+    hosts.get(host).map(|record| &record.attributes)
+}

@@ -1,0 +1,155 @@
+//! Preemption: room for tasks that wait for long, at the expense of tasks they may evict (spec scheduler 2.8, 2.9). The search
+//! and the eviction are one act here, so a slot that was found cannot go stale.
+
+use std::sync::Arc;
+
+use model::{CpuMillis, ResourceType, Resources, TaskConfig, TaskId, TaskStatus, Tier};
+
+use super::filter::{LimitCounts, Query};
+use super::offers::Agent;
+use crate::core::{Core, ms};
+use crate::task::Task;
+use crate::tasks::table::State;
+use crate::timers::Timer;
+
+/// Agents looked at count as one unit of work per this many.
+const AGENTS_PER_WORK: usize = 16;
+
+/// Whether a pending task may evict a placed one (spec scheduler 2.8). A strict order: who may evict can never be evicted by
+/// whom it evicts, so evictions have no cycles.
+pub(crate) fn may_preempt(pending: (&TaskConfig, Tier), placed: (&TaskConfig, Tier)) -> bool {
+    let ((pending, pending_tier), (placed, placed_tier)) = (pending, placed);
+    match (pending_tier.preemptible, placed_tier.preemptible) {
+        (false, true) => true,
+        (true, false) => false,
+        _ => pending.job.role == placed.job.role && pending.priority > placed.priority,
+    }
+}
+
+impl Core {
+    /// Arranges the next search, while there is anybody to search for.
+    pub(crate) fn arm_slot_search(&mut self) {
+        if self.settings.enable_preemptor && !self.groups.search_armed {
+            self.groups.search_armed = true;
+            self.arm_after(ms(self.settings.preemption_slot_search_interval), Timer::SlotSearch);
+        }
+    }
+
+    /// Time to search: every group that waits is looked at once.
+    pub(crate) fn begin_slot_search(&mut self) {
+        self.groups.search_armed = false;
+        if self.groups.by_number.is_empty() {
+            return;
+        }
+        self.arm_slot_search();
+        self.groups.to_search = self.groups.by_number.keys().copied().collect();
+    }
+
+    /// Goes on with the search. False when the step's work is used up before.
+    pub(crate) fn search_slots(&mut self) -> bool {
+        while let Some(number) = self.groups.to_search.pop_front() {
+            if !self.may_work() {
+                self.groups.to_search.push_front(number);
+                return false;
+            }
+            self.preempt_for(number);
+        }
+        true
+    }
+
+    /// Makes room for the first task of a group that has waited for long enough.
+    fn preempt_for(&mut self, number: u64) {
+        let Some(group) = self.groups.by_number.get(&number).filter(|group| group.reserved.is_none()) else { return };
+        let delay_ms = ms(self.settings.preemption_delay);
+        let waits = |id: &TaskId| {
+            let task = self.store.view.tasks.get(id)?;
+            (self.remaining_ms(task.last_event_ms(), delay_ms) == 0).then(|| id.clone())
+        };
+        let Some(task_id) = group.queue.values().next().and_then(waits) else { return };
+        let (config, class) = (group.config.clone(), group.class);
+        let Some(tier) = self.tier_of(&config) else { return };
+        let kind = if tier.preemptible { "non_prod" } else { "prod" };
+        self.count(&format!("preemptor_slot_search_attempts_for_{kind}"), 1);
+        let counts = self.limit_counts(&config);
+        let query = self.query(&config, class);
+        self.work += 1 + self.book.slot_count() / AGENTS_PER_WORK;
+        let found = self.book.agents().filter(|(slot, agent)| {
+            agent.reserved_for.is_none() && !self.groups.by_number.get(&number).is_some_and(|g| g.is_banned(*slot))
+        });
+        let found =
+            found.map(|(slot, agent)| (slot, self.victims(agent, &query, tier, &counts))).find(|(_, v)| v.is_some());
+        let Some((slot, Some(victims))) = found else {
+            self.count(&format!("preemptor_slot_search_failed_for_{kind}"), 1);
+            return;
+        };
+        self.count(&format!("preemptor_slot_search_successful_for_{kind}"), 1);
+        self.reserve(number, slot);
+        let message: Arc<str> = format!("Preempting in favor of {task_id}").into();
+        for victim in victims {
+            let name = match self.store.view.tasks.get(&victim).and_then(|task| self.tier_of(&task.config)) {
+                Some(tier) if !tier.preemptible => "preemptor_tasks_preempted_prod",
+                _ => "preemptor_tasks_preempted_non_prod",
+            };
+            self.count(name, 1);
+            self.transition(&victim, None, State::Stored(TaskStatus::Preempting), Some(message.clone()));
+        }
+    }
+
+    /// The fewest tasks, largest first, whose room together with what is offered lets the query pass on an agent. `None` when
+    /// there are none, or when nobody needs to go.
+    fn victims(&self, agent: &Agent, query: &Query<'_>, tier: Tier, counts: &LimitCounts) -> Option<Vec<TaskId>> {
+        let mut eligible: Vec<(Resources, &Arc<Task>)> = agent
+            .placed
+            .iter()
+            .filter_map(|id| self.store.view.tasks.get(id))
+            .filter(|task| matches!(task.status, TaskStatus::Assigned | TaskStatus::Starting | TaskStatus::Running))
+            .filter_map(|task| {
+                let victim_tier = self.tier_of(&task.config)?;
+                may_preempt((query.config, tier), (&task.config, victim_tier)).then(|| {
+                    let held = self.demand(&task.config);
+                    // Revocable CPU is given back by squeezing, not by leaving: it frees nothing.
+                    let freed = if victim_tier.revocable { Resources { cpu: CpuMillis(0), ..held } } else { held };
+                    (freed, task)
+                })
+            })
+            .collect();
+        let order = |freed: &Resources| ResourceType::ALL.map(|kind| freed.amount(kind));
+        eligible.sort_by(|(one, a), (other, b)| order(other).cmp(&order(one)).then_with(|| a.id.cmp(&b.id)));
+        let mut room = agent.usable(false);
+        let mut victims = Vec::new();
+        for (freed, task) in eligible {
+            room += freed;
+            victims.push(task.id.clone());
+            if query.veto(agent, &room, counts).is_none() {
+                return Some(victims);
+            }
+        }
+        None
+    }
+
+    /// Keeps an agent for a group.
+    fn reserve(&mut self, number: u64, slot: usize) {
+        let Some(agent) = self.book.agent_mut(slot) else { return };
+        agent.reserved_for = Some(number);
+        let timer = Timer::Reservation(agent.id.clone(), number);
+        let key = self.arm_after(ms(self.settings.offer_reservation_duration), timer);
+        if let Some(group) = self.groups.by_number.get_mut(&number) {
+            group.reserved = Some((slot, key));
+        }
+    }
+
+    /// The agent kept for a group is free for all again: the group used it, gave up, or had its time.
+    pub(crate) fn end_reservation(&mut self, number: u64) {
+        let reserved = self.groups.by_number.get_mut(&number).and_then(|group| group.reserved.take());
+        let Some((slot, timer)) = reserved else { return };
+        self.timers.cancel(timer);
+        if let Some(agent) = self.book.agent_mut(slot)
+            && agent.reserved_for == Some(number)
+        {
+            agent.reserved_for = None;
+            if agent.is_offered() {
+                self.book.fresh.push(slot);
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Why a group is not placed: the nearest fit, as Aurora words it, and one plain sentence (spec scheduler 2.4).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::{ResourceType, Resources};
+
+use super::filter::{LimitCounts, Query, Veto};
+use super::offers::Agent;
+use crate::core::Core;
+use crate::view::PendingReason;
+
+/// Beyond this many agents the reason is drawn from a sample, so that a failing group never costs more than this.
+const MOST_AGENTS: usize = 1024;
+
+impl Core {
+    /// Works out why nothing (more) of a group can be placed, and shows it with each of its tasks.
+    pub(crate) fn explain_group(&mut self, number: u64) {
+        let Some(group) = self.groups.by_number.get(&number) else { return };
+        let query = self.query(&group.config, group.class);
+        let counts = self.limit_counts(&group.config);
+        let step = self.book.slot_count().div_ceil(MOST_AGENTS).max(1);
+        let agents = self.book.agents().step_by(step).map(|(_, agent)| agent);
+        let reason = explain(&query, &counts, agents);
+        self.book.examined += (self.book.slot_count() / step) as u64;
+        if group.reason.as_deref() == Some(&reason) {
+            return;
+        }
+        let reason = Arc::new(reason);
+        let ids: Vec<_> = group.queue.values().cloned().collect();
+        self.work += ids.len() / 16;
+        for id in ids {
+            self.store.view.pending_reasons.insert(id, reason.clone());
+        }
+        if let Some(group) = self.groups.by_number.get_mut(&number) {
+            group.reason = Some(reason);
+        }
+    }
+}
+
+/// The nearest fit among agents, how many refuse for each reason, and the sentence.
+pub(crate) fn explain<'a>(
+    query: &Query<'_>,
+    counts: &LimitCounts,
+    agents: impl Iterator<Item = &'a Agent>,
+) -> PendingReason {
+    let mut nearest: Option<Veto<'_>> = None;
+    let mut vetoes = BTreeMap::new();
+    let mut sight = Sight::default();
+    for agent in agents {
+        let usable = agent.usable(query.revocable);
+        let Some(veto) = query.veto(agent, &usable, counts) else { continue };
+        for text in veto.texts() {
+            *vetoes.entry(text).or_default() += 1;
+        }
+        sight.see(agent, &usable, &veto);
+        if nearest.as_ref().is_none_or(|nearest| veto.score() < nearest.score()) {
+            nearest = Some(veto);
+        }
+    }
+    let nearest_fit = nearest.as_ref().map(|veto| veto.texts().join(",")).unwrap_or_default();
+    PendingReason { nearest_fit, sentence: sight.sentence(query, nearest.as_ref()), vetoes }
+}
+
+/// What was seen of the agents that satisfy all constraints.
+#[derive(Default)]
+struct Sight {
+    agents: usize,
+    largest: Resources,
+    most_free: Resources,
+}
+
+impl Sight {
+    fn see(&mut self, agent: &Agent, usable: &Resources, veto: &Veto<'_>) {
+        self.agents += 1;
+        if matches!(veto, Veto::Resources(_)) {
+            self.largest = larger(&self.largest, &agent.total);
+            self.most_free = larger(&self.most_free, usable);
+        }
+    }
+
+    fn sentence(&self, query: &Query<'_>, nearest: Option<&Veto<'_>>) -> String {
+        match nearest {
+            None if self.agents == 0 => "no machine is connected".into(),
+            None => "waits for its turn".into(),
+            Some(Veto::Dedicated) => "every machine is dedicated to others".into(),
+            Some(Veto::Maintenance) => "every machine that would do is going into maintenance".into(),
+            Some(Veto::Constraint(name)) => format!("no machine satisfies the constraint {name}"),
+            Some(Veto::Limit(name)) => format!("the limit on {name} is reached on every machine that would do"),
+            Some(Veto::Resources(_)) => self.resource_sentence(query),
+        }
+    }
+
+    fn resource_sentence(&self, query: &Query<'_>) -> String {
+        let kind_texts = |have: &Resources, words: &str| -> Vec<String> {
+            let short = ResourceType::ALL.into_iter().filter(|kind| query.demand.amount(*kind) > have.amount(*kind));
+            short
+                .map(|kind| {
+                    // The executor's own share is left out where the task's alone is too much already.
+                    let own = query.config.resources.amount(kind);
+                    let all = query.demand.amount(kind);
+                    let (need, with) =
+                        if own > have.amount(kind) || own == all { (own, "") } else { (all, " with its executor") };
+                    let (need, have) = (shown(kind, need), shown(kind, have.amount(kind)));
+                    format!("needs {need}{with}, {words} {have}")
+                })
+                .collect()
+        };
+        let too_large = kind_texts(&self.largest, "the largest machine has");
+        if !too_large.is_empty() {
+            return too_large.join("; ");
+        }
+        let not_free = kind_texts(&self.most_free, "the most that is free on a machine is");
+        if not_free.is_empty() {
+            "no single machine has enough of everything free at once".into()
+        } else {
+            not_free.join("; ")
+        }
+    }
+}
+
+fn larger(one: &Resources, other: &Resources) -> Resources {
+    Resources {
+        cpu: one.cpu.max(other.cpu),
+        ram_mb: one.ram_mb.max(other.ram_mb),
+        disk_mb: one.disk_mb.max(other.disk_mb),
+        ports: one.ports.max(other.ports),
+        gpus: one.gpus.max(other.gpus),
+    }
+}
+
+fn shown(kind: ResourceType, amount: i64) -> String {
+    match kind {
+        ResourceType::Cpus => format!("{} cpu", model::CpuMillis(amount)),
+        ResourceType::RamMb => format!("{amount} MB of memory"),
+        ResourceType::DiskMb => format!("{amount} MB of disk"),
+        ResourceType::Ports => format!("{amount} ports"),
+        ResourceType::Gpus => format!("{amount} gpu"),
+    }
+}

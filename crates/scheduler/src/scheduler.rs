@@ -1,0 +1,132 @@
+//! The front: [`Scheduler`] takes inputs and hands out records and effects. What they mean is decided below.
+
+use crate::core::Core;
+use crate::input::{Effect, Input, Now, Output};
+use crate::record::{Record, RecordError};
+use crate::settings::Settings;
+use crate::store;
+use crate::timers::Timer;
+use crate::updates::Updates;
+use crate::view::View;
+
+/// The deterministic core of Daybreak. Fed with [`Self::step`]; does nothing by itself.
+///
+/// A life: [`Self::apply`] for every stored record, then [`Input::Start`], then whatever happens.
+#[derive(Debug)]
+pub struct Scheduler {
+    pub(crate) core: Core,
+    pub(crate) updates: Updates,
+}
+
+impl Scheduler {
+    /// An empty scheduler.
+    pub fn new(settings: Settings) -> Self {
+        Self { core: Core::new(settings), updates: Updates::default() }
+    }
+
+    /// Takes a stored record into the state. Idempotent; nothing is answered, launched or timed before [`Input::Start`].
+    pub fn apply(&mut self, record: &Record) -> Result<(), RecordError> {
+        self.core.store.apply(record)
+    }
+
+    /// One input, one answer. The same state, time and input give the same output, bit for bit.
+    pub fn step(&mut self, now: Now, input: Input) -> Output {
+        // A clock that is said to be monotonic is held to it.
+        let monotonic_ms =
+            if self.core.started { now.monotonic_ms.max(self.core.now.monotonic_ms) } else { now.monotonic_ms };
+        self.core.now = Now { monotonic_ms, ..now };
+        self.core.work = 0;
+        self.take_in(input);
+        let done = self.core.started && self.go_on();
+        self.core.prune_after_end();
+        self.core.publish_gauges();
+        self.core.store.view.frozen_ms = now.wall_ms;
+        Output {
+            records: self.core.store.take_records(),
+            effects: std::mem::take(&mut self.core.effects),
+            more: self.core.started && !done,
+        }
+    }
+
+    fn take_in(&mut self, input: Input) {
+        match input {
+            Input::Start { seed, epoch } => self.start(seed, epoch),
+            Input::Tick | Input::Resume => {}
+            Input::Command { request, principal, command } => {
+                let reply = self.command(&principal, command);
+                self.core.effects.push(Effect::Reply { request, reply });
+            }
+            Input::Engine(event) => self.engine_event(event),
+            Input::SpaceLow(low) => self.core.space_low = low,
+        }
+    }
+
+    /// Timers that are due, what follows from changes, and placement, until nothing is left or the step's work is used up.
+    /// True when nothing is left.
+    fn go_on(&mut self) -> bool {
+        loop {
+            self.follow_changes();
+            if !self.core.may_work() {
+                return false;
+            }
+            if let Some(timer) = self.core.timers.pop_due(self.core.now.monotonic_ms) {
+                self.fire(timer);
+                continue;
+            }
+            if !self.core.reconcile_some() || !self.core.search_slots() || !self.core.place_groups() {
+                self.follow_changes();
+                return false;
+            }
+            if self.core.changes.is_empty() {
+                return true;
+            }
+        }
+    }
+
+    fn fire(&mut self, timer: Timer) {
+        let core = &mut self.core;
+        match timer {
+            Timer::Transient(id, status) => core.transient_timed_out(&id, status),
+            Timer::KillRetry(id, last_ms) => core.retry_kill(&id, last_ms),
+            Timer::Throttle(id) => core.end_throttle(&id),
+            Timer::Partition(id, stamp_ms) => core.end_partition(&id, stamp_ms),
+            Timer::Group(number) => core.wake_group(number),
+            Timer::Offer(offer) => core.give_back_offer(&offer),
+            Timer::SlotSearch => core.begin_slot_search(),
+            Timer::Reservation(_, number) => core.end_reservation(number),
+            Timer::PruneJob(job) => core.prune_job(&job),
+            Timer::PruneUpdates => self.prune_updates(),
+            Timer::Watch(key, instance) => self.watch_ended(&key, instance),
+            Timer::Reconcile => core.begin_periodic_reconciliation(),
+        }
+    }
+
+    /// When the next [`Input::Tick`] is wanted, on the monotonic clock of the steps; `None` when nothing is waited for.
+    pub fn next_wake(&self) -> Option<u64> {
+        self.core.timers.next_deadline_ms()
+    }
+
+    /// The state as it is now, for readers. Takes constant time; `position` is the caller's to fill in.
+    pub fn freeze(&self) -> View {
+        self.core.store.view.clone()
+    }
+
+    /// Everything durable of a frozen view, in an order that can be replayed. Needs no scheduler and works in any thread.
+    pub fn records(view: &View) -> impl Iterator<Item = Record> + '_ {
+        store::records(view)
+    }
+
+    /// Agents examined and index nodes visited by placement so far, for measurements.
+    pub fn placement_work(&self) -> PlacementWork {
+        PlacementWork { agents_examined: self.core.book.examined, nodes_visited: self.core.book.visited }
+    }
+}
+
+/// How much placement has looked at since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlacementWork {
+    /// Agents to which the whole filter was applied.
+    pub agents_examined: u64,
+    /// Nodes of the index of offers.
+    pub nodes_visited: u64,
+}

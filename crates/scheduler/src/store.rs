@@ -1,0 +1,527 @@
+//! The durable tables and the records that make them so. What is derived from them (indexes, groups, offers, timers) is not
+//! here, and no rule is: this module only keeps tables and records in step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::update::{InstanceUpdateEvent, Update, UpdateEvent};
+use model::{Host, Resources, Role, TaskConfig, TaskId, UpdateKey};
+use prost::Message;
+
+use crate::record::schema::{
+    ConfigMessage, HostMessage, IdentityMessage, InstanceEventMessage, ResourcesMessage, TaskMessage,
+    UpdateEventMessage, UpdateMessage,
+};
+use crate::record::{self, Record, RecordError, convert, table_name};
+use crate::task::Task;
+use crate::view::{HostRecord, View};
+
+/// Numbers of a new epoch begin at its value shifted by this, so that no number is ever given twice.
+const CONFIG_NUMBERS_PER_EPOCH_BITS: u32 = 32;
+
+/// The tables, and what of them changed in this step.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    /// The tables; frozen by cloning.
+    pub(crate) view: View,
+    /// Address of an interned configuration to its number. Only looked up, never walked: addresses have no stable order.
+    config_numbers: BTreeMap<usize, u64>,
+    config_by_content: BTreeMap<Arc<TaskConfig>, u64>,
+    config_uses: BTreeMap<u64, u64>,
+    next_config: u64,
+    new_configs: BTreeSet<u64>,
+    unused_configs: BTreeSet<u64>,
+    changed_tasks: BTreeSet<TaskId>,
+    other_records: Vec<Record>,
+    hosts: BTreeMap<Host, Arc<Host>>,
+    agents: BTreeSet<Arc<str>>,
+    early: Early,
+}
+
+/// Records that were replayed before what they refer to. In a journal replayed over a snapshot that is no fault: what they
+/// refer to was deleted later, and so were they.
+#[derive(Debug, Default)]
+struct Early {
+    tasks: BTreeMap<TaskId, TaskMessage>,
+    update_events: BTreeMap<(UpdateKey, usize), UpdateEvent>,
+    instance_events: BTreeMap<(UpdateKey, usize), InstanceUpdateEvent>,
+}
+
+fn address(config: &Arc<TaskConfig>) -> usize {
+    Arc::as_ptr(config) as usize
+}
+
+impl Store {
+    // ---- configurations ----
+
+    /// The one shared copy of a configuration. It is stored once a task uses it.
+    pub(crate) fn intern(&mut self, config: TaskConfig) -> Arc<TaskConfig> {
+        if let Some((shared, _)) = self.config_by_content.get_key_value(&config) {
+            return shared.clone();
+        }
+        let shared = Arc::new(config);
+        let number = self.next_config;
+        self.next_config += 1;
+        self.add_config(number, shared.clone());
+        self.new_configs.insert(number);
+        self.unused_configs.insert(number);
+        shared
+    }
+
+    /// The number of an interned configuration.
+    pub(crate) fn config_number(&self, config: &Arc<TaskConfig>) -> u64 {
+        *self.config_numbers.get(&address(config)).expect("every task's configuration is interned")
+    }
+
+    fn add_config(&mut self, number: u64, config: Arc<TaskConfig>) {
+        self.config_numbers.insert(address(&config), number);
+        self.config_by_content.insert(config.clone(), number);
+        self.view.configs.insert(number, config);
+        self.next_config = self.next_config.max(number + 1);
+    }
+
+    fn drop_config(&mut self, number: u64) {
+        if let Some(config) = self.view.configs.remove(&number) {
+            self.config_numbers.remove(&address(&config));
+            if self.config_by_content.get(&config) == Some(&number) {
+                self.config_by_content.remove(&config);
+            }
+        }
+        self.config_uses.remove(&number);
+    }
+
+    fn use_config(&mut self, number: u64) {
+        *self.config_uses.entry(number).or_default() += 1;
+        self.unused_configs.remove(&number);
+    }
+
+    fn release_config(&mut self, number: u64) {
+        if let Some(uses) = self.config_uses.get_mut(&number) {
+            *uses -= 1;
+            if *uses == 0 {
+                self.config_uses.remove(&number);
+                self.unused_configs.insert(number);
+            }
+        }
+    }
+
+    // ---- tasks ----
+
+    /// Shared copy of a host name.
+    pub(crate) fn shared_host(&mut self, host: &str) -> Arc<Host> {
+        if let Some(shared) = self.hosts.get(host) {
+            return shared.clone();
+        }
+        let shared = Arc::new(host.to_owned());
+        self.hosts.insert(host.to_owned(), shared.clone());
+        shared
+    }
+
+    /// Shared copy of an agent id.
+    pub(crate) fn shared_agent(&mut self, agent: &str) -> Arc<str> {
+        if let Some(shared) = self.agents.get(agent) {
+            return shared.clone();
+        }
+        let shared: Arc<str> = agent.into();
+        self.agents.insert(shared.clone());
+        shared
+    }
+
+    /// Puts a task, new or changed as a whole.
+    pub(crate) fn put_task(&mut self, task: Task) {
+        self.changed_tasks.insert(task.id.clone());
+        self.place_task(task);
+    }
+
+    fn place_task(&mut self, task: Task) {
+        let number = self.config_number(&task.config);
+        self.use_config(number);
+        let job = &task.config.job;
+        if !self.view.tasks_by_job.contains_key(job) {
+            self.view.tasks_by_job.insert(job.clone(), Default::default());
+        }
+        let ids = self.view.tasks_by_job.get_mut(job).expect("inserted above");
+        ids.insert(task.id.clone());
+        let old = self.view.tasks.insert(task.id.clone(), Arc::new(task));
+        if let Some(number) = old.and_then(|old| self.config_numbers.get(&address(&old.config)).copied()) {
+            self.release_config(number);
+        }
+    }
+
+    /// A stored task, to be changed; its configuration must stay the same.
+    pub(crate) fn task_mut(&mut self, id: &TaskId) -> Option<&mut Task> {
+        let task = self.view.tasks.get_mut(id)?;
+        if !self.changed_tasks.contains(id) {
+            self.changed_tasks.insert(id.clone());
+        }
+        Some(Arc::make_mut(task))
+    }
+
+    /// Deletes a task.
+    pub(crate) fn remove_task(&mut self, id: &TaskId) -> Option<Arc<Task>> {
+        let task = self.displace_task(id)?;
+        self.changed_tasks.insert(id.clone());
+        Some(task)
+    }
+
+    fn displace_task(&mut self, id: &TaskId) -> Option<Arc<Task>> {
+        let task = self.view.tasks.remove(id)?;
+        let job = &task.config.job;
+        if let Some(ids) = self.view.tasks_by_job.get_mut(job) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.view.tasks_by_job.remove(job);
+            }
+        }
+        if let Some(number) = self.config_numbers.get(&address(&task.config)).copied() {
+            self.release_config(number);
+        }
+        Some(task)
+    }
+
+    // ---- updates ----
+
+    /// Puts a new update with its events.
+    pub(crate) fn put_update(&mut self, update: Update) {
+        let key = update.key.clone();
+        let bytes = convert::update_key_bytes(&key);
+        self.other_records.push(Record::put(record::TABLE_UPDATES, bytes, &convert::update_message(&update)));
+        let (events, instance_events) = (update.events.clone(), update.instance_events.clone());
+        let bare = Update { events: Vec::new(), instance_events: Vec::new(), ..update };
+        self.view.updates.insert(key.clone(), Arc::new(bare));
+        events.into_iter().for_each(|event| self.add_update_event(&key, event));
+        instance_events.into_iter().for_each(|event| self.add_instance_event(&key, event));
+    }
+
+    /// Appends a change of an update's state.
+    pub(crate) fn add_update_event(&mut self, key: &UpdateKey, event: UpdateEvent) {
+        let Some(update) = self.view.updates.get_mut(key) else { return };
+        let bytes = convert::event_key_bytes(key, update.events.len());
+        let record = Record::put(record::TABLE_UPDATE_EVENTS, bytes, &convert::update_event_message(&event));
+        Arc::make_mut(update).events.push(event);
+        self.other_records.push(record);
+    }
+
+    /// Appends something that happened to an instance.
+    pub(crate) fn add_instance_event(&mut self, key: &UpdateKey, event: InstanceUpdateEvent) {
+        let Some(update) = self.view.updates.get_mut(key) else { return };
+        let bytes = convert::event_key_bytes(key, update.instance_events.len());
+        let record = Record::put(record::TABLE_INSTANCE_EVENTS, bytes, &convert::instance_event_message(&event));
+        Arc::make_mut(update).instance_events.push(event);
+        self.other_records.push(record);
+    }
+
+    /// Deletes an update and its events.
+    pub(crate) fn remove_update(&mut self, key: &UpdateKey) {
+        let Some(update) = self.view.updates.remove(key) else { return };
+        let delete =
+            |table, count| (0..count).map(move |number| Record::delete(table, convert::event_key_bytes(key, number)));
+        self.other_records.extend(delete(record::TABLE_UPDATE_EVENTS, update.events.len()));
+        self.other_records.extend(delete(record::TABLE_INSTANCE_EVENTS, update.instance_events.len()));
+        self.other_records.push(Record::delete(record::TABLE_UPDATES, convert::update_key_bytes(key)));
+    }
+
+    // ---- the rest ----
+
+    /// Remembers a host, if that is news.
+    pub(crate) fn put_host(&mut self, host: &Host, value: HostRecord) {
+        if self.view.hosts.get(host).is_some_and(|known| **known == value) {
+            return;
+        }
+        let key = host.as_bytes().to_vec();
+        self.other_records.push(Record::put(record::TABLE_HOSTS, key, &convert::host_message(&value)));
+        self.view.hosts.insert(host.clone(), Arc::new(value));
+    }
+
+    /// Sets the quota of a role.
+    pub(crate) fn put_quota(&mut self, role: &Role, quota: Resources) {
+        let key = role.as_bytes().to_vec();
+        self.other_records.push(Record::put(record::TABLE_QUOTAS, key, &convert::resources_message(&quota)));
+        self.view.quotas.insert(role.clone(), quota);
+    }
+
+    /// Begins an epoch: configuration numbers given from now on were never given before.
+    pub(crate) fn begin_epoch(&mut self, epoch: u64) {
+        self.view.epoch = epoch;
+        self.next_config = self.next_config.max(epoch << CONFIG_NUMBERS_PER_EPOCH_BITS).max(1);
+        self.put_identity();
+    }
+
+    /// Remembers the id the engine gave.
+    pub(crate) fn set_framework_id(&mut self, id: String) {
+        if self.view.framework_id.as_deref() != Some(id.as_str()) {
+            self.view.framework_id = Some(id.into());
+            self.put_identity();
+        }
+    }
+
+    fn put_identity(&mut self) {
+        let message = identity_message(&self.view);
+        self.other_records.push(Record::put(record::TABLE_IDENTITY, Vec::new(), &message));
+    }
+
+    /// Takes the records of what changed since the last call: configurations before the tasks that use them, deletions of
+    /// configurations last.
+    pub(crate) fn take_records(&mut self) -> Vec<Record> {
+        let mut records = Vec::new();
+        let mut deleted = Vec::new();
+        for number in std::mem::take(&mut self.unused_configs) {
+            if !self.new_configs.remove(&number) {
+                deleted.push(Record::delete(record::TABLE_CONFIGS, number.to_be_bytes().to_vec()));
+            }
+            self.drop_config(number);
+        }
+        for number in std::mem::take(&mut self.new_configs) {
+            records.push(config_record(number, &self.view.configs[&number]));
+        }
+        for id in std::mem::take(&mut self.changed_tasks) {
+            records.push(match self.view.tasks.get(&id) {
+                Some(task) => task_record(task, self.config_number(&task.config)),
+                None => Record::delete(record::TABLE_TASKS, id.as_str().as_bytes().to_vec()),
+            });
+        }
+        records.append(&mut self.other_records);
+        records.append(&mut deleted);
+        records
+    }
+
+    // ---- replay ----
+
+    /// Applies a stored record. Applying it again, or after later ones of the same key were applied and are applied again,
+    /// changes nothing in the end.
+    pub(crate) fn apply(&mut self, record: &Record) -> Result<(), RecordError> {
+        let table = table_name(record.table).ok_or(RecordError::UnknownTable(record.table))?;
+        let malformed_key = || RecordError::MalformedKey { table, length: record.key.len() };
+        let malformed = |reason: String| RecordError::MalformedValue { table, reason };
+        let text = || std::str::from_utf8(&record.key).map(str::to_owned).map_err(|_| malformed_key());
+        let value = record.value.as_deref();
+        match record.table {
+            record::TABLE_CONFIGS => {
+                let number = u64::from_be_bytes(record.key.as_slice().try_into().map_err(|_| malformed_key())?);
+                self.apply_config(number, value).map_err(malformed)
+            }
+            record::TABLE_TASKS => self.apply_task(TaskId(text()?.into()), value).map_err(malformed),
+            record::TABLE_UPDATES => {
+                let key = convert::update_key_of(&record.key).ok_or_else(malformed_key)?;
+                self.apply_update(key, value).map_err(malformed)
+            }
+            record::TABLE_UPDATE_EVENTS | record::TABLE_INSTANCE_EVENTS => {
+                let key = convert::event_key_of(&record.key).ok_or_else(malformed_key)?;
+                self.apply_event(record.table == record::TABLE_UPDATE_EVENTS, key, value).map_err(malformed)
+            }
+            record::TABLE_HOSTS => {
+                let host = text()?;
+                match decode::<HostMessage>(value).map_err(malformed)? {
+                    Some(message) => drop(self.view.hosts.insert(host, Arc::new(convert::host_of(message)))),
+                    None => drop(self.view.hosts.remove(&host)),
+                }
+                Ok(())
+            }
+            record::TABLE_QUOTAS => {
+                let role = text()?;
+                match decode::<ResourcesMessage>(value).map_err(malformed)? {
+                    Some(message) => drop(self.view.quotas.insert(role, convert::resources_of(&message))),
+                    None => drop(self.view.quotas.remove(&role)),
+                }
+                Ok(())
+            }
+            _ => {
+                let message = decode::<IdentityMessage>(value).map_err(malformed)?.unwrap_or_default();
+                self.view.framework_id = message.framework_id.map(Arc::from);
+                self.view.epoch = message.epoch;
+                Ok(())
+            }
+        }
+    }
+
+    fn apply_config(&mut self, number: u64, value: Option<&[u8]>) -> Result<(), String> {
+        let Some(message) = decode::<ConfigMessage>(value)? else {
+            self.drop_config(number);
+            return Ok(());
+        };
+        if self.view.configs.contains_key(&number) {
+            // A number names one configuration for ever.
+            return Ok(());
+        }
+        self.add_config(number, Arc::new(convert::config_of(message)?));
+        let waiting: Vec<TaskId> =
+            self.early.tasks.iter().filter(|(_, task)| task.config == number).map(|(id, _)| id.clone()).collect();
+        for id in waiting {
+            let task = self.early.tasks.remove(&id).expect("just found");
+            self.replay_task(id, task)?;
+        }
+        Ok(())
+    }
+
+    fn apply_task(&mut self, id: TaskId, value: Option<&[u8]>) -> Result<(), String> {
+        self.early.tasks.remove(&id);
+        match decode::<TaskMessage>(value)? {
+            Some(message) => self.replay_task(id, message),
+            None => {
+                self.displace_task(&id);
+                Ok(())
+            }
+        }
+    }
+
+    fn replay_task(&mut self, id: TaskId, message: TaskMessage) -> Result<(), String> {
+        let Some(config) = self.view.configs.get(&message.config).cloned() else {
+            self.displace_task(&id);
+            self.early.tasks.insert(id, message);
+            return Ok(());
+        };
+        let ports = message
+            .ports
+            .into_iter()
+            .map(|entry| {
+                let port = u16::try_from(entry.port).map_err(|_| format!("port {} is out of range", entry.port))?;
+                Ok((entry.name, port))
+            })
+            .collect::<Result<_, String>>()?;
+        let task = Task {
+            id,
+            instance: message.instance,
+            config,
+            status: convert::status_of(message.status)?,
+            failure_count: message.failure_count,
+            times_partitioned: message.times_partitioned,
+            ancestor: message.ancestor.map(TaskId::from),
+            events: convert::task_events_of(message.events)?,
+            agent_id: message.agent_id.map(|agent| self.shared_agent(&agent)),
+            host: message.host.map(|host| self.shared_host(&host)),
+            ports,
+        };
+        self.place_task(task);
+        Ok(())
+    }
+
+    fn apply_update(&mut self, key: UpdateKey, value: Option<&[u8]>) -> Result<(), String> {
+        let Some(message) = decode::<UpdateMessage>(value)? else {
+            self.view.updates.remove(&key);
+            return Ok(());
+        };
+        let mut update = convert::update_of(key.clone(), message)?;
+        if let Some(known) = self.view.updates.get(&key) {
+            update.events.clone_from(&known.events);
+            update.instance_events.clone_from(&known.instance_events);
+        }
+        self.view.updates.insert(key.clone(), Arc::new(update));
+        self.adopt_early_events(&key);
+        Ok(())
+    }
+
+    fn apply_event(
+        &mut self,
+        of_update: bool,
+        (key, number): (UpdateKey, usize),
+        value: Option<&[u8]>,
+    ) -> Result<(), String> {
+        if of_update {
+            let event = decode::<UpdateEventMessage>(value)?.map(convert::update_event_of).transpose()?;
+            set_early(&mut self.early.update_events, (key.clone(), number), event);
+        } else {
+            let event = decode::<InstanceEventMessage>(value)?.map(convert::instance_event_of).transpose()?;
+            set_early(&mut self.early.instance_events, (key.clone(), number), event);
+        }
+        self.adopt_early_events(&key);
+        Ok(())
+    }
+
+    /// Moves events that wait for their update, or for the event before them, to where they belong.
+    fn adopt_early_events(&mut self, key: &UpdateKey) {
+        let Some(update) = self.view.updates.get_mut(key) else { return };
+        let update = Arc::make_mut(update);
+        adopt(&mut self.early.update_events, key, &mut update.events);
+        adopt(&mut self.early.instance_events, key, &mut update.instance_events);
+    }
+
+    /// What was replayed and refers to what is not there, one sentence each. Empty after the recovery of a sound journal.
+    pub(crate) fn dangling(&self) -> Vec<String> {
+        let tasks = self.early.tasks.iter().map(|(id, task)| {
+            format!(
+                "Task {id} refers to configuration {}, which is not in the journal; the task is left out.",
+                task.config
+            )
+        });
+        let updates = self.early.update_events.keys().chain(self.early.instance_events.keys()).map(|(key, number)| {
+            format!("Event {number} of update {} of {} has no update in the journal; it is left out.", key.id, key.job)
+        });
+        let without = self.view.updates.values().filter(|update| update.events.is_empty()).map(|update| {
+            format!("Update {} of {} has no event in the journal; it counts as failed.", update.key.id, update.key.job)
+        });
+        tasks.chain(updates).chain(without).collect()
+    }
+}
+
+fn decode<M: Message + Default>(value: Option<&[u8]>) -> Result<Option<M>, String> {
+    value.map(M::decode).transpose().map_err(|error| error.to_string())
+}
+
+fn set_early<E>(early: &mut BTreeMap<(UpdateKey, usize), E>, key: (UpdateKey, usize), event: Option<E>) {
+    match event {
+        Some(event) => drop(early.insert(key, event)),
+        None => drop(early.remove(&key)),
+    }
+}
+
+fn adopt<E>(early: &mut BTreeMap<(UpdateKey, usize), E>, key: &UpdateKey, events: &mut Vec<E>) {
+    if early.is_empty() {
+        return;
+    }
+    let numbers: Vec<usize> =
+        early.range((key.clone(), 0)..=(key.clone(), usize::MAX)).map(|((_, number), _)| *number).collect();
+    for number in numbers {
+        if number > events.len() {
+            break;
+        }
+        let event = early.remove(&(key.clone(), number)).expect("just found");
+        if number == events.len() {
+            events.push(event);
+        } else {
+            events[number] = event;
+        }
+    }
+}
+
+fn identity_message(view: &View) -> IdentityMessage {
+    IdentityMessage { framework_id: view.framework_id.as_deref().map(str::to_owned), epoch: view.epoch }
+}
+
+fn config_record(number: u64, config: &TaskConfig) -> Record {
+    Record::put(record::TABLE_CONFIGS, number.to_be_bytes().to_vec(), &convert::config_message(config))
+}
+
+fn task_record(task: &Task, config: u64) -> Record {
+    let key = task.id.as_str().as_bytes().to_vec();
+    Record::put(record::TABLE_TASKS, key, &convert::task_message(task, config))
+}
+
+/// Everything durable of a frozen view, in an order that can be replayed. Needs no scheduler and works in any thread.
+pub fn records(view: &View) -> impl Iterator<Item = Record> + '_ {
+    let numbers: BTreeMap<usize, u64> =
+        view.configs.iter().map(|(number, config)| (address(config), *number)).collect();
+    let identity = Record::put(record::TABLE_IDENTITY, Vec::new(), &identity_message(view));
+    let configs = view.configs.iter().map(|(number, config)| config_record(*number, config));
+    let tasks = view.tasks.values().map(move |task| task_record(task, numbers[&address(&task.config)]));
+    let updates = view.updates.iter().flat_map(|(key, update)| {
+        let bytes = convert::update_key_bytes(key);
+        let update_record = Record::put(record::TABLE_UPDATES, bytes, &convert::update_message(update));
+        let events = update.events.iter().enumerate().map(|(number, event)| {
+            let bytes = convert::event_key_bytes(key, number);
+            Record::put(record::TABLE_UPDATE_EVENTS, bytes, &convert::update_event_message(event))
+        });
+        let instance_events = update.instance_events.iter().enumerate().map(|(number, event)| {
+            let bytes = convert::event_key_bytes(key, number);
+            Record::put(record::TABLE_INSTANCE_EVENTS, bytes, &convert::instance_event_message(event))
+        });
+        std::iter::once(update_record).chain(events).chain(instance_events)
+    });
+    let hosts = view
+        .hosts
+        .iter()
+        .map(|(host, value)| Record::put(record::TABLE_HOSTS, host.as_bytes().to_vec(), &convert::host_message(value)));
+    let quotas = view.quotas.iter().map(|(role, quota)| {
+        Record::put(record::TABLE_QUOTAS, role.as_bytes().to_vec(), &convert::resources_message(quota))
+    });
+    std::iter::once(identity).chain(configs).chain(tasks).chain(updates).chain(hosts).chain(quotas)
+}
