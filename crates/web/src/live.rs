@@ -1,0 +1,247 @@
+//! Live pages: one event stream per visible tab says "something in your scope changed"; the page then fetches itself again.
+//!
+//! Transitions are announced by the gateway and reach the page at once. What changes without one (an update's end, room on
+//! agents, reasons of pending tasks, the processes of a running task) is looked for once a second, and only while someone looks:
+//! the script closes the stream of a hidden tab.
+
+use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use engine::files::TaskInfo;
+use futures::stream;
+use model::{JobKey, TaskId, UpdateKey};
+use scheduler::{Transition, View};
+use serde::Deserialize;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+
+use crate::link;
+use crate::state::WebState;
+
+/// Transitions that come together are told once.
+const SETTLE: Duration = Duration::from_millis(60);
+/// Least time between two refreshes of a tab.
+const GAP: Duration = Duration::from_millis(500);
+/// How often what has no transition is looked for.
+const LOOK: Duration = Duration::from_secs(1);
+/// Every how many looks the processes of a live task are read.
+const LOOKS_PER_READ: u32 = 2;
+
+/// What a page shows. Empty parts widen it: no role is everything.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Scope {
+    #[serde(default)]
+    role: String,
+    #[serde(default)]
+    environment: String,
+    #[serde(default)]
+    job: String,
+    #[serde(default)]
+    task: String,
+    /// Position of the view the page was drawn from.
+    #[serde(default)]
+    since: u64,
+}
+
+impl Scope {
+    /// Everything.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// A role, or one of its environments.
+    pub fn role(role: &str, environment: Option<&str>) -> Self {
+        Self { role: role.into(), environment: environment.unwrap_or_default().into(), ..Self::default() }
+    }
+
+    /// A job.
+    pub fn job(key: &JobKey) -> Self {
+        Self { job: key.name.clone(), ..Self::role(&key.role, Some(&key.environment)) }
+    }
+
+    /// A task and its processes.
+    pub fn task(key: &JobKey, id: &TaskId) -> Self {
+        Self { task: id.as_str().into(), ..Self::job(key) }
+    }
+
+    /// Address of the stream for a page drawn from `view`.
+    pub fn address(&self, view: &View) -> String {
+        let mut address = format!("/live?since={}", view.position);
+        for (name, value) in
+            [("role", &self.role), ("environment", &self.environment), ("job", &self.job), ("task", &self.task)]
+        {
+            if !value.is_empty() {
+                address.push_str(&format!("&{name}={}", link::part(value)));
+            }
+        }
+        address
+    }
+
+    fn covers(&self, key: &JobKey) -> bool {
+        let fits = |wanted: &str, given: &str| wanted.is_empty() || wanted == given;
+        fits(&self.role, &key.role) && fits(&self.environment, &key.environment) && fits(&self.job, &key.name)
+    }
+
+    fn job_key(&self) -> Option<JobKey> {
+        (!self.job.is_empty()).then(|| JobKey::new(&self.role, &self.environment, &self.job))
+    }
+
+    /// Sum of what changes without a transition.
+    fn fingerprint(&self, view: &View) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let first = UpdateKey { job: JobKey::new(&self.role, &self.environment, &self.job), id: String::new() };
+        let in_scope = view.updates.range(first..).take_while(|(key, _)| self.covers(&key.job));
+        for (key, update) in in_scope {
+            (key, update.events.len(), update.instance_events.len()).hash(&mut hasher);
+        }
+        match self.job_key() {
+            Some(key) => {
+                for id in view.tasks_by_job.get(&key).into_iter().flatten() {
+                    if let Some(reason) = view.pending_reasons.get(id) {
+                        (id, &reason.sentence, &reason.vetoes).hash(&mut hasher);
+                    }
+                    view.throttled_until_ms.get(id).hash(&mut hasher);
+                }
+            }
+            None if self.role.is_empty() => {
+                view.registered.hash(&mut hasher);
+                for (id, agent) in &view.agents {
+                    (id, &agent.host, agent.free, agent.total).hash(&mut hasher);
+                }
+            }
+            None => {}
+        }
+        hasher.finish()
+    }
+}
+
+struct Follower {
+    state: WebState,
+    scope: Scope,
+    transitions: Receiver<Arc<Transition>>,
+    looks: Interval,
+    look_count: u32,
+    view: Arc<View>,
+    fingerprint: u64,
+    info: Option<TaskInfo>,
+    last_sent: Option<Instant>,
+    is_first: bool,
+}
+
+impl Follower {
+    /// Waits for the next change in scope; `None` when the server goes away.
+    async fn next_change(&mut self) -> Option<()> {
+        if std::mem::take(&mut self.is_first) && self.view.position != self.scope.since {
+            return Some(());
+        }
+        loop {
+            tokio::select! {
+                heard = self.transitions.recv() => match heard {
+                    Ok(transition) if self.concerns(&transition) => return Some(()),
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => return Some(()),
+                    Err(RecvError::Closed) => return None,
+                },
+                _ = self.looks.tick() => if self.look().await { return Some(()) },
+            }
+        }
+    }
+
+    fn concerns(&self, transition: &Transition) -> bool {
+        self.scope.covers(&transition.job)
+    }
+
+    async fn look(&mut self) -> bool {
+        let view = (self.state.view)();
+        let mut is_changed = false;
+        if !Arc::ptr_eq(&view, &self.view) {
+            let fingerprint = self.scope.fingerprint(&view);
+            is_changed = fingerprint != self.fingerprint;
+            self.fingerprint = fingerprint;
+            self.view = view;
+        }
+        self.look_count = self.look_count.wrapping_add(1);
+        if !self.scope.task.is_empty() && self.look_count.is_multiple_of(LOOKS_PER_READ) {
+            let id = TaskId(self.scope.task.as_str().into());
+            if self.view.task(&id).is_some_and(|task| task.status.is_assigned()) {
+                let info = self.state.read_files(move |files| files.task(&id)).await.ok();
+                is_changed |= self.info.is_some() && info != self.info;
+                self.info = info;
+            }
+        }
+        is_changed
+    }
+
+    /// The next refresh, no sooner than a decent time after the one before.
+    async fn next_event(&mut self) -> Option<Event> {
+        self.next_change().await?;
+        let now = Instant::now();
+        let due = self.last_sent.map_or(now + SETTLE, |last| (last + GAP).max(now + SETTLE));
+        sleep_until(due).await;
+        while self.transitions.try_recv().is_ok() {}
+        self.last_sent = Some(Instant::now());
+        self.view = (self.state.view)();
+        self.fingerprint = self.scope.fingerprint(&self.view);
+        Some(Event::default().event("refresh").data(self.view.position.to_string()))
+    }
+}
+
+/// `/live`: the stream of refreshes of a scope.
+pub async fn stream(State(state): State<WebState>, Query(scope): Query<Scope>, headers: HeaderMap) -> Response {
+    // A browser that lost the connection missed what happened meanwhile.
+    let is_again = headers.contains_key("last-event-id");
+    let transitions = (state.follow)();
+    let view = (state.view)();
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let scope = if is_again { Scope { since: u64::MAX, ..scope } } else { scope };
+    let follower = Follower {
+        fingerprint: scope.fingerprint(&view),
+        state,
+        scope,
+        transitions,
+        looks,
+        look_count: 0,
+        view,
+        info: None,
+        last_sent: None,
+        is_first: true,
+    };
+    let events = stream::unfold(follower, |mut follower| async move {
+        let event = follower.next_event().await?;
+        Some((Ok::<_, Infallible>(event), follower))
+    });
+    // The first comment opens the stream at once, so that the page can show that it is live.
+    let opened = stream::once(async { Ok(Event::default().comment("open")) });
+    Sse::new(futures::StreamExt::chain(opened, events)).keep_alive(KeepAlive::default()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_covers_what_is_beneath_it() {
+        let key = JobKey::new("www-data", "devel", "hello");
+        assert!(Scope::all().covers(&key));
+        assert!(Scope::role("www-data", None).covers(&key));
+        assert!(Scope::role("www-data", Some("devel")).covers(&key));
+        assert!(Scope::job(&key).covers(&key));
+        assert!(!Scope::role("www", None).covers(&key));
+        assert!(!Scope::role("www-data", Some("prod")).covers(&key));
+        assert!(!Scope::job(&JobKey::new("www-data", "devel", "hell")).covers(&key));
+    }
+
+    #[test]
+    fn the_address_carries_the_scope() {
+        let view = View { position: 7, ..View::default() };
+        let address = Scope::task(&JobKey::new("a", "b", "c&d"), &TaskId("t".into())).address(&view);
+        assert_eq!(address, "/live?since=7&role=a&environment=b&job=c%26d&task=t");
+    }
+}
