@@ -250,6 +250,22 @@ impl From<&Resources> for ResourceAggregate {
     }
 }
 
+impl TryFrom<ResourceAggregate> for Resources {
+    type Error = ConversionError;
+
+    /// Exactly cpu, ram and disk, as a quota is given (spec thrift-api 3.6, setQuota).
+    fn try_from(aggregate: ResourceAggregate) -> Result<Self> {
+        let given = aggregate.resources.len();
+        let others =
+            aggregate.resources.iter().any(|kind| matches!(kind, Resource::NumGpus(_) | Resource::NamedPort(_)));
+        let (resources, _) = resources_from_wire(aggregate.resources)?;
+        if given == 3 && !others {
+            return Ok(resources);
+        }
+        refuse("A quota names exactly numCpus, ramMb and diskMb, each once.")
+    }
+}
+
 fn resources_to_wire(config: &model::TaskConfig) -> Set<Resource> {
     let amounts = &config.resources;
     let mut set = ResourceAggregate::from(amounts).resources.0;

@@ -241,3 +241,22 @@ fn resources_of_a_quota_are_always_three() {
         ResourceAggregate::from(&model::Resources { cpu: CpuMillis(3500), ports: 9, ..model::Resources::ZERO });
     assert_eq!(aggregate.resources.0, [Resource::NumCpus(3.5), Resource::RamMb(0), Resource::DiskMb(0)]);
 }
+
+#[test]
+fn a_quota_names_cpu_ram_and_disk_each_once() {
+    let quota =
+        |resources: &[Resource]| model::Resources::try_from(ResourceAggregate { resources: Set(resources.to_vec()) });
+    let [cpu, ram, disk] = [Resource::NumCpus(3.5), Resource::RamMb(20), Resource::DiskMb(-1)];
+    let read = quota(&[disk.clone(), cpu.clone(), ram.clone()]).unwrap();
+    assert_eq!((read.cpu, read.ram_mb, read.disk_mb), (CpuMillis(3500), 20, -1));
+    for bad in [
+        vec![],
+        vec![cpu.clone(), ram.clone()],
+        vec![cpu.clone(), ram.clone(), ram.clone()],
+        vec![cpu.clone(), ram.clone(), disk.clone(), disk.clone()],
+        vec![cpu.clone(), ram.clone(), Resource::NumGpus(1)],
+        vec![cpu, ram, disk, Resource::NamedPort("http".to_owned())],
+    ] {
+        assert!(quota(&bad).is_err(), "{bad:?}");
+    }
+}
