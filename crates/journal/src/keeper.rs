@@ -15,12 +15,13 @@ use crate::snapshot::{SnapshotInfo, Unfinished, write_snapshot};
 /// older one are kept too.
 const SNAPSHOTS_KEPT: usize = 2;
 
-/// Keeps two segments prepared until the journal closes. A failure means that space is low; it is tried again after a
+/// Keeps two segments prepared until the writer ends. A failure means that space is low; it is tried again after a
 /// while, and at once when something was removed.
 pub(crate) fn prepare_segments(setup: &Setup, shared: &Shared) {
     let mut state = shared.lock();
-    while !state.closing && state.failure.is_none() {
-        if state.spares.len() >= SPARES {
+    while !state.writer_ended {
+        let enough = if state.closing { 1 } else { SPARES };
+        if state.spares.len() >= enough {
             state = shared.to_preparer.wait(state).unwrap_or_else(PoisonError::into_inner);
             continue;
         }
@@ -43,7 +44,8 @@ pub(crate) fn prepare_segments(setup: &Setup, shared: &Shared) {
                 if changed {
                     tracing::warn!(%error, "no room for the journal's next segment; only its reserve is left");
                 }
-                state.spare_failure = Some(error.to_string());
+                state.spare_failure = Some(error);
+                shared.to_writer.notify_all();
             }
         }
         if changed {
@@ -51,7 +53,7 @@ pub(crate) fn prepare_segments(setup: &Setup, shared: &Shared) {
             (setup.on_progress)();
             state = shared.lock();
         }
-        if retry && !state.closing {
+        if retry && !state.writer_ended {
             let wait = shared.to_preparer.wait_timeout(state, setup.options.retry_space_after);
             state = wait.unwrap_or_else(PoisonError::into_inner).0;
         }

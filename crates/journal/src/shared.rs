@@ -23,7 +23,7 @@ pub(crate) struct State {
     /// Prepared segments in the order of their numbers; the last of two is the reserve.
     pub(crate) spares: VecDeque<Segment>,
     /// Why the preparer could not make the next one.
-    pub(crate) spare_failure: Option<String>,
+    pub(crate) spare_failure: Option<JournalError>,
     pub(crate) last_number: u64,
     /// Full segments and the last position in each, oldest first.
     pub(crate) sealed: Vec<(PathBuf, Position)>,
@@ -48,7 +48,7 @@ impl State {
             return Err(failure.clone());
         }
         let space = match &self.spare_failure {
-            Some(reason) if self.spares.len() < SPARES => Space::Low { reason: reason.clone() },
+            Some(reason) if self.spares.len() < SPARES => Space::Low { reason: reason.to_string() },
             _ => Space::Enough,
         };
         Ok(Progress {

@@ -63,6 +63,7 @@ impl Writer {
                 state.failure.get_or_insert(error);
             }
         }
+        self.shared.to_preparer.notify_all();
         (self.setup.on_progress)();
     }
 
@@ -189,7 +190,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits for a prepared segment and names it.
+    /// Waits for a prepared segment and names it. Lack of space is waited out; any other failure is final.
     fn next_number(&mut self) -> Result<u64, JournalError> {
         // What is already put must not wait for space that may not come.
         self.flush()?;
@@ -201,10 +202,10 @@ impl Writer {
     fn wait_for_spare<'a>(&self, shared: &'a Shared) -> Result<std::sync::MutexGuard<'a, State>, JournalError> {
         let mut state = shared.lock();
         while state.spares.is_empty() {
-            if state.closing {
-                let reason = state.spare_failure.clone().unwrap_or_else(|| "the next segment was not ready".to_owned());
-                let error = std::io::Error::new(std::io::ErrorKind::StorageFull, reason);
-                return Err(JournalError::io("store the last groups in", &self.setup.directory)(error));
+            if let Some(failure) = &state.spare_failure
+                && (state.closing || !failure.is_out_of_space())
+            {
+                return Err(failure.clone());
             }
             state = shared.to_writer.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -233,7 +234,7 @@ impl Writer {
         if state.closing || !error.is_out_of_space() {
             return Err(error);
         }
-        state.spare_failure = Some(error.to_string());
+        state.spare_failure = Some(error);
         let wait = self.shared.to_writer.wait_timeout(state, self.setup.options.retry_space_after);
         drop(wait.unwrap_or_else(PoisonError::into_inner));
         Ok(())
