@@ -18,18 +18,30 @@ pub struct EvaluationRequest {
     pub bindings: Vec<Binding>,
     /// The file is JSON.
     pub is_json: bool,
-    /// Convert only this job; without it only the keys of all jobs are wanted.
-    pub job: Option<ClusterJob>,
+    /// Which job is to be converted.
+    pub wanted: Wanted,
     /// Tiers of the cluster; the built-in ones when only the file is looked at.
     pub tiers: Tiers,
+}
+
+/// Which job of a file is meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// None: only the keys matter.
+    #[default]
+    Keys,
+    /// The only one there is.
+    Only,
+    /// The one of that key.
+    Job(ClusterJob),
 }
 
 /// What a file holds.
 #[derive(Clone, Debug, Default)]
 pub struct Evaluation {
-    /// Keys of all jobs, in the file's order.
-    pub keys: Vec<ClusterJob>,
-    /// The job asked for.
+    /// Keys of all jobs, `CLUSTER/ROLE/ENV/NAME`, in the file's order; parts that cannot be worked out are marked in braces.
+    pub keys: Vec<String>,
+    /// The job asked for; set whenever one was wanted.
     pub job: Option<LoadedJob>,
     /// For the user, on stderr.
     pub warnings: Vec<String>,
@@ -42,10 +54,47 @@ pub struct LoadedJob {
     pub key: ClusterJob,
     /// As the scheduler takes it.
     pub configuration: JobConfiguration,
-    /// Its `update_config`.
-    pub update: UpdateSettings,
+    /// Its `update_config`; an error matters only to those who update.
+    pub update: Result<UpdateSettings, String>,
     /// Every field of the schema after interpolation (the shape of `job inspect --write-json`).
     pub raw: Value,
+}
+
+/// Evaluates a job file in a child process of this program, and checks the job that is wanted.
+#[cfg(feature = "evaluator")]
+pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluation, String> {
+    let text = |error: config::ConfigError| error.render().trim_start_matches("error: ").trim_end().to_owned();
+    let mut question = config::EvaluationRequest::new(request.path.to_string_lossy());
+    question.read_json = request.is_json;
+    question.bindings = request.bindings.iter().map(|binding| (binding.name.clone(), binding.value.clone())).collect();
+    let wanted = match &request.wanted {
+        Wanted::Job(key) => Some(config::JobSelector {
+            cluster: key.cluster.clone(),
+            role: key.job.role.clone(),
+            environment: key.job.environment.clone(),
+            name: key.job.name.clone(),
+        }),
+        Wanted::Keys | Wanted::Only => None,
+    };
+    question.wanted = wanted.clone();
+    let evaluation = config::evaluate(&question).map_err(text)?;
+    let keys = evaluation.jobs.iter().map(config::Job::key).collect();
+    if request.wanted == Wanted::Keys {
+        return Ok(Evaluation { keys, ..Evaluation::default() });
+    }
+    let job = evaluation.select(wanted.as_ref()).map_err(text)?;
+    let submission = job.submission(&crate::world::login(), &request.tiers).map_err(text)?;
+    let mut warnings = submission.warnings;
+    if submission.enable_hooks && !evaluation.hooks.is_empty() {
+        warnings.push(format!("The file's hooks ({}) are not run by this version.", evaluation.hooks.join(", ")));
+    }
+    let loaded = LoadedJob {
+        key: ClusterJob { cluster: submission.cluster, job: submission.job.key.clone() },
+        configuration: submission.job,
+        update: job.update_settings(&[]).map_err(text),
+        raw: submission.raw,
+    };
+    Ok(Evaluation { keys, job: Some(loaded), warnings })
 }
 
 /// Evaluates a job file in a child process.

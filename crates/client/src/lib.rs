@@ -4,13 +4,32 @@
 pub mod aurora;
 pub mod clusters;
 pub mod console;
+pub mod daybreak;
 pub mod evaluation;
 pub mod exit;
 pub mod files;
 pub mod http;
+mod run;
 pub mod scheduler;
 pub mod syntax;
+mod tutorial;
 pub mod world;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub use daybreak::Hooks;
+pub use daybreak::arguments::{JournalArguments, JournalVerb, LogFormat, UpArguments};
+
+/// Runs `aurora`. The first argument is the name the program was called by.
+pub fn main_aurora(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    daybreak::run_aurora(arguments.into_iter().collect())
+}
+
+/// Runs `daybreak`. The first argument is the name the program was called by.
+pub fn main_daybreak(arguments: impl IntoIterator<Item = OsString>, hooks: &Hooks) -> ExitCode {
+    daybreak::run(arguments.into_iter().collect(), hooks)
+}
 
 #[cfg(test)]
 mod testing;

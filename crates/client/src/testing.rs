@@ -16,7 +16,7 @@ use thrift::{
 
 use crate::clusters::{Cluster, Clusters};
 use crate::console::Console;
-use crate::evaluation::{Evaluation, EvaluationRequest, LoadedJob};
+use crate::evaluation::{Evaluation, EvaluationRequest, LoadedJob, Wanted};
 use crate::exit::Exit;
 use crate::scheduler::{Page, Transport, TransportError};
 use crate::syntax::ClusterJob;
@@ -169,7 +169,11 @@ impl World for FakeWorld {
 
     fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, String> {
         let mut evaluation = self.0.evaluation.borrow().clone()?;
-        evaluation.job = evaluation.job.filter(|job| request.job.as_ref() == Some(&job.key));
+        match &request.wanted {
+            Wanted::Keys => evaluation.job = None,
+            Wanted::Only => {}
+            Wanted::Job(key) => evaluation.job = evaluation.job.filter(|job| job.key == *key),
+        }
         Ok(evaluation)
     }
 
@@ -221,10 +225,10 @@ pub fn hello_file_as(change: impl FnOnce(&mut JobConfiguration)) -> Evaluation {
     let job = LoadedJob {
         key: key.clone(),
         configuration,
-        update: model::update::UpdateSettings::default(),
+        update: Ok(model::update::UpdateSettings::default()),
         raw: serde_json::json!({ "name": "hello_world" }),
     };
-    Evaluation { keys: vec![key], job: Some(job), warnings: Vec::new() }
+    Evaluation { keys: vec![key.to_string()], job: Some(job), warnings: Vec::new() }
 }
 
 /// OK without a result.

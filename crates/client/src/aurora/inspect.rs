@@ -57,7 +57,8 @@ fn boolean(value: Option<&Value>) -> &'static str {
     if value.and_then(Value::as_bool).unwrap_or(false) { "True" } else { "False" }
 }
 
-fn text(raw: &Value) -> String {
+/// The text form of a job.
+pub fn text(raw: &Value) -> String {
     let mut lines = vec!["Job level information".to_owned()];
     let mut field = |label: &str, name: &str| {
         if let Some(value) = raw.get(name).filter(|value| !value.is_null()) {

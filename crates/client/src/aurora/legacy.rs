@@ -424,7 +424,8 @@ fn find_key(old: &OldCreate, context: &mut Context<'_>) -> Outcome<ClusterJob> {
             && old.cluster.as_ref().is_none_or(|cluster| *cluster == key.cluster)
             && old.env.as_ref().is_none_or(|environment| *environment == key.job.environment)
     };
-    let mut keys: Vec<ClusterJob> = evaluation.keys.into_iter().filter(is_meant).collect();
+    let keys = evaluation.keys.iter().filter_map(|key| key.parse().ok());
+    let mut keys: Vec<ClusterJob> = keys.filter(is_meant).collect();
     match keys.len() {
         1 => Ok(keys.remove(0)),
         count => Err(loading(format!(

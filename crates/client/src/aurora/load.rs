@@ -8,7 +8,7 @@ use thrift::{GetTierConfigResult, GetTierConfigsArguments, ResponseResult};
 
 use super::Context;
 use super::arguments::{ConfigListArguments, FileOptions};
-use crate::evaluation::{EvaluationRequest, LoadedJob};
+use crate::evaluation::{EvaluationRequest, LoadedJob, Wanted};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::scheduler::Scheduler;
 use crate::syntax::ClusterJob;
@@ -49,7 +49,7 @@ fn load_with_tiers(
         path: path.to_owned(),
         bindings: file.bindings.clone(),
         is_json: file.read_json,
-        job: Some(key.clone()),
+        wanted: Wanted::Job(key.clone()),
         tiers,
     };
     let loading = |why: String| {
@@ -59,10 +59,7 @@ fn load_with_tiers(
     for warning in &evaluation.warnings {
         context.console.warning(warning);
     }
-    evaluation.job.ok_or_else(|| {
-        let candidates: Vec<String> = evaluation.keys.iter().map(|key| format!("  {key}")).collect();
-        loading(format!("{} defines no job {key}. It defines:\n{}", path.display(), candidates.join("\n")))
-    })
+    evaluation.job.ok_or_else(|| loading(format!("{} defines no job {key}", path.display())))
 }
 
 fn fetch_tiers(scheduler: &mut Scheduler<'_>, context: &mut Context<'_>) -> Outcome<Tiers> {
@@ -101,7 +98,6 @@ pub fn list(arguments: &ConfigListArguments, context: &mut Context<'_>) -> Outco
     for warning in &evaluation.warnings {
         context.console.warning(warning);
     }
-    let keys: Vec<String> = evaluation.keys.iter().map(ToString::to_string).collect();
-    context.console.out(format!("jobs=[{}]", keys.join(", ")));
+    context.console.out(format!("jobs=[{}]", evaluation.keys.join(", ")));
     Ok(())
 }

@@ -9,6 +9,7 @@ mod load;
 mod restart;
 mod status;
 mod status_json;
+pub mod tasks;
 mod update;
 mod update_info;
 mod update_list;
@@ -16,6 +17,8 @@ mod wait;
 
 #[cfg(test)]
 mod tests;
+
+pub use inspect::text as inspect_text;
 
 use std::ffi::OsString;
 

@@ -8,7 +8,7 @@ use thrift::{RestartShardsArguments, ScheduleStatus, Set, TaskQuery};
 use super::Context;
 use super::arguments::RestartArguments;
 use super::kill::check_strict;
-use super::wait;
+use super::{tasks, wait};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::scheduler::{Scheduler, active_query_of, query_of, wire_key};
 
@@ -115,7 +115,7 @@ fn watch(
         let running = scheduler.tasks(query, &mut context.console)?;
         let now = context.world.elapsed();
         left.retain(|id| {
-            let task = running.iter().find(|task| wait::instance_of(task) == *id).map(wait::id_of);
+            let task = running.iter().find(|task| wait::instance_of(task) == *id).map(tasks::id_of);
             match (task, seen.get(id)) {
                 (Some(task), None) => {
                     seen.insert(*id, Watched { task_id: task.to_owned(), since: now });

@@ -9,7 +9,7 @@ use thrift::{Resource, ScheduleStatus, ScheduledTask, TaskConfig};
 
 use super::arguments::StatusArguments;
 use super::status_json::task_json;
-use super::wait::{id_of, instance_of, is_active, newest_by_instance, status_of};
+use super::tasks::{id_of, instance_of, is_active, newest_by_instance, status_of};
 use super::{Context, job};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::files;

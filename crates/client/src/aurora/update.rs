@@ -58,7 +58,9 @@ pub fn build_request(
         let active = scheduler.tasks(active_query_of(&key.job), &mut context.console)?;
         check_strict(&arguments.spec.instances, active.iter().map(wait::instance_of).collect())?;
     }
-    let mut settings = loaded.update;
+    let mut settings = loaded.update.map_err(|why| {
+        Failure::new(Exit::InvalidConfiguration, format!("Error loading configuration: {}", why.trim_end()))
+    })?;
     if let Some(ids) = arguments.spec.instances.named() {
         settings.only_these_instances = to_ranges(ids.iter().copied());
     }

@@ -1,13 +1,15 @@
 //! Waiting for tasks (spec client-cli 2.1, 2.6). Aurora looks first after 2 s and then doubles; we look sooner, and give up at the same time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::JobKey;
-use thrift::{LIVE_STATES, ScheduleStatus, ScheduledTask, TERMINAL_STATES};
+use thrift::{LIVE_STATES, ScheduleStatus, TERMINAL_STATES};
 
 use super::Context;
 use super::arguments::WaitUntil;
+pub use super::tasks::instance_of;
+use super::tasks::{newest_by_instance, status_of};
 use crate::exit::Outcome;
 use crate::scheduler::{Scheduler, query_of};
 
@@ -60,42 +62,6 @@ pub fn wait_until(
         Ok(newest.iter().filter(|(id, _)| meant(id)).all(|(_, task)| far_enough(status_of(task))))
     })?;
     Ok(())
-}
-
-/// The newest task of each instance, by the time of its first event.
-pub fn newest_by_instance(tasks: &[ScheduledTask]) -> BTreeMap<i32, &ScheduledTask> {
-    let mut newest: BTreeMap<i32, &ScheduledTask> = BTreeMap::new();
-    for task in tasks {
-        let known = newest.entry(instance_of(task)).or_insert(task);
-        if first_event_ms(task) > first_event_ms(known) {
-            *known = task;
-        }
-    }
-    newest
-}
-
-fn first_event_ms(task: &ScheduledTask) -> i64 {
-    task.task_events.iter().map(|event| event.timestamp).min().unwrap_or(0)
-}
-
-/// Status of a task; one without is as good as not started.
-pub fn status_of(task: &ScheduledTask) -> ScheduleStatus {
-    task.status.unwrap_or(ScheduleStatus::Init)
-}
-
-/// Instance number of a task.
-pub fn instance_of(task: &ScheduledTask) -> i32 {
-    task.assigned_task.as_ref().map_or(0, |assigned| assigned.instance_id)
-}
-
-/// Id of a task.
-pub fn id_of(task: &ScheduledTask) -> &str {
-    task.assigned_task.as_ref().map_or("", |assigned| &assigned.task_id)
-}
-
-/// Whether the task counts as an instance of its job.
-pub fn is_active(task: &ScheduledTask) -> bool {
-    thrift::ACTIVE_STATES.contains(&status_of(task))
 }
 
 /// `[0, 1, 5]`, as the classic client prints instances.

@@ -106,13 +106,13 @@ fn a_bad_file_is_told_even_when_no_scheduler_answers() {
 }
 
 #[test]
-fn a_key_that_the_file_does_not_define_lists_those_it_does() {
+fn a_key_that_the_file_does_not_define_is_exit_3() {
     let world = FakeWorld::new(|_| None);
     let ran = world.aurora("job create c1/www-data/devel/other hello.aurora");
     ran.expect(
         Exit::InvalidConfiguration,
         "",
-        "Error loading configuration: hello.aurora defines no job c1/www-data/devel/other. It defines:\n  c1/www-data/devel/hello_world\n",
+        "Error loading configuration: hello.aurora defines no job c1/www-data/devel/other\n",
     );
 }
 

@@ -1,0 +1,269 @@
+//! The grammar of `daybreak`. Declarations and help texts only.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::aurora::arguments::{FileOptions, Noun};
+use crate::syntax::ClusterJob;
+
+/// Runs services and batch jobs: on this machine with one command, on a cluster with the same files.
+///
+/// Start here:  daybreak run FILE        runs a job file and shows its output
+///              daybreak tutorial DIR    a guided tour: a job fails, is fixed, updated and killed
+#[derive(Debug, Parser)]
+#[command(
+    name = "daybreak",
+    version,
+    infer_long_args = true,
+    subcommand_required = true,
+    max_term_width = 100,
+    verbatim_doc_comment
+)]
+pub struct Daybreak {
+    /// Command.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Commands of `daybreak`.
+#[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)]
+pub enum Verb {
+    /// Run the daemon: scheduler, web pages and an engine for this machine
+    Up(UpArguments),
+    /// Run one job of a file, show its output, and leave nothing behind
+    Run(RunArguments),
+    /// Write the tutorial's files, start a daemon and say what to type next
+    Tutorial(TutorialArguments),
+    /// Look at job files; needs no daemon
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Talk to a scheduler as Aurora's client does
+    #[command(subcommand)]
+    Aurora(Noun),
+    /// Look at the journal of a stopped daemon, or salvage a damaged one
+    Journal(JournalArguments),
+    /// Print a completion script for a shell
+    Completion(CompletionArguments),
+    /// Print the version
+    Version,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One object per line
+    Json,
+}
+
+/// `daybreak up`.
+#[derive(Args, Clone, Debug)]
+pub struct UpArguments {
+    /// Where the daemon keeps everything; made if missing [default: /var/lib/daybreak for root, otherwise ~/.local/state/daybreak]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Address and port of the web pages and the API; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081", value_parser = listen_address)]
+    pub listen: SocketAddr,
+    /// Name of this machine in pages, constraints and {{mesos.hostname}} [default: the machine's own]
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Name of the cluster: the first part of job keys
+    #[arg(long, value_name = "NAME", default_value = "devcluster")]
+    pub cluster: String,
+    /// What of this machine tasks may use, e.g. cpus:4;mem:8192;disk:20000;ports:[31000-32000] [default: all but some headroom]
+    #[arg(long, value_name = "RESOURCES")]
+    pub resources: Option<String>,
+    /// Attributes for constraints, e.g. rack:a;zone:eu
+    #[arg(long, value_name = "ATTRIBUTES")]
+    pub attributes: Option<String>,
+    /// How many agents this machine plays, sharing its capacity
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub agents: u32,
+    /// Let jobs of the role root run as root
+    #[arg(long)]
+    pub allow_root_role: bool,
+    /// Listen beyond this machine although nobody has to authenticate
+    #[arg(long)]
+    pub insecure_listen: bool,
+    /// Form of log lines
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+    /// Which log lines: error, warn, info, debug or trace, also per module as in info,engine_local=debug
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// End when standard input ends; on the way out kill every task, stop the launcher and leave no process behind
+    #[arg(long, hide = true)]
+    pub ephemeral: bool,
+    /// Leave the terminal's session
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+impl UpArguments {
+    /// The state directory: as named, or the default for this user.
+    pub fn state_directory(&self) -> PathBuf {
+        self.state_dir.clone().unwrap_or_else(default_state_directory)
+    }
+}
+
+/// `/var/lib/daybreak` for root; otherwise `$XDG_STATE_HOME/daybreak`, by default `~/.local/state/daybreak`.
+pub fn default_state_directory() -> PathBuf {
+    if nix::unistd::Uid::effective().is_root() {
+        return PathBuf::from("/var/lib/daybreak");
+    }
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    base.unwrap_or_else(std::env::temp_dir).join("daybreak")
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    numeric.parse().map_err(|_| format!("'{text}' is not an address: write for example 127.0.0.1:8081 or [::1]:8081"))
+}
+
+/// `daybreak run`.
+#[derive(Args, Clone, Debug)]
+pub struct RunArguments {
+    /// The job file
+    #[arg(value_name = "FILE")]
+    pub path: PathBuf,
+    /// Which job of the file; needed when it defines several
+    #[arg(value_name = "CLUSTER/ROLE/ENV/NAME")]
+    pub key: Option<ClusterJob>,
+    /// Run on this cluster (a name from clusters.json, or an address) instead of a private, temporary one
+    #[arg(long, value_name = "CLUSTER")]
+    pub cluster: Option<String>,
+    /// File options
+    #[command(flatten)]
+    pub file: FileOptions,
+}
+
+/// `daybreak tutorial`.
+#[derive(Args, Clone, Debug)]
+pub struct TutorialArguments {
+    /// Where to write the tutorial's files; made if missing
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Address of the daemon to start
+    #[arg(long, value_name = "ADDRESS:PORT", hide = true)]
+    pub listen: Option<SocketAddr>,
+}
+
+/// `daybreak config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// List the jobs that a file defines
+    List(ConfigArguments),
+    /// Show what a file says about a job
+    Inspect(ConfigArguments),
+}
+
+/// Arguments of `daybreak config`.
+#[derive(Args, Clone, Debug)]
+pub struct ConfigArguments {
+    /// The job file
+    #[arg(value_name = "FILE")]
+    pub path: PathBuf,
+    /// Which job of the file (inspect); needed when it defines several
+    #[arg(value_name = "CLUSTER/ROLE/ENV/NAME")]
+    pub key: Option<ClusterJob>,
+    /// File options
+    #[command(flatten)]
+    pub file: FileOptions,
+}
+
+/// `daybreak journal`.
+#[derive(Args, Clone, Debug)]
+pub struct JournalArguments {
+    /// What to do
+    #[command(subcommand)]
+    pub verb: JournalVerb,
+}
+
+/// Verbs of `daybreak journal`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum JournalVerb {
+    /// Print what the journal holds and where it is damaged; changes nothing
+    Inspect {
+        /// State directory of a stopped daemon [default: as for `daybreak up`]
+        #[arg(value_name = "DIR")]
+        state_dir: Option<PathBuf>,
+    },
+    /// Keep what is readable of a damaged journal; the old files are moved aside, not deleted
+    Salvage {
+        /// State directory of a stopped daemon [default: as for `daybreak up`]
+        #[arg(value_name = "DIR")]
+        state_dir: Option<PathBuf>,
+    },
+}
+
+/// `daybreak completion`.
+#[derive(Args, Clone, Debug)]
+pub struct CompletionArguments {
+    /// Which shell
+    pub shell: CompletionShell,
+    /// For which command
+    #[arg(long, default_value = "daybreak", value_parser = ["daybreak", "aurora"])]
+    pub command: String,
+}
+
+/// Shells with completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CompletionShell {
+    /// eval "$(daybreak completion bash)"
+    Bash,
+    /// daybreak completion zsh > "${fpath[1]}/_daybreak"
+    Zsh,
+    /// daybreak completion fish > ~/.config/fish/completions/daybreak.fish
+    Fish,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &str) -> Result<Verb, String> {
+        let words = std::iter::once("daybreak").chain(words.split_whitespace());
+        Daybreak::try_parse_from(words).map(|parsed| parsed.verb).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        use clap::CommandFactory;
+        Daybreak::command().debug_assert();
+    }
+
+    #[test]
+    fn up_has_the_defaults_of_one_machine() {
+        let Ok(Verb::Up(up)) = parse("up") else { panic!("up parses") };
+        assert_eq!(up.listen.to_string(), "127.0.0.1:8081");
+        assert_eq!((up.cluster.as_str(), up.agents, up.allow_root_role, up.ephemeral), ("devcluster", 1, false, false));
+        assert_eq!(up.state_directory(), default_state_directory());
+        let Ok(Verb::Up(up)) = parse("up --state-dir /x --listen localhost:0 --agents 3 --log-format json") else {
+            panic!("options parse")
+        };
+        assert_eq!((up.state_directory(), up.listen.to_string()), (PathBuf::from("/x"), "127.0.0.1:0".into()));
+        assert_eq!((up.agents, up.log_format), (3, LogFormat::Json));
+    }
+
+    #[test]
+    fn bad_values_say_what_is_expected() {
+        for (words, expected) in [
+            ("up --listen 8081", "write for example 127.0.0.1:8081"),
+            ("up --agents 0", "0 is not in 1..=1000"),
+            ("run", "<FILE>"),
+            ("run f a/b", "write CLUSTER/ROLE/ENV/NAME"),
+            ("tutorial", "<DIR>"),
+            ("completion tcsh", "possible values: bash, zsh, fish"),
+        ] {
+            let error = parse(words).unwrap_err();
+            assert!(error.contains(expected), "{words}: {error}");
+        }
+    }
+}

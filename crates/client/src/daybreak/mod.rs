@@ -1,0 +1,89 @@
+//! `daybreak`: the commands for people who start here. The daemon and the journal's tools are not part of this crate: they come in through
+//! [`Hooks`].
+
+pub mod arguments;
+mod completion;
+mod configuration;
+pub mod daemon;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+
+use crate::aurora;
+use crate::clusters::Clusters;
+use crate::console::Console;
+use crate::exit::{Exit, Outcome};
+use crate::world::{RealWorld, World};
+use arguments::{Daybreak, JournalArguments, UpArguments, Verb};
+
+/// What the binary adds: commands whose code lives in crates that this one must not link.
+pub struct Hooks {
+    /// `daybreak up`: runs the daemon until it is told to stop.
+    pub up: fn(UpArguments) -> ExitCode,
+    /// `daybreak journal`: looks at a state directory's journal, or salvages it.
+    pub journal: fn(JournalArguments) -> ExitCode,
+}
+
+/// Runs `daybreak`; the first argument is the name it was called by.
+pub fn run(arguments: Vec<OsString>, hooks: &Hooks) -> ExitCode {
+    if arguments.get(1).is_some_and(|word| word == "aurora") {
+        return run_aurora(arguments[1..].to_vec());
+    }
+    let mut console = Console::standard();
+    if arguments.len() <= 1 {
+        console.out(Daybreak::command().render_help().to_string().trim_end());
+        return ExitCode::SUCCESS;
+    }
+    let verb = match aurora::parse::<Daybreak>(arguments, &mut console) {
+        Ok(parsed) => parsed.verb,
+        Err(failure) => return ExitCode::from(failure.exit.code()),
+    };
+    match verb {
+        Verb::Up(arguments) => {
+            if arguments.detached {
+                // A session of its own: closing the terminal that started it must not end the daemon.
+                let _ = nix::unistd::setsid();
+            }
+            (hooks.up)(arguments)
+        }
+        Verb::Journal(arguments) => (hooks.journal)(arguments),
+        verb => {
+            let outcome = run_verb(verb, &mut console);
+            ExitCode::from(aurora::finish(&mut console, outcome).code())
+        }
+    }
+}
+
+fn run_verb(verb: Verb, console: &mut Console) -> Outcome {
+    match verb {
+        Verb::Run(arguments) => crate::run::run(&arguments, console),
+        Verb::Tutorial(arguments) => crate::tutorial::tutorial(&arguments, console, &RealWorld::new().program()),
+        Verb::Config(verb) => configuration::run(&verb, console),
+        Verb::Completion(arguments) => {
+            completion::print(&arguments, console);
+            Ok(())
+        }
+        Verb::Version => {
+            console.out(concat!("daybreak ", env!("CARGO_PKG_VERSION")));
+            Ok(())
+        }
+        // Handled before: they are not this crate's, or need their own command line.
+        Verb::Up(_) | Verb::Journal(_) | Verb::Aurora(_) => Ok(()),
+    }
+}
+
+/// Runs `aurora`; the first argument is the name it was called by.
+pub fn run_aurora(arguments: Vec<OsString>) -> ExitCode {
+    // A wait that is broken off ends with the code scripts expect, and nothing is left behind: the scheduler does the work.
+    let always = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let code = i32::from(Exit::Interrupted.code());
+    let _ = signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, code, always);
+    let mut console = Console::standard();
+    let clusters = match Clusters::load() {
+        Ok(clusters) => clusters,
+        Err(failure) => return ExitCode::from(aurora::finish(&mut console, Err(failure)).code()),
+    };
+    ExitCode::from(aurora::run(arguments, clusters, console, &RealWorld::new()).code())
+}
