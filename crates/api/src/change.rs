@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use model::update::{Update, UpdateRequest};
 use scheduler::command::{Outcome, UpdateControl};
 use scheduler::{Command, Reply, ReplyCode};
-use thrift::convert::instance_from_wire;
+use thrift::convert::{ConversionError, instance_from_wire};
 use thrift::{
     AddInstancesArguments, Call, JobUpdateKey, JobUpdatePulseStatus, JobUpdateSummary, KillTasksArguments,
-    PulseJobUpdateResult, ResponseResult, RestartShardsArguments, Set, StartJobUpdateArguments, StartJobUpdateResult,
+    PulseJobUpdateResult, ResponseResult, RestartShardsArguments, Set, SetQuotaArguments, StartJobUpdateArguments,
+    StartJobUpdateResult,
 };
 
 use crate::answer::{Answer, MethodResult, Refusal, given, given_job, given_update};
@@ -31,11 +32,12 @@ pub fn command(call: Call) -> Option<MethodResult<Command>> {
         Call::AbortJobUpdate(arguments) => control(arguments.key, UpdateControl::Abort, arguments.message),
         Call::RollbackJobUpdate(arguments) => control(arguments.key, UpdateControl::Rollback, arguments.message),
         Call::PulseJobUpdate(arguments) => given_update(arguments.key, "key").map(|key| Command::PulseUpdate { key }),
+        Call::SetQuota(arguments) => set_quota(arguments),
         _ => return None,
     })
 }
 
-fn invalid(error: thrift::convert::ConversionError) -> Refusal {
+fn invalid(error: ConversionError) -> Refusal {
     Refusal::invalid(error.0)
 }
 
@@ -95,6 +97,14 @@ fn start_update(arguments: StartJobUpdateArguments) -> MethodResult<Command> {
 fn control_update(key: Option<JobUpdateKey>, action: UpdateControl, message: Option<String>) -> MethodResult<Command> {
     let key = given_update(key, "key")?;
     Ok(Command::ControlUpdate { key, action, message: short_message(message)? })
+}
+
+fn set_quota(arguments: SetQuotaArguments) -> MethodResult<Command> {
+    let role = arguments.owner_role.filter(|role| !role.trim().is_empty());
+    let role = role.ok_or_else(|| Refusal::error("The role is missing."))?;
+    let quota =
+        given(arguments.quota, "quota")?.try_into().map_err(|error: ConversionError| Refusal::error(error.0))?;
+    Ok(Command::SetQuota { role, quota })
 }
 
 /// The answer that a command's reply makes.

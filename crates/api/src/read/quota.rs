@@ -1,4 +1,4 @@
-//! What a role uses, by the four classes of consumption (spec scheduler 2.11). Quotas are not stored yet: every role has zero.
+//! What a role uses, by the four classes of consumption (spec scheduler 2.11).
 
 use std::collections::BTreeSet;
 
@@ -88,7 +88,7 @@ pub fn quota(view: &View, role: Option<String>) -> MethodResult<Answer> {
     let used = consumption(view, &role);
     let aggregate = |resources: &Resources| Some(ResourceAggregate::from(resources));
     Ok(Answer::ok(ResponseResult::GetQuota(GetQuotaResult {
-        quota: aggregate(&Resources::ZERO),
+        quota: aggregate(&view.quotas.get(&role).copied().unwrap_or_default()),
         prod_shared_consumption: aggregate(&used.shared[1]),
         non_prod_shared_consumption: aggregate(&used.shared[0]),
         prod_dedicated_consumption: aggregate(&used.dedicated[1]),

@@ -25,6 +25,10 @@ fn job_configuration() -> JobConfiguration {
     }
 }
 
+fn quota() -> model::Resources {
+    model::Resources { cpu: model::CpuMillis(3500), ram_mb: 20480, disk_mb: 10240, ports: 0, gpus: 0 }
+}
+
 fn update_request() -> model::update::UpdateRequest {
     model::update::UpdateRequest {
         task: TaskConfig::new(job(), 0.1, 16, 50, "{}"),
@@ -105,6 +109,10 @@ async fn every_change_becomes_its_command() {
             Command::ControlUpdate { key: key.clone(), action: UpdateControl::Rollback, message: None },
         ),
         (PulseJobUpdateArguments { key: update_key("u") }.into(), Command::PulseUpdate { key }),
+        (
+            SetQuotaArguments { owner_role: Some("vagrant".to_owned()), quota: Some((&quota()).into()) }.into(),
+            Command::SetQuota { role: "vagrant".to_owned(), quota: quota() },
+        ),
     ];
     let mut expected = Vec::new();
     for (call, command) in calls {
@@ -144,6 +152,9 @@ async fn what_cannot_become_a_command_is_refused() {
         (PauseJobUpdateArguments { key: update_key("u"), message: long }.into(), Error),
         (AbortJobUpdateArguments { key: None, message: None }.into(), Error),
         (PulseJobUpdateArguments { key: update_key(" ") }.into(), Error),
+        (SetQuotaArguments { owner_role: None, quota: Some((&quota()).into()) }.into(), Error),
+        (SetQuotaArguments { owner_role: Some("r".to_owned()), quota: None }.into(), Error),
+        (SetQuotaArguments { owner_role: Some("r".to_owned()), quota: Some(Default::default()) }.into(), Error),
         (
             PulseJobUpdateArguments { key: Some(thrift::JobUpdateKey { job: bad_key(), id: "u".to_owned() }) }.into(),
             Error,
@@ -237,7 +248,6 @@ async fn every_method_that_is_not_there_yet_says_so() {
         Method::DescheduleCronJob,
         Method::StartCronJob,
         Method::ReplaceCronTemplate,
-        Method::SetQuota,
         Method::ForceTaskState,
         Method::PerformBackup,
         Method::ListBackups,

@@ -50,6 +50,8 @@ fn view() -> View {
     ]);
     let reason = StoredReason { nearest_fit: "Insufficient: CPU".to_owned(), ..StoredReason::default() };
     view.pending_reasons.insert(TaskId::from("a-prod-y-0"), Arc::new(reason));
+    let quota = model::Resources { cpu: model::CpuMillis(3500), ram_mb: 20, disk_mb: 10, ports: 0, gpus: 0 };
+    view.quotas.insert("a".to_owned(), quota);
     for update in [
         stored_update("a/prod/x", "old", UpdateStatus::RolledForward, 10),
         stored_update("a/prod/x", "new", UpdateStatus::RollForwardPaused, 30),
@@ -181,7 +183,9 @@ async fn consumption_is_split_into_four_classes_of_three_resources() {
             resources: Set(vec![Resource::NumCpus(cpus), Resource::RamMb(ram), Resource::DiskMb(disk)]),
         })
     };
-    assert_eq!(result.quota, three(0.0, 0, 0));
+    assert_eq!(result.quota, three(3.5, 20, 10));
+    let without = result!(ask(GetQuotaArguments { owner_role: text("b") }).await, GetQuota);
+    assert_eq!(without.quota, three(0.0, 0, 0));
     // Instances 0 to 2 of a/prod/x count through the active update: three of the configuration it wants.
     assert_eq!(result.prod_shared_consumption, three(0.0, 0, 0));
     assert_eq!(result.non_prod_shared_consumption, three(2.5, 80, 160));

@@ -1,0 +1,110 @@
+//! How fast the answer to getTasksStatus is encoded, and how much memory it takes beside the tasks themselves.
+//! Budget: 100,000 tasks at 1 GB/s, 8 MiB extra. Run: `cargo bench -p api`.
+
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use api::tasks_reply::{Frame, body};
+use http_body_util::BodyExt;
+use model::{JobKey, TaskConfig, TaskId, TaskStatus};
+use scheduler::{Task, TaskEvent};
+use thrift::{BinaryWriter, JsonWriter, Method, ServerInfo, Writer};
+
+/// Counts the bytes in use and their peak.
+struct Counting;
+
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is passed on unchanged to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = IN_USE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(now, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const TASKS: u32 = 100_000;
+const TASKS_PER_JOB: u32 = 1000;
+
+fn tasks() -> Vec<Arc<Task>> {
+    let data = format!("{{\"task\": {{\"processes\": [{}]}}}}", "{\"cmdline\": \"./run --port 80\"}, ".repeat(40));
+    let message: Arc<str> = "Task failed with exit code 1, see its standard error.".into();
+    let host = Arc::new("agent-17.example.org".to_owned());
+    let mut tasks = Vec::new();
+    for job in 0..TASKS / TASKS_PER_JOB {
+        let job = JobKey::new("www-data", "prod", format!("service-{job}"));
+        let config = Arc::new(TaskConfig::new(job.clone(), 0.5, 256, 1024, data.clone()));
+        for instance in 0..TASKS_PER_JOB {
+            let statuses = [TaskStatus::Pending, TaskStatus::Assigned, TaskStatus::Starting, TaskStatus::Running];
+            let events = statuses.iter().map(|status| TaskEvent {
+                timestamp_ms: 1_800_000_000_000 + i64::from(instance),
+                status: *status,
+                message: Some(message.clone()),
+            });
+            tasks.push(Arc::new(Task {
+                id: TaskId::generate(&job, instance, u128::from(instance)),
+                instance,
+                config: config.clone(),
+                status: TaskStatus::Running,
+                failure_count: 0,
+                times_partitioned: 0,
+                ancestor: None,
+                events: events.collect(),
+                agent_id: Some("2f1c-S7".into()),
+                host: Some(host.clone()),
+                ports: [("http".to_owned(), 31_000)].into(),
+            }));
+        }
+    }
+    tasks
+}
+
+async fn measure<W: Writer + Send + 'static>(name: &str, tasks: &[Arc<Task>]) {
+    for round in 0..3 {
+        let selected = tasks.to_vec();
+        let frame = Frame {
+            envelope: Some((Method::GetTasksStatus, 1)),
+            server_info: ServerInfo { cluster_name: "devcluster".to_owned(), stats_url_prefix: String::new() },
+            scheduler_host: "scheduler.example.org".into(),
+            with_executor_data: true,
+        };
+        let before = IN_USE.load(Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
+        let started = Instant::now();
+        let mut body = body::<W>(selected, frame);
+        let mut bytes = 0;
+        while let Some(piece) = body.frame().await {
+            bytes += piece.expect("a piece").into_data().map_or(0, |data| data.len());
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let extra = PEAK.load(Ordering::Relaxed).saturating_sub(before);
+        println!(
+            "{name} round {round}: {TASKS} tasks, {:.0} MB, {:.2} GB/s, {:.0} ns per task, {:.1} MiB extra",
+            bytes as f64 / 1e6,
+            bytes as f64 / 1e9 / seconds,
+            seconds * 1e9 / f64::from(TASKS),
+            extra as f64 / f64::from(1 << 20),
+        );
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let tasks = tasks();
+    measure::<JsonWriter>("thrift json", &tasks).await;
+    measure::<BinaryWriter>("thrift binary", &tasks).await;
+}
