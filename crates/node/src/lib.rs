@@ -14,6 +14,7 @@
 //!
 //! No threads, sockets, files or async live here; the `server` brings them.
 
+mod core;
 pub mod group;
 pub mod inbox;
 mod node;

@@ -2,16 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::storage::{Epoch, Position, Record, RestoreError, SnapshotRecords};
+pub use scheduler::Now;
 
-/// The time of a step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Now {
-    /// Ms since the epoch; may jump either way.
-    pub wall_ms: i64,
-    /// Ms on a clock that never goes back; its origin means nothing.
-    pub monotonic_ms: u64,
-}
+use crate::storage::{Epoch, Position, Record, RestoreError, SnapshotRecords};
 
 /// Tells the time.
 pub trait Clock {

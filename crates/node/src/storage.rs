@@ -10,6 +10,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+pub use scheduler::record::Record;
+
 /// The number of a group in the order in which groups were appended. The first group has position 1; 0 means "none".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
@@ -45,24 +47,6 @@ impl Epoch {
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// A put (`value` is `Some`) or a delete (`value` is `None`) of one key of one table. Opaque to every storage.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Record {
-    /// Which table the key belongs to; numbers are given out by the owner of the schema and never reused.
-    pub table: u32,
-    /// The key within the table.
-    pub key: Vec<u8>,
-    /// The whole new value, or `None` to delete the key.
-    pub value: Option<Vec<u8>>,
-}
-
-impl Record {
-    /// Roughly how many bytes the record takes in a group.
-    pub fn size_bytes(&self) -> usize {
-        self.key.len() + self.value.as_ref().map_or(0, Vec::len) + 12
     }
 }
 

@@ -112,7 +112,7 @@ impl Scheduler {
     }
 
     /// Everything durable of a frozen view, in an order that can be replayed. Needs no scheduler and works in any thread.
-    pub fn records(view: &View) -> impl Iterator<Item = Record> + '_ {
+    pub fn records(view: &View) -> impl Iterator<Item = Record> + Send + use<> {
         store::records(view)
     }
 

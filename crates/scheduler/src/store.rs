@@ -496,32 +496,34 @@ fn task_record(task: &Task, config: u64) -> Record {
     Record::put(record::TABLE_TASKS, key, &convert::task_message(task, config))
 }
 
-/// Everything durable of a frozen view, in an order that can be replayed. Needs no scheduler and works in any thread.
-pub fn records(view: &View) -> impl Iterator<Item = Record> + '_ {
+/// Everything durable of a frozen view, in an order that can be replayed. Needs no scheduler and works in any thread: what it
+/// reads are copies of the view's tables, which cost nothing.
+pub fn records(view: &View) -> impl Iterator<Item = Record> + Send + use<> {
     let numbers: BTreeMap<usize, u64> =
         view.configs.iter().map(|(number, config)| (address(config), *number)).collect();
     let identity = Record::put(record::TABLE_IDENTITY, Vec::new(), &identity_message(view));
-    let configs = view.configs.iter().map(|(number, config)| config_record(*number, config));
-    let tasks = view.tasks.values().map(move |task| task_record(task, numbers[&address(&task.config)]));
-    let updates = view.updates.iter().flat_map(|(key, update)| {
-        let bytes = convert::update_key_bytes(key);
-        let update_record = Record::put(record::TABLE_UPDATES, bytes, &convert::update_message(update));
-        let events = update.events.iter().enumerate().map(|(number, event)| {
-            let bytes = convert::event_key_bytes(key, number);
-            Record::put(record::TABLE_UPDATE_EVENTS, bytes, &convert::update_event_message(event))
-        });
-        let instance_events = update.instance_events.iter().enumerate().map(|(number, event)| {
-            let bytes = convert::event_key_bytes(key, number);
-            Record::put(record::TABLE_INSTANCE_EVENTS, bytes, &convert::instance_event_message(event))
-        });
-        std::iter::once(update_record).chain(events).chain(instance_events)
+    let configs = view.configs.clone().into_iter().map(|(number, config)| config_record(number, &config));
+    let tasks = view.tasks.clone().into_iter().map(move |(_, task)| task_record(&task, numbers[&address(&task.config)]));
+    let updates = view.updates.clone().into_iter().flat_map(|(key, update)| update_records(&key, &update));
+    let hosts = view.hosts.clone().into_iter().map(|(host, value)| {
+        Record::put(record::TABLE_HOSTS, host.as_bytes().to_vec(), &convert::host_message(&value))
     });
-    let hosts = view
-        .hosts
-        .iter()
-        .map(|(host, value)| Record::put(record::TABLE_HOSTS, host.as_bytes().to_vec(), &convert::host_message(value)));
-    let quotas = view.quotas.iter().map(|(role, quota)| {
-        Record::put(record::TABLE_QUOTAS, role.as_bytes().to_vec(), &convert::resources_message(quota))
+    let quotas = view.quotas.clone().into_iter().map(|(role, quota)| {
+        Record::put(record::TABLE_QUOTAS, role.as_bytes().to_vec(), &convert::resources_message(&quota))
     });
     std::iter::once(identity).chain(configs).chain(tasks).chain(updates).chain(hosts).chain(quotas)
+}
+
+fn update_records(key: &UpdateKey, update: &Update) -> Vec<Record> {
+    let bytes = convert::update_key_bytes(key);
+    let update_record = Record::put(record::TABLE_UPDATES, bytes, &convert::update_message(update));
+    let events = update.events.iter().enumerate().map(|(number, event)| {
+        let bytes = convert::event_key_bytes(key, number);
+        Record::put(record::TABLE_UPDATE_EVENTS, bytes, &convert::update_event_message(event))
+    });
+    let instance_events = update.instance_events.iter().enumerate().map(|(number, event)| {
+        let bytes = convert::event_key_bytes(key, number);
+        Record::put(record::TABLE_INSTANCE_EVENTS, bytes, &convert::instance_event_message(event))
+    });
+    std::iter::once(update_record).chain(events).chain(instance_events).collect()
 }

@@ -40,7 +40,7 @@ pub fn table_name(table: u32) -> Option<&'static str> {
 }
 
 /// One put or delete.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Record {
     /// Which table; see [`crate::record`]'s constants.
     pub table: u32,
@@ -53,6 +53,11 @@ pub struct Record {
 impl Record {
     pub(crate) fn put(table: u32, key: Vec<u8>, message: &impl prost::Message) -> Self {
         Self { table, key, value: Some(message.encode_to_vec()) }
+    }
+
+    /// Roughly how many bytes the record takes in a journal.
+    pub fn size_bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Vec::len) + 12
     }
 
     pub(crate) fn delete(table: u32, key: Vec<u8>) -> Self {
