@@ -121,8 +121,8 @@
     let address = log.dataset.follow, on = Boolean(address), pattern = null, own = false;
     document.querySelector(".scripted").hidden = false;
     follow.hidden = !address;
-    const bottom = () => window.scrollTo({ top: document.documentElement.scrollHeight });
-    const near = () => window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 48;
+    const bottom = () => { log.scrollTop = log.scrollHeight; };
+    const near = () => log.scrollTop + log.clientHeight >= log.scrollHeight - 40;
     function matched(line) { return !pattern || pattern(line.lastChild.textContent); }
     function sift(lines) { for (const line of lines) if (line.classList.contains("l")) line.classList.toggle("none", !matched(line)); }
     function count() {
@@ -182,13 +182,14 @@
     wrap.onclick = () => { press(wrap, log.classList.toggle("wrap")); };
     follow.onclick = () => { on = !on; press(follow, on); set(follow, on ? "Follow" : "Paused"); settle(); };
     filter.oninput = understand;
-    window.addEventListener("scroll", () => {
+    log.addEventListener("scroll", () => {
       if (!address) return;
       if (own) { own = false; return; }
       const down = near();
       if (on !== down) { on = down; press(follow, on); set(follow, on ? "Follow" : "Paused"); }
     }, { passive: true });
-    if (on && !location.hash && !location.search) bottom();
+    if (!location.hash && !location.search) bottom();
+    log.focus({ preventScroll: true });
     if (location.hash || location.search) { on = near(); press(follow, on); set(follow, on ? "Follow" : "Paused"); }
     return start;
   }

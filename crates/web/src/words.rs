@@ -20,22 +20,6 @@ impl fmt::Display for Markup {
 
 impl HtmlSafe for Markup {}
 
-/// Escapes a text for use between tags and in quoted attributes.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            _ => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 /// How a state looks: its word, its colour and its shape, so that no one has to rely on colour alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
@@ -201,12 +185,13 @@ pub fn rough(ms: i64) -> String {
 pub fn exact(ms: i64) -> String {
     let ms = ms.max(0);
     let secs = ms / 1000;
+    let both = |first: String, rest: i64, unit: &str| if rest > 0 { format!("{first} {rest} {unit}") } else { first };
     match secs {
-        0..10 if ms % 1000 != 0 => format!("{}.{} s", secs, ms % 1000 / 100),
+        0..10 if ms % 1000 >= 100 => format!("{}.{} s", secs, ms % 1000 / 100),
         0..60 => format!("{secs} s"),
-        60..3_600 => format!("{} min {} s", secs / 60, secs % 60),
-        3_600..86_400 => format!("{} h {} min", secs / 3_600, secs % 3_600 / 60),
-        _ => format!("{} days {} h", secs / 86_400, secs % 86_400 / 3_600),
+        60..3_600 => both(format!("{} min", secs / 60), secs % 60, "s"),
+        3_600..86_400 => both(format!("{} h", secs / 3_600), secs % 3_600 / 60, "min"),
+        _ => both(plural((secs / 86_400) as u64, "day", "days"), secs % 86_400 / 3_600, "h"),
     }
 }
 
@@ -225,14 +210,23 @@ pub fn bytes(amount: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// An amount of MB: `512 MB`, `15.5 GB` (in steps of 1024, as Aurora counts).
+/// An amount of MB: `512 MB`, `2 GB`, `15.5 GB` (in steps of 1024, as Aurora counts).
 pub fn megabytes(amount: i64) -> String {
-    match amount {
-        10_240.. => {
-            let tenths = (amount as f64 / 102.4).round();
-            if tenths >= 100_000.0 { format!("{:.1} TB", tenths / 10_240.0) } else { format!("{} GB", tenths / 10.0) }
-        }
-        _ => format!("{amount} MB"),
+    if amount < 10_240 && (amount == 0 || amount % 1024 != 0) { format!("{amount} MB") } else { gigabytes(amount) }
+}
+
+fn gigabytes(amount: i64) -> String {
+    let tenths = (amount as f64 / 102.4).round();
+    if tenths >= 100_000.0 { format!("{:.1} TB", tenths / 10_240.0) } else { format!("{} GB", tenths / 10.0) }
+}
+
+/// Part of an amount of MB, in one unit where that is readable: `1.6 of 15.5 GB`.
+pub fn part_of_megabytes(part: i64, whole: i64) -> String {
+    let whole = megabytes(whole);
+    match whole.split_once(' ') {
+        Some((_, "GB")) => format!("{} of {whole}", (part as f64 / 102.4).round() / 10.0),
+        Some((_, "MB")) => format!("{part} of {whole}"),
+        _ => format!("{} of {whole}", megabytes(part)),
     }
 }
 
@@ -284,10 +278,22 @@ pub fn exit(code: i32) -> String {
     format!("killed by {name} ({number})")
 }
 
-/// A bar of `used` out of `total` with its words: a drawing scripts and styles need not touch.
+fn share(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { (part / whole * 100.0).clamp(0.0, 100.0) } else { 0.0 }
+}
+
+/// A bar of `used` out of `total`; its words stand beside it.
 pub fn meter(used: f64, total: f64) -> Markup {
-    let share = if total > 0.0 { (used / total * 100.0).clamp(0.0, 100.0) } else { 0.0 };
-    let tone = if share >= 90.0 { " full" } else { "" };
+    let share = share(used, total);
+    bar(share, if share >= 90.0 { " full" } else { "" })
+}
+
+/// A bar of `done` out of `total`; `is_success` colours it as such.
+pub fn progress(done: f64, total: f64, is_success: bool) -> Markup {
+    bar(share(done, total), if is_success { " whole" } else { "" })
+}
+
+fn bar(share: f64, tone: &str) -> Markup {
     Markup(format!(
         r#"<svg class="meter{tone}" aria-hidden="true" preserveAspectRatio="none" viewBox="0 0 100 1"><rect width="{share:.1}" height="1"/></svg>"#
     ))
@@ -340,7 +346,10 @@ mod tests {
     #[test]
     fn durations_name_their_units() {
         assert_eq!([exact(0), exact(240), exact(27_000)], ["0 s", "0.2 s", "27 s"]);
-        assert_eq!([exact(192_000), exact(7_500_000), exact(356_400_000)], ["3 min 12 s", "2 h 5 min", "4 days 3 h"]);
+        assert_eq!(
+            [exact(192_000), exact(7_500_000), exact(356_400_000), exact(86_410_000)],
+            ["3 min 12 s", "2 h 5 min", "4 days 3 h", "1 day"]
+        );
         assert_eq!([rough(59_000), rough(61_000), rough(7_200_000)], ["59 s", "1 min", "2 h"]);
     }
 
@@ -348,6 +357,7 @@ mod tests {
     fn amounts_are_short() {
         assert_eq!([bytes(512), bytes(4096), bytes(16_642_998_272)], ["512 B", "4.0 KiB", "15.5 GiB"]);
         assert_eq!([megabytes(8), megabytes(15_872), megabytes(10_240)], ["8 MB", "15.5 GB", "10 GB"]);
+        assert_eq!([part_of_megabytes(1_672, 15_872), part_of_megabytes(3, 8)], ["1.6 of 15.5 GB", "3 of 8 MB"]);
         assert_eq!([grouped(7), grouped(1_000), grouped(1_234_567)], ["7", "1,000", "1,234,567"]);
     }
 

@@ -73,20 +73,20 @@ fn rows(config: &TaskConfig) -> Vec<(&'static str, String)> {
         ),
         ("Resources", words::resources(&config.resources)),
         ("Tier", config.tier.clone().unwrap_or_else(|| "the cluster's default".into())),
-        (
-            "Failures allowed",
-            match config.max_task_failures {
-                -1 => "without limit".into(),
-                1 => "none: the first failure is final".into(),
-                count => format!("fails for good at failure {count}"),
-            },
-        ),
     ];
     let mut add = |name, value: String| {
         if !value.is_empty() {
             rows.push((name, value));
         }
     };
+    if !config.is_service {
+        let failures = match config.max_task_failures {
+            -1 => "without limit".into(),
+            1 => "none: the first failure is final".into(),
+            count => format!("fails for good at failure {count}"),
+        };
+        add("Failures allowed", failures);
+    }
     add("Owner", config.owner.clone());
     if config.priority != 0 {
         add("Priority", config.priority.to_string());

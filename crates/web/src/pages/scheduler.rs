@@ -50,17 +50,13 @@ pub fn bars(agent: &AgentView) -> Vec<ResourceBar> {
     };
     let mut bars = vec![
         bar("cpu", used.cpu.0, agent.total.cpu.0, format!("{} of {}", used.cpu, agent.total.cpu)),
-        bar("memory", used.ram_mb, agent.total.ram_mb, of_megabytes(used.ram_mb, agent.total.ram_mb)),
-        bar("disk", used.disk_mb, agent.total.disk_mb, of_megabytes(used.disk_mb, agent.total.disk_mb)),
+        bar("memory", used.ram_mb, agent.total.ram_mb, words::part_of_megabytes(used.ram_mb, agent.total.ram_mb)),
+        bar("disk", used.disk_mb, agent.total.disk_mb, words::part_of_megabytes(used.disk_mb, agent.total.disk_mb)),
     ];
     if agent.total.gpus > 0 {
         bars.push(bar("gpu", used.gpus, agent.total.gpus, format!("{} of {}", used.gpus, agent.total.gpus)));
     }
     bars
-}
-
-fn of_megabytes(used: i64, total: i64) -> String {
-    format!("{} of {}", words::megabytes(used), words::megabytes(total))
 }
 
 fn machines(view: &View) -> Vec<Machine> {
@@ -97,7 +93,6 @@ struct Page {
     machines: Vec<Machine>,
     roles: Vec<RoleRow>,
     summary: String,
-    badges: Vec<Markup>,
     paging: Paging,
     tutorial: String,
     create: String,
@@ -117,12 +112,7 @@ pub async fn show(State(state): State<WebState>, Query(wanted): Query<Wanted>, h
     let now_ms = state.now_ms();
     let roles = tally::roles(&view);
     let paging = Paging::new(roles.len(), ROLES_PER_PAGE, wanted.page, |page| format!("/scheduler?page={page}"));
-    let mut all = tally::Tally::default();
-    let mut jobs = 0;
-    for role in roles.values() {
-        all.merge(&role.tally);
-        jobs += role.jobs;
-    }
+    let jobs = roles.values().map(|role| role.jobs).sum();
     let rows = roles.iter().skip(paging.first).take(paging.end - paging.first).map(|(name, role)| RoleRow {
         name: name.clone(),
         href: link::role(name),
@@ -142,7 +132,6 @@ pub async fn show(State(state): State<WebState>, Query(wanted): Query<Wanted>, h
             words::plural(roles.len() as u64, "role", "roles"),
             words::plural(jobs, "job", "jobs")
         ),
-        badges: all.badges(),
         paging,
         tutorial: format!("{executable} tutorial ~/hello"),
         create: format!("{} job create {}/{} FILE.aurora", super::aurora(&state), state.cluster, sample),

@@ -69,7 +69,6 @@ struct Page {
     host: String,
     host_href: String,
     asked: String,
-    ran: String,
     on_disk: Option<OnDisk>,
     unreadable: String,
     files: String,
@@ -122,13 +121,16 @@ fn usage_rows(task: &Task, info: &TaskInfo) -> Vec<UsageRow> {
     let mut of_limit = |name, used: u64, limit_mb: i64, note: String| {
         rows.push(UsageRow {
             name,
-            words: format!("{} of {}", words::bytes(used), words::megabytes(limit_mb)),
+            words: match used >> 20 {
+                0 => format!("{} of {}", words::bytes(used), words::megabytes(limit_mb)),
+                used_mb => words::part_of_megabytes(used_mb as i64, limit_mb),
+            },
             bar: Some(words::meter(used as f64, limit_mb as f64 * 1_048_576.0)),
             note,
         });
     };
     if let Some(used) = usage.ram_bytes {
-        let peak = usage.ram_peak_bytes.map(|peak| format!("peak {}", words::bytes(peak)));
+        let peak = usage.ram_peak_bytes.map(|peak| format!("peak {}", words::megabytes((peak >> 20) as i64)));
         of_limit("memory", used, asked.ram_mb, peak.unwrap_or_default());
     }
     if let Some(used) = usage.disk_bytes {
@@ -225,7 +227,6 @@ pub async fn show(State(state): State<WebState>, Path(path): Path<TaskPath>, hea
         host: task.host.as_deref().cloned().unwrap_or_default(),
         host_href: task.host.as_deref().map(|host| format!("/agents?host={}", link::part(host))).unwrap_or_default(),
         asked: words::resources(&task.config.resources),
-        ran: task_row::ran_ms(&task, now_ms).map(words::exact).unwrap_or_default(),
         on_disk: info.as_ref().ok().map(|info| on_disk(&task, info, now_ms)),
         unreadable: info.err().unwrap_or_default(),
         files: format!("{}/files", link::task(&key, &id)),

@@ -137,7 +137,9 @@ pub fn links(task: &Task) -> Vec<NamedLink> {
 pub fn row(view: &View, task: &Task, now_ms: i64) -> TaskRow {
     let flapping_until = view.throttled_until_ms.get(&task.id).filter(|_| task.status == TaskStatus::Throttled);
     let pending = view.pending_reasons.get(&task.id).filter(|_| task.status == TaskStatus::Pending);
-    let message = task.events.last().and_then(|event| event.message.as_deref()).unwrap_or_default();
+    // Why a task was ended stands at the event that asked for it, not at the one that confirms.
+    let recent = if task.status.is_terminal() { 2 } else { 1 };
+    let message = task.events.iter().rev().take(recent).find_map(|event| event.message.as_deref()).unwrap_or_default();
     TaskRow {
         anchor: format!("task-{}", task.id),
         instance: task.instance,

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use model::update::{InstanceUpdateEvent, Update, UpdateAction, UpdateStrategy, from_ranges};
+use model::update::{InstanceUpdateEvent, Update, UpdateAction, UpdateStatus, UpdateStrategy, from_ranges};
 use model::{InstanceId, JobKey, UpdateKey};
 use serde::Deserialize;
 
@@ -79,7 +79,7 @@ pub fn row(update: &Update, now_ms: i64) -> UpdateRow {
         job_href: link::job(&update.key.job),
         badge: words::update_look(update.status()).badge(),
         progress: format!("{} of {}", words::grouped(done), words::plural(total, "instance", "instances")),
-        bar: words::meter(done as f64, total as f64),
+        bar: words::progress(done as f64, total as f64, update.status() == UpdateStatus::RolledForward),
         user: update.user.clone(),
         started: words::ago(update.created_ms(), now_ms),
         lasted: words::exact(end - update.created_ms()),
