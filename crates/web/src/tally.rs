@@ -126,10 +126,10 @@ pub fn roles(view: &View) -> BTreeMap<String, RoleTally> {
     let mut roles: BTreeMap<String, RoleTally> = BTreeMap::new();
     let mut current: Option<(&str, RoleTally)> = None;
     for key in view.jobs() {
-        if current.as_ref().is_none_or(|(role, _)| *role != key.role) {
-            if let Some((role, done)) = current.replace((&key.role, RoleTally::default())) {
-                roles.insert(role.to_owned(), done);
-            }
+        if current.as_ref().is_none_or(|(role, _)| *role != key.role)
+            && let Some((role, done)) = current.replace((&key.role, RoleTally::default()))
+        {
+            roles.insert(role.to_owned(), done);
         }
         if let Some((_, role)) = &mut current {
             let job = of_job(view, key);
