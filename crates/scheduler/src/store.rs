@@ -503,7 +503,8 @@ pub fn records(view: &View) -> impl Iterator<Item = Record> + Send + use<> {
         view.configs.iter().map(|(number, config)| (address(config), *number)).collect();
     let identity = Record::put(record::TABLE_IDENTITY, Vec::new(), &identity_message(view));
     let configs = view.configs.clone().into_iter().map(|(number, config)| config_record(number, &config));
-    let tasks = view.tasks.clone().into_iter().map(move |(_, task)| task_record(&task, numbers[&address(&task.config)]));
+    let tasks =
+        view.tasks.clone().into_iter().map(move |(_, task)| task_record(&task, numbers[&address(&task.config)]));
     let updates = view.updates.clone().into_iter().flat_map(|(key, update)| update_records(&key, &update));
     let hosts = view.hosts.clone().into_iter().map(|(host, value)| {
         Record::put(record::TABLE_HOSTS, host.as_bytes().to_vec(), &convert::host_message(&value))

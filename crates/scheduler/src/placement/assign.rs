@@ -240,6 +240,7 @@ impl Core {
                 self.groups.last_class = Some(class);
             }
         }
+        self.explain_again();
         true
     }
 

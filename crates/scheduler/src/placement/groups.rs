@@ -38,6 +38,8 @@ pub(crate) struct Group {
     /// Present back-off; 0 when the last attempt placed something.
     pub(crate) penalty_ms: u64,
     pub(crate) reason: Option<Arc<PendingReason>>,
+    /// When that was worked out, on the monotonic clock.
+    pub(crate) explained_ms: u64,
     /// The agent kept for this group, by slot, and the timer that ends that.
     pub(crate) reserved: Option<(usize, TimerKey)>,
     /// Bit per slot: the agent can never serve this group.
@@ -142,6 +144,7 @@ impl Core {
                 turn: Turn::Ready,
                 penalty_ms: 0,
                 reason: None,
+                explained_ms: 0,
                 reserved: None,
                 bans: Vec::new(),
             };

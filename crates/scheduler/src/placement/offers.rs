@@ -45,11 +45,12 @@ impl Agent {
 
     /// What a task may use: with revocable CPU, that takes the place of the other.
     pub(crate) fn usable(&self, revocable: bool) -> Resources {
-        match (self.is_offered(), revocable) {
-            (false, _) => Resources::ZERO,
-            (true, false) => self.free,
-            (true, true) => Resources { cpu: self.revocable_cpu, ..self.free },
-        }
+        if self.is_offered() { self.left(revocable) } else { Resources::ZERO }
+    }
+
+    /// The same without asking whether it is offered at the moment.
+    pub(crate) fn left(&self, revocable: bool) -> Resources {
+        if revocable { Resources { cpu: self.revocable_cpu, ..self.free } } else { self.free }
     }
 
     /// For readers.

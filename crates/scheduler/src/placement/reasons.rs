@@ -6,14 +6,35 @@ use std::sync::Arc;
 use model::{ResourceType, Resources};
 
 use super::filter::{LimitCounts, Query, Veto};
+use super::groups::{Group, Turn};
 use super::offers::Agent;
 use crate::core::Core;
 use crate::view::PendingReason;
 
 /// Beyond this many agents the reason is drawn from a sample, so that a failing group never costs more than this.
 const MOST_AGENTS: usize = 1024;
+/// In a cluster with at most so many agents and waiting groups, reasons follow the offers; in a larger one they are as old as
+/// the group's back-off.
+const FEW: usize = 64;
+/// How old a reason may be before an offer makes it be worked out anew; one that knew of no agent at all is never too young.
+const REASON_AGE_MS: u64 = 1000;
 
 impl Core {
+    /// After new room was handed out: those who got nothing may have another reason now.
+    pub(crate) fn explain_again(&mut self) {
+        if self.book.slot_count() > FEW || self.groups.by_number.len() > FEW {
+            return;
+        }
+        let now_ms = self.now.monotonic_ms;
+        let stale = |group: &Group| {
+            let known = group.reason.as_ref().is_some_and(|reason| !reason.nearest_fit.is_empty());
+            group.turn != Turn::Ready && (!known || now_ms.saturating_sub(group.explained_ms) >= REASON_AGE_MS)
+        };
+        let groups = self.groups.by_number.iter().filter(|(_, group)| stale(group));
+        let numbers: Vec<u64> = groups.map(|(number, _)| *number).collect();
+        numbers.into_iter().for_each(|number| self.explain_group(number));
+    }
+
     /// Works out why nothing (more) of a group can be placed, and shows it with each of its tasks.
     pub(crate) fn explain_group(&mut self, number: u64) {
         let Some(group) = self.groups.by_number.get(&number) else { return };
@@ -23,17 +44,17 @@ impl Core {
         let agents = self.book.agents().step_by(step).map(|(_, agent)| agent);
         let reason = explain(&query, &counts, agents);
         self.book.examined += (self.book.slot_count() / step) as u64;
+        let Some(group) = self.groups.by_number.get_mut(&number) else { return };
+        group.explained_ms = self.now.monotonic_ms;
         if group.reason.as_deref() == Some(&reason) {
             return;
         }
         let reason = Arc::new(reason);
+        group.reason = Some(reason.clone());
         let ids: Vec<_> = group.queue.values().cloned().collect();
         self.work += ids.len() / 16;
         for id in ids {
             self.store.view.pending_reasons.insert(id, reason.clone());
-        }
-        if let Some(group) = self.groups.by_number.get_mut(&number) {
-            group.reason = Some(reason);
         }
     }
 }
@@ -48,7 +69,9 @@ pub(crate) fn explain<'a>(
     let mut vetoes = BTreeMap::new();
     let mut sight = Sight::default();
     for agent in agents {
-        let usable = agent.usable(query.revocable);
+        // What is left after the last placement counts, even while the agent offers nothing.
+        let usable = agent.left(query.revocable);
+        sight.agents += 1;
         let Some(veto) = query.veto(agent, &usable, counts) else { continue };
         for text in veto.texts() {
             *vetoes.entry(text).or_default() += 1;
@@ -62,7 +85,7 @@ pub(crate) fn explain<'a>(
     PendingReason { nearest_fit, sentence: sight.sentence(query, nearest.as_ref()), vetoes }
 }
 
-/// What was seen of the agents that satisfy all constraints.
+/// How many agents were seen, and what those have that satisfy all constraints.
 #[derive(Default)]
 struct Sight {
     agents: usize,
@@ -72,7 +95,6 @@ struct Sight {
 
 impl Sight {
     fn see(&mut self, agent: &Agent, usable: &Resources, veto: &Veto<'_>) {
-        self.agents += 1;
         if matches!(veto, Veto::Resources(_)) {
             self.largest = larger(&self.largest, &agent.total);
             self.most_free = larger(&self.most_free, usable);
@@ -82,7 +104,7 @@ impl Sight {
     fn sentence(&self, query: &Query<'_>, nearest: Option<&Veto<'_>>) -> String {
         match nearest {
             None if self.agents == 0 => "no machine is connected".into(),
-            None => "waits for its turn".into(),
+            None => "waits for a machine to offer its room again".into(),
             Some(Veto::Dedicated) => "every machine is dedicated to others".into(),
             Some(Veto::Maintenance) => "every machine that would do is going into maintenance".into(),
             Some(Veto::Constraint(name)) => format!("no machine satisfies the constraint {name}"),
