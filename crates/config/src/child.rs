@@ -72,7 +72,9 @@ fn start(request: &EvaluationRequest) -> Result<Child, ConfigError> {
     if let Some(directory) = &request.working_directory {
         command.current_dir(directory);
     }
-    command.spawn().map_err(|error| internal(format!("cannot start {} to evaluate the file: {error}", executable.display())))
+    command
+        .spawn()
+        .map_err(|error| internal(format!("cannot start {} to evaluate the file: {error}", executable.display())))
 }
 
 fn send(child: &mut Child, request: &EvaluationRequest) {
@@ -121,10 +123,14 @@ fn read_answer(
 
 fn out_of_time(request: &EvaluationRequest) -> ConfigError {
     let limit = request.limits.time;
-    let shown = if limit.subsec_millis() == 0 { format!("{} s", limit.as_secs()) } else { format!("{} ms", limit.as_millis()) };
-    ConfigError::new(ErrorKind::TimeLimit, format!("evaluating {} took longer than its time limit of {shown}", request.path))
-        .in_file(&request.path)
-        .help("look for a loop without end, or a command or connection that the file waits for")
+    let shown =
+        if limit.subsec_millis() == 0 { format!("{} s", limit.as_secs()) } else { format!("{} ms", limit.as_millis()) };
+    ConfigError::new(
+        ErrorKind::TimeLimit,
+        format!("evaluating {} took longer than its time limit of {shown}", request.path),
+    )
+    .in_file(&request.path)
+    .help("look for a loop without end, or a command or connection that the file waits for")
 }
 
 pub(crate) fn memory_exhausted(path: &str, limits: Limits) -> ConfigError {

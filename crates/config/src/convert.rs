@@ -13,8 +13,8 @@ use model::tier::Tiers;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::error::{ConfigError, ErrorKind};
-use crate::job::{Content, Job};
+use crate::error::{ConfigError, ErrorKind, Place};
+use crate::job::{Content, Job, Unbound};
 use crate::schema::{AURORA_EXECUTOR_NAME, MEBIBYTE};
 use crate::settings::UpdateShape;
 
@@ -181,10 +181,9 @@ impl Job {
             metadata: shape.metadata.into_iter().map(|m| Metadata { key: m.key, value: m.value }).collect(),
             container: container(shape.container).map_err(|why| self.invalid(why))?,
             mesos_fetcher_uris: BTreeSet::new(),
-            partition_policy: shape.partition_policy.map(|policy| PartitionPolicy {
-                reschedule: policy.reschedule,
-                delay_secs: Some(policy.delay_secs),
-            }),
+            partition_policy: shape
+                .partition_policy
+                .map(|policy| PartitionPolicy { reschedule: policy.reschedule, delay_secs: Some(policy.delay_secs) }),
             sla_policy: shape.sla_policy.map(sla_policy),
         };
         let job = JobConfiguration {
@@ -207,8 +206,12 @@ impl Job {
         if let Some(why) = &content.broken {
             return Err(self.invalid(why.clone()));
         }
-        if let Some(why) = &content.failed_check {
-            return Err(self.failed_check(why, content));
+        if let Some((why, place)) = &content.failed_check {
+            let error = self.failed_check(why, content);
+            return Err(match place {
+                Some(place) => error.at(place.clone()),
+                None => error,
+            });
         }
         self.check_unbound(&content.unbound)?;
         let shape: JobShape = serde_json::from_value(content.raw.clone())
@@ -225,7 +228,11 @@ impl Job {
     /// A failure of this job.
     pub(crate) fn invalid(&self, why: impl Into<String>) -> ConfigError {
         let reason = format!("the job {} is invalid: {}", self.key(), why.into());
-        ConfigError::new(ErrorKind::Invalid, reason).in_file(&self.file)
+        let error = ConfigError::new(ErrorKind::Invalid, reason);
+        match self.content.as_ref().and_then(|content| content.place.clone()) {
+            Some(place) => error.at(place),
+            None => error.in_file(&self.file),
+        }
     }
 
     fn int32(&self, what: &str, value: i64) -> Result<i32, ConfigError> {
@@ -238,20 +245,24 @@ impl Job {
             let structure = if structure == "MesosJob" { "Job" } else { structure };
             error = error.help(format!("set {field} of the {structure}, as in {structure}({field} = ...)"));
         } else if let Some(reference) = content.unbound.first().filter(|_| why.contains("{{")) {
-            error = error.help(bind_advice(reference));
+            error = error.help(bind_advice(&reference.address));
         }
         error
     }
 
-    fn check_unbound(&self, unbound: &[String]) -> Result<(), ConfigError> {
-        let unexpected: Vec<&String> = unbound.iter().filter(|reference| !is_late(reference)).collect();
+    fn check_unbound(&self, unbound: &[Unbound]) -> Result<(), ConfigError> {
+        let unexpected: Vec<&Unbound> = unbound.iter().filter(|reference| !is_late(&reference.address)).collect();
         let Some(first) = unexpected.first() else { return Ok(()) };
-        let shown: Vec<String> = unexpected.iter().map(|reference| format!("{{{{{reference}}}}}")).collect();
+        let shown: Vec<String> = unexpected.iter().map(|reference| format!("{{{{{}}}}}", reference.address)).collect();
         let late = "{{mesos.instance}}, {{mesos.hostname}}, {{thermos.task_id}} and {{thermos.ports[name]}}";
-        Err(self
+        let error = self
             .invalid(format!("unexpected unbound references: {}", shown.join(", ")))
-            .help(bind_advice(first))
-            .help(format!("only {late} are filled in when the task runs")))
+            .help(bind_advice(&first.address))
+            .help(format!("only {late} are filled in when the task runs"));
+        Err(match &first.place {
+            Some(place) => error.at(underlined(place.clone(), &shown[0])),
+            None => error,
+        })
     }
 
     /// What concerns the task as a whole: processes, their order, ports. Gives the names of the ports to ask for.
@@ -265,7 +276,8 @@ impl Job {
         check_payload(&late).map_err(|error| self.invalid(format!("its task is invalid: {error}")))?;
         let requested = ports::requested(&late).map_err(|error| self.invalid(error.to_string()))?;
         let Some(announce) = &shape.announce else { return Ok(requested) };
-        let fixed: Vec<&String> = announce.portmap.iter().filter(|(_, port)| is_number(port)).map(|(name, _)| name).collect();
+        let fixed: Vec<&String> =
+            announce.portmap.iter().filter(|(_, port)| is_number(port)).map(|(name, _)| name).collect();
         if !fixed.is_empty() && !shape.constraints.contains_key(DEDICATED) {
             let names: Vec<_> = fixed.iter().map(|name| name.as_str()).collect();
             return Err(self
@@ -282,13 +294,23 @@ impl Job {
     }
 }
 
+/// The place with `text` marked, where the line holds it.
+fn underlined(mut place: Place, text: &str) -> Place {
+    if let Some(at) = place.source.as_deref().and_then(|source| Some(source[..source.find(text)?].chars().count())) {
+        place.column = Some(at + 1);
+        place.width = text.chars().count();
+    }
+    place
+}
+
 fn bind_advice(reference: &str) -> String {
     format!("give {{{{{reference}}}}} a value with .bind() in the file, or with --bind {reference}=VALUE")
 }
 
 /// May the reference be left to the running task?
 fn is_late(reference: &str) -> bool {
-    matches!(reference, "mesos.instance" | "mesos.hostname" | "thermos.task_id") || reference.starts_with("thermos.ports")
+    matches!(reference, "mesos.instance" | "mesos.hostname" | "thermos.task_id")
+        || reference.starts_with("thermos.ports")
 }
 
 /// The struct and field of a check text that ends in `Struct[field] is required.`
@@ -357,7 +379,9 @@ fn resources(shape: &JobShape, ports: usize) -> Result<Resources, String> {
     }
     for (what, bytes) in [("ram", asked.ram), ("disk", asked.disk)] {
         if bytes < MEBIBYTE {
-            return Err(format!("{what} must be at least 1 MB ({MEBIBYTE} bytes), not {bytes} bytes; write {what} = 64*MB"));
+            return Err(format!(
+                "{what} must be at least 1 MB ({MEBIBYTE} bytes), not {bytes} bytes; write {what} = 64*MB"
+            ));
         }
     }
     if asked.gpu < 0 {
@@ -422,7 +446,9 @@ fn constraints(texts: &BTreeMap<String, String>) -> Result<BTreeSet<Constraint>,
         .map(|(name, text)| {
             let constraint = if let Some(limit) = text.strip_prefix("limit:") {
                 let limit = limit.trim().parse().map_err(|_| {
-                    format!("the constraint {name} = '{text}' is no limit: write limit: and a whole number, as in 'limit:1'")
+                    format!(
+                        "the constraint {name} = '{text}' is no limit: write limit: and a whole number, as in 'limit:1'"
+                    )
                 })?;
                 TaskConstraint::Limit { limit }
             } else {

@@ -134,9 +134,8 @@ fn underline(place: &Place, source: &str) -> String {
         Some(column) => (column.saturating_sub(1), place.width.max(1)),
         None => (indent, length.saturating_sub(indent).max(1)),
     };
-    let mut marks: String = source.chars().chain(std::iter::repeat(' ')).take(from)
-        .map(|c| if c == '\t' { '\t' } else { ' ' })
-        .collect();
+    let mut marks: String =
+        source.chars().chain(std::iter::repeat(' ')).take(from).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     marks.push_str(&"^".repeat(width.min(length.saturating_sub(from).max(1))));
     marks
 }

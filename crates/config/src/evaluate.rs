@@ -30,7 +30,9 @@ pub(crate) fn evaluate_here(request: &EvaluationRequest) -> Result<Evaluation, C
     }
     let Outcome { jobs, files, hooks, .. } = outcome;
     let Some(jobs) = jobs else {
-        return Err(ConfigError::new(ErrorKind::Internal, "the interpreter ended without a result").in_file(&request.path));
+        return Err(
+            ConfigError::new(ErrorKind::Internal, "the interpreter ended without a result").in_file(&request.path)
+        );
     };
     finish(request, jobs, files, hooks)
 }
@@ -46,7 +48,8 @@ fn read(request: &EvaluationRequest) -> Result<String, ConfigError> {
         _ => not_found(format!("{} cannot be read: {error}", request.path)),
     })?;
     String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line =
+            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
         let place = Place { file: request.path.clone(), line: Some(line), column: None, width: 0, source: None };
         ConfigError::new(ErrorKind::Syntax, "the file is not UTF-8 text").at(place).help("save it as UTF-8")
     })
@@ -72,7 +75,8 @@ fn json_jobs(request: &EvaluationRequest, source: &str) -> Result<Vec<Raw>, Conf
     let schema = Schema::get();
     let jobs = job::from_json(&document).into_iter().enumerate().map(|(index, raw)| {
         Object::construct(schema.job(), raw).map(Raw::Object).map_err(|fault| {
-            ConfigError::new(ErrorKind::Invalid, format!("job {} of the file: {fault}", index + 1)).in_file(&request.path)
+            ConfigError::new(ErrorKind::Invalid, format!("job {} of the file: {fault}", index + 1))
+                .in_file(&request.path)
         })
     });
     jobs.collect()
@@ -141,8 +145,14 @@ fn from_failure(path: &str, failure: RawFailure) -> ConfigError {
 }
 
 /// The classes of exceptions that our own Python side raises; their messages are complete.
-const OWN_EXCEPTIONS: [&str; 6] =
-    ["CoercionError", "InvalidCallError", "InvalidRefError", "InvalidValueError", "Uninterpolatable", "UnknownFieldError"];
+const OWN_EXCEPTIONS: [&str; 6] = [
+    "CoercionError",
+    "InvalidCallError",
+    "InvalidRefError",
+    "InvalidValueError",
+    "Uninterpolatable",
+    "UnknownFieldError",
+];
 
 /// How many lines a call is searched for the field that it is about.
 const CALL_LINES_MAX: usize = 60;

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{ConfigError, ErrorKind};
-use crate::object::{Binding, Environment, Fault, Object, Raw, Reference};
+use crate::error::{ConfigError, ErrorKind, Place};
+use crate::object::{Binding, Environment, Fault, Object, Origin, Raw, Reference};
 use crate::request::{Evaluation, JobSelector};
 
 /// One part of a job's key.
@@ -58,12 +58,23 @@ pub struct Content {
     /// All set fields and defaults of the job as JSON, keys in alphabetical order. References that only a running task can
     /// resolve stand in the texts.
     pub raw: Value,
-    /// The addresses of the references left, in order and without braces.
-    pub unbound: Vec<String>,
-    /// Why the job's own check failed; unset when it passed.
-    pub failed_check: Option<String>,
+    /// The references left, in the order of their addresses.
+    pub unbound: Vec<Unbound>,
+    /// Why the job's own check failed, and where; unset when it passed.
+    pub failed_check: Option<(String, Option<Place>)>,
     /// Why it could not be resolved at all; then `raw` is null.
     pub broken: Option<String>,
+    /// Where the job was made.
+    pub place: Option<Place>,
+}
+
+/// A reference that nothing in the file resolves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unbound {
+    /// Its address, without braces.
+    pub address: String,
+    /// Where the struct was made that holds it.
+    pub place: Option<Place>,
 }
 
 impl Job {
@@ -113,41 +124,60 @@ const PASSES_CHECKED: usize = 2;
 
 impl Content {
     fn of(object: &Object) -> Self {
-        Self::worked_out(object).unwrap_or_else(|fault| Self {
+        let content = Self::worked_out(object).unwrap_or_else(|fault| Self {
             raw: Value::Null,
             unbound: Vec::new(),
             failed_check: None,
             broken: Some(fault.to_string()),
-        })
+            place: None,
+        });
+        Self { place: object.origin().map(place_of), ..content }
     }
 
     fn worked_out(object: &Object) -> Result<Self, Fault> {
-        let failed_check = object.check()?;
+        let failed = object.check()?;
+        let failed_check = failed.map(|failed| (failed.why, failed.origin.as_ref().map(place_of)));
+        let unbound = |references: &[Reference]| {
+            let mut unbound: Vec<_> = references.iter().map(|reference| unbound(object, reference)).collect();
+            unbound.sort_by(|a, b| a.address.cmp(&b.address));
+            unbound
+        };
         if failed_check.is_some() {
             // What can be shown is shown, but a value that does not fit its type may stand in the way.
-            let resolved = object.interpolate().and_then(|(resolved, unbound)| Ok((resolved.json()?, unbound)));
-            let (raw, unbound) = resolved.unwrap_or((Value::Null, Vec::new()));
-            return Ok(Self { raw, unbound: addresses(&unbound), failed_check, broken: None });
+            let resolved = object.interpolate().and_then(|(resolved, left)| Ok((resolved.json()?, left)));
+            let (raw, left) = resolved.unwrap_or((Value::Null, Vec::new()));
+            return Ok(Self { raw, unbound: unbound(&left), failed_check, broken: None, place: None });
         }
-        let (mut resolved, mut unbound) = object.interpolate()?;
+        let (mut resolved, mut left) = object.interpolate()?;
         let mut raw = resolved.json()?;
         if raw.to_string().contains("{{&") {
             for _ in 1..PASSES {
-                (resolved, unbound) = resolved.interpolate()?;
+                (resolved, left) = resolved.interpolate()?;
             }
             raw = resolved.json()?;
             for _ in 0..PASSES_CHECKED {
-                (resolved, unbound) = resolved.interpolate()?;
+                (resolved, left) = resolved.interpolate()?;
             }
         }
-        Ok(Self { raw, unbound: addresses(&unbound), failed_check: None, broken: None })
+        Ok(Self { raw, unbound: unbound(&left), failed_check: None, broken: None, place: None })
     }
 }
 
-fn addresses(references: &[Reference]) -> Vec<String> {
-    let mut addresses: Vec<_> = references.iter().map(Reference::address).collect();
-    addresses.sort();
-    addresses
+fn unbound(object: &Object, reference: &Reference) -> Unbound {
+    // What stands in the file may be written differently or come together from parts; then the job is the place.
+    let origin = object.origin_of_text(&reference.to_string()).or(object.origin());
+    Unbound { address: reference.address(), place: origin.map(place_of) }
+}
+
+fn place_of(origin: &Origin) -> Place {
+    let source = std::fs::read_to_string(&*origin.file).unwrap_or_default();
+    Place {
+        file: origin.file.to_string(),
+        line: Some(origin.line),
+        column: None,
+        width: 0,
+        source: source.lines().nth(origin.line.saturating_sub(1)).map(str::to_owned),
+    }
 }
 
 /// A job with the command line's bindings, which win over the file's own, and those that every job has.

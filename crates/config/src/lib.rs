@@ -28,6 +28,6 @@ mod suggest;
 pub use child::{CHILD_ARGUMENT, evaluate, evaluation_child_main};
 pub use convert::{Submission, default_tiers};
 pub use error::{ConfigError, ErrorKind, Place};
-pub use job::{Content, Job, KeyPart};
+pub use job::{Content, Job, KeyPart, Unbound};
 pub use request::{Evaluation, EvaluationRequest, JobSelector, Limits};
 pub use schema::AURORA_EXECUTOR_NAME;

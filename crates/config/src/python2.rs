@@ -27,10 +27,16 @@ pub(crate) fn syntax_help(source: &str, line_number: usize) -> Option<String> {
         return Some("in Python 3 write raise Error('message') instead of raise Error, 'message'".to_owned());
     }
     if let Some(number) = words(line).find(|word| is_old_octal(word)) {
-        return Some(format!("in Python 3 octal numbers are written 0o{} instead of {number}", number.trim_start_matches('0')));
+        return Some(format!(
+            "in Python 3 octal numbers are written 0o{} instead of {number}",
+            number.trim_start_matches('0')
+        ));
     }
     if let Some(number) = words(line).find(|word| is_long(word)) {
-        return Some(format!("in Python 3 all integers are long: write {} instead of {number}", number.trim_end_matches(['l', 'L'])));
+        return Some(format!(
+            "in Python 3 all integers are long: write {} instead of {number}",
+            number.trim_end_matches(['l', 'L'])
+        ));
     }
     if line.contains('`') {
         return Some("in Python 3 write repr(x) instead of `x`".to_owned());
@@ -82,7 +88,10 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
 }
 
 fn is_old_octal(word: &str) -> bool {
-    word.len() > 1 && word.starts_with('0') && word.bytes().all(|byte| byte.is_ascii_digit()) && word.trim_matches('0') != ""
+    word.len() > 1
+        && word.starts_with('0')
+        && word.bytes().all(|byte| byte.is_ascii_digit())
+        && word.trim_matches('0') != ""
 }
 
 fn is_long(word: &str) -> bool {
@@ -114,11 +123,13 @@ pub(crate) fn exception_help(class: &str, message: &str) -> Option<String> {
             "execfile" => "use include('other.aurora') instead of execfile",
             "cmp" => "Python 3 has no cmp; compare with < and >",
             "file" => "in Python 3 write open(...) instead of file(...)",
-            "__file__" => "job files have no __file__; open() takes paths from the working directory, include() from the file",
+            "__file__" => {
+                "job files have no __file__; open() takes paths from the working directory, include() from the file"
+            }
             _ => return None,
         },
-        "TypeError" if message.contains("encoded before hashing") => {
-            "in Python 3 hash functions take bytes: hashlib.md5('text'.encode()) or open(path, 'rb').read()"
+        "TypeError" if message.contains("bytes-like object is required") || message.contains("before hashing") => {
+            "in Python 3 text is not bytes: write 'text'.encode() or open(path, 'rb'), as in hashlib.md5('text'.encode())"
         }
         "TypeError" if message.contains("'map' object") || message.contains("'filter' object") => {
             "in Python 3 map() and filter() give no lists: write list(map(...))"

@@ -51,13 +51,17 @@ fn settings(shape: &UpdateShape, instances: &[InstanceId]) -> Result<UpdateSetti
         return Err(format!("pulse_interval_secs must be at least {PULSE_INTERVAL_SECS_MIN}, not {interval}"));
     }
     if shape.update_strategy.is_some() && shape.wait_for_batch_completion {
-        return Err("wait_for_batch_completion and update_strategy exclude each other; use a BatchUpdateStrategy".to_owned());
+        return Err(
+            "wait_for_batch_completion and update_strategy exclude each other; use a BatchUpdateStrategy".to_owned()
+        );
     }
     if shape.update_strategy.is_some() && shape.batch_size > 1 {
         return Err("batch_size and update_strategy exclude each other; set the size in the strategy".to_owned());
     }
     let milliseconds = |what: &str, secs: i64| {
-        secs.checked_mul(1000).and_then(|ms| i32::try_from(ms).ok()).ok_or_else(|| format!("{what} is too large: {secs}"))
+        secs.checked_mul(1000)
+            .and_then(|ms| i32::try_from(ms).ok())
+            .ok_or_else(|| format!("{what} is too large: {secs}"))
     };
     Ok(UpdateSettings {
         strategy: strategy(shape)?,

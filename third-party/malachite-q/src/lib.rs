@@ -93,11 +93,8 @@ fn nearest(numerator: BigUint, denominator: BigUint) -> (f64, Ordering) {
     let quotient = quotient.to_u64().expect("at most 56 bits");
     let bits = 64 - i64::from(quotient.leading_zeros());
     let dropped = (bits - 53).max(scale - 1074).max(0) as u32;
-    let (kept, rest) = if dropped >= 64 {
-        (0, quotient)
-    } else {
-        (quotient >> dropped, quotient & ((1_u64 << dropped) - 1))
-    };
+    let (kept, rest) =
+        if dropped >= 64 { (0, quotient) } else { (quotient >> dropped, quotient & ((1_u64 << dropped) - 1)) };
     let exact = rest == 0 && remainder.is_zero();
     let half = 1_u64 << (dropped - 1);
     let up = match rest.cmp(&half) {
@@ -140,7 +137,11 @@ mod tests {
         // Both operands are exact floats, so the processor's division is the correctly rounded quotient.
         for numerator in [-1_000_003_i128, -7, -1, 0, 1, 2, 3, 10, 12_345_678_901] {
             for denominator in [-49_i128, -3, -1, 1, 3, 7, 10, 1 << 40] {
-                assert_eq!(divide(numerator, denominator), numerator as f64 / denominator as f64, "{numerator}/{denominator}");
+                assert_eq!(
+                    divide(numerator, denominator),
+                    numerator as f64 / denominator as f64,
+                    "{numerator}/{denominator}"
+                );
             }
         }
     }

@@ -22,7 +22,9 @@ mod _jobfile {
     use rustpython_vm::{AsObject, PyObjectRef, PyPayload, PyRef, PyResult, VirtualMachine, pyclass};
 
     use crate::interpreter::outcome;
-    use crate::object::{Binding, Environment, Fault, Field, Object, Piece, Raw, Reference, Shape, Type, TypeRef};
+    use crate::object::{
+        Binding, Environment, Fault, Field, Object, Origin, Piece, Raw, Reference, Shape, Type, TypeRef,
+    };
     use crate::schema::Schema;
 
     /// A handle of a type.
@@ -106,7 +108,8 @@ mod _jobfile {
         #[pymethod]
         fn with_fields(&self, keywords: PyDictRef, vm: &VirtualMachine) -> PyResult<Core> {
             let keywords = keywords_of(keywords, vm)?;
-            self.object.with_fields(keywords).map(|object| Core { object }).map_err(|fault| raise(fault, vm))
+            let object = self.object.with_fields(keywords).map_err(|fault| raise(fault, vm))?;
+            Ok(Core { object: object.made_at(origin(vm)) })
         }
 
         #[pymethod]
@@ -153,7 +156,7 @@ mod _jobfile {
         /// Why the check failed; `None` when it passed.
         #[pymethod]
         fn check(&self, vm: &VirtualMachine) -> PyResult<Option<String>> {
-            self.object.check().map_err(|fault| raise(fault, vm))
+            self.object.check().map(|failed| failed.map(|failed| failed.why)).map_err(|fault| raise(fault, vm))
         }
 
         #[pymethod]
@@ -310,7 +313,8 @@ mod _jobfile {
     #[pyfunction]
     fn construct(kind: PyRef<Kind>, value: PyObjectRef, vm: &VirtualMachine) -> PyResult<Core> {
         let raw = raw_of(&value, vm)?;
-        Object::construct(&kind.kind, raw).map(|object| Core { object }).map_err(|fault| raise(fault, vm))
+        let object = Object::construct(&kind.kind, raw).map_err(|fault| raise(fault, vm))?;
+        Ok(Core { object: object.made_at(origin(vm)) })
     }
 
     #[pyfunction]
@@ -322,9 +326,8 @@ mod _jobfile {
     ) -> PyResult<Core> {
         let dictionaries = dictionaries.iter().map(|value| raw_of(value, vm)).collect::<PyResult<_>>()?;
         let keywords = keywords_of(keywords, vm)?;
-        Object::construct_struct(&kind.kind, dictionaries, keywords)
-            .map(|object| Core { object })
-            .map_err(|fault| raise(fault, vm))
+        let object = Object::construct_struct(&kind.kind, dictionaries, keywords).map_err(|fault| raise(fault, vm))?;
+        Ok(Core { object: object.made_at(origin(vm)) })
     }
 
     /// A map from pairs.
@@ -353,7 +356,9 @@ mod _jobfile {
         for binding in bindings_of(parts, names, vm)? {
             match binding {
                 Binding::Environment(part) => environment.absorb(&part),
-                _ => return Err(raise(Fault::Value("Environment expects dictionaries or Environments".to_owned()), vm)),
+                _ => {
+                    return Err(raise(Fault::Value("Environment expects dictionaries or Environments".to_owned()), vm));
+                }
             }
         }
         Ok(Table { environment: Rc::new(environment) })
@@ -378,12 +383,21 @@ mod _jobfile {
     fn split_template(text: PyRef<PyStr>, keep: OptionalArg<bool>, vm: &VirtualMachine) -> PyResult<PyListRef> {
         let text = text_of(&text);
         let mark = if keep.unwrap_or(false) { "&" } else { "" };
-        let pieces = crate::object::split(&text).map_err(|fault| raise(fault, vm))?.into_iter().map(|piece| match piece {
-            Piece::Text(text) => vm.ctx.new_str(text).into(),
-            Piece::Escaped(inside) => vm.ctx.new_str(format!("{{{{{mark}{inside}}}}}")).into(),
-            Piece::Reference(reference) => vm.ctx.new_tuple(vec![vm.ctx.new_str(reference.address()).into()]).into(),
-        });
+        let pieces =
+            crate::object::split(&text).map_err(|fault| raise(fault, vm))?.into_iter().map(|piece| match piece {
+                Piece::Text(text) => vm.ctx.new_str(text).into(),
+                Piece::Escaped(inside) => vm.ctx.new_str(format!("{{{{{mark}{inside}}}}}")).into(),
+                Piece::Reference(reference) => {
+                    vm.ctx.new_tuple(vec![vm.ctx.new_str(reference.address()).into()]).into()
+                }
+            });
         Ok(vm.ctx.new_list(pieces.collect()))
+    }
+
+    /// Notes that a job file is about to run.
+    #[pyfunction]
+    fn begin_file(path: PyRef<PyStr>) {
+        outcome::begin_file(text_of(&path));
     }
 
     /// Takes over what evaluating the file came to.
@@ -394,6 +408,19 @@ mod _jobfile {
 
     fn handle(kind: &TypeRef, vm: &VirtualMachine) -> PyObjectRef {
         Kind { kind: kind.clone() }.into_pyobject(vm)
+    }
+
+    /// The line of the job file that is being run.
+    fn origin(vm: &VirtualMachine) -> Option<Origin> {
+        let mut frame = vm.current_frame();
+        while let Some(at) = frame {
+            let file = at.code.source_path().as_str();
+            if outcome::is_job_file(file) {
+                return Some(Origin { file: file.into(), line: at.f_lineno() });
+            }
+            frame = at.f_back(vm);
+        }
+        None
     }
 
     fn text_of(text: &PyStr) -> String {
@@ -444,7 +471,10 @@ mod _jobfile {
             for (key, value) in dict.items_vec() {
                 let key = raw_of(&key, vm)?;
                 let Raw::Text(address) = &key else {
-                    return Err(raise(Fault::Value(format!("the name of a binding must be a text, not {}", key.literal())), vm));
+                    return Err(raise(
+                        Fault::Value(format!("the name of a binding must be a text, not {}", key.literal())),
+                        vm,
+                    ));
                 };
                 let address = Reference::parse(address).map_err(|fault| raise(fault, vm))?;
                 environment.bind(&address, binding_of(&value, vm)?);
@@ -459,8 +489,20 @@ mod _jobfile {
         Binding::from_raw(raw_of(value, vm)?).map_err(|fault| raise(fault, vm))
     }
 
+    /// How deep lists and dictionaries may be nested in a value. Ones that hold themselves have no end.
+    const NESTING_MAX: usize = 200;
+
     /// A Python value as it is, copied.
     pub(crate) fn raw_of(value: &rustpython_vm::PyObject, vm: &VirtualMachine) -> PyResult<Raw> {
+        raw_below(value, 0, vm)
+    }
+
+    fn raw_below(value: &rustpython_vm::PyObject, depth: usize, vm: &VirtualMachine) -> PyResult<Raw> {
+        if depth > NESTING_MAX {
+            let text = format!("a value is nested more than {NESTING_MAX} deep, or holds itself");
+            return Err(raise(Fault::Value(text), vm));
+        }
+        let below = |value: &rustpython_vm::PyObject| raw_below(value, depth + 1, vm);
         if vm.is_none(value) {
             return Ok(Raw::None);
         }
@@ -479,16 +521,21 @@ mod _jobfile {
         }
         if let Some(list) = value.downcast_ref::<PyList>() {
             let items: Vec<PyObjectRef> = list.borrow_vec().to_vec();
-            return Ok(Raw::List(items.iter().map(|item| raw_of(item, vm)).collect::<PyResult<_>>()?));
+            return Ok(Raw::List(items.iter().map(|item| below(item)).collect::<PyResult<_>>()?));
         }
         if let Some(tuple) = value.downcast_ref::<PyTuple>() {
-            return Ok(Raw::List(tuple.iter().map(|item| raw_of(item, vm)).collect::<PyResult<_>>()?));
+            return Ok(Raw::List(tuple.iter().map(|item| below(item)).collect::<PyResult<_>>()?));
         }
         if let Some(dict) = value.downcast_ref::<PyDict>() {
             let entries = dict.items_vec().into_iter();
-            let entries = entries.map(|(key, value)| Ok((raw_of(&key, vm)?, raw_of(&value, vm)?)));
+            let entries = entries.map(|(key, value)| Ok((below(&key)?, below(&value)?)));
             return Ok(Raw::Map(entries.collect::<PyResult<_>>()?));
         }
+        other_raw_of(value, vm)
+    }
+
+    /// Marks, our own objects, and what is neither.
+    fn other_raw_of(value: &rustpython_vm::PyObject, vm: &VirtualMachine) -> PyResult<Raw> {
         if value.is(&registered().empty) {
             return Ok(Raw::empty());
         }
@@ -519,9 +566,7 @@ mod _jobfile {
                 }
                 registered().dictionary.call((dict,), vm)?
             }
-            Raw::Object(object) => {
-                registered().wrap.call((Core { object: object.clone() }.into_pyobject(vm),), vm)?
-            }
+            Raw::Object(object) => registered().wrap.call((Core { object: object.clone() }.into_pyobject(vm),), vm)?,
         })
     }
 }

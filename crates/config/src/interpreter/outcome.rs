@@ -47,6 +47,16 @@ pub(crate) fn take() -> Outcome {
     OUTCOME.with(RefCell::take)
 }
 
+/// Notes that a job file is about to run.
+pub(crate) fn begin_file(path: String) {
+    OUTCOME.with(|outcome| outcome.borrow_mut().files.push(path));
+}
+
+/// Is it a job file that was run, rather than a module?
+pub(crate) fn is_job_file(path: &str) -> bool {
+    OUTCOME.with(|outcome| outcome.borrow().files.iter().any(|file| file == path))
+}
+
 /// Stores one part of the outcome.
 pub(crate) fn deliver(kind: &str, parts: &PyObjectRef, vm: &VirtualMachine) -> PyResult<()> {
     let raw = raw_of(parts, vm)?;
@@ -54,7 +64,6 @@ pub(crate) fn deliver(kind: &str, parts: &PyObjectRef, vm: &VirtualMachine) -> P
         let mut outcome = outcome.borrow_mut();
         match (kind, raw) {
             ("jobs", Raw::List(jobs)) => outcome.jobs = Some(jobs),
-            ("files", Raw::List(files)) => outcome.files = files.iter().map(Raw::shown).collect(),
             ("hooks", Raw::List(hooks)) => outcome.hooks = hooks.iter().map(Raw::shown).collect(),
             ("exit", Raw::List(code)) => outcome.exit = code.into_iter().next(),
             ("failure", Raw::Map(entries)) => outcome.failure = Some(failure(&entries)),

@@ -9,8 +9,8 @@ use super::raw::Raw;
 use super::reference::Reference;
 use super::scope::Chain;
 use super::template;
-use super::types::{Shape, TypeRef};
-use super::value::{Data, Object};
+use super::types::{Field, Shape, TypeRef};
+use super::value::{Data, Object, Origin};
 
 /// How deep objects may be resolved within each other. Files written by people stay below twenty.
 const DEPTH_MAX: usize = 200;
@@ -40,6 +40,25 @@ impl Level {
 impl Drop for Level {
     fn drop(&mut self) {
         DEPTH.with(|depth| depth.set(depth.get() - 1));
+    }
+}
+
+/// A check that did not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedCheck {
+    /// Why, from the outermost struct inwards.
+    pub why: String,
+    /// Where the innermost struct on that way was made.
+    pub origin: Option<Origin>,
+}
+
+impl FailedCheck {
+    fn new(why: String) -> Self {
+        Self { why, origin: None }
+    }
+
+    fn within(self, place: &str) -> Self {
+        Self { why: format!("{place}: {}", self.why), ..self }
     }
 }
 
@@ -84,22 +103,26 @@ impl Object {
         };
         let data = match (&self.data, self.kind.shape()) {
             (Data::Plain(raw), Shape::Choice(alternatives)) => {
-                return self.alternative(raw, alternatives, |candidate| {
-                    let mut left = Vec::new();
-                    let resolved = candidate.resolve_in(&candidate.scopes.then(scopes), &mut left)?;
-                    Ok(Some((resolved, left)))
-                })?
-                .map(|(resolved, left)| {
-                    add_references(unbound, left);
-                    resolved
-                })
-                .ok_or_else(|| Fault::Coercion(format!("Cannot coerce '{}' to {}", raw.shown(), self.kind.name())));
+                return self
+                    .alternative(raw, alternatives, |candidate| {
+                        let mut left = Vec::new();
+                        let resolved = candidate.resolve_in(&candidate.scopes.then(scopes), &mut left)?;
+                        Ok(Some((resolved, left)))
+                    })?
+                    .map(|(resolved, left)| {
+                        add_references(unbound, left);
+                        resolved
+                    })
+                    .ok_or_else(|| {
+                        Fault::Coercion(format!("Cannot coerce '{}' to {}", raw.shown(), self.kind.name()))
+                    });
             }
             (Data::Plain(raw), _) => Data::Plain(Rc::new(self.resolve_plain(raw, scopes, unbound)?)),
             (Data::Struct(fields), Shape::Struct(signature)) => {
-                let fields = fields.iter().zip(signature).map(|(value, field)| {
-                    value.as_ref().map(|value| part(value, &field.kind)).transpose()
-                });
+                let fields = fields
+                    .iter()
+                    .zip(signature)
+                    .map(|(value, field)| value.as_ref().map(|value| part(value, &field.kind)).transpose());
                 Data::Struct(fields.collect::<Result<_, _>>()?)
             }
             (Data::List(items), Shape::List(item_kind)) => {
@@ -150,65 +173,93 @@ impl Object {
         complaint.map_or(Ok(None), Err)
     }
 
-    /// Checks types and required fields. `Ok(None)` is a pass, `Ok(Some(why))` a failed check; a text that is no
-    /// reference is an error of its own.
-    pub fn check(&self) -> Result<Option<String>, Fault> {
+    /// Checks types and required fields. `Ok(None)` is a pass; a text that is no reference is an error of its own.
+    pub fn check(&self) -> Result<Option<FailedCheck>, Fault> {
         self.check_in(&self.scopes)
     }
 
-    fn check_in(&self, scopes: &Chain) -> Result<Option<String>, Fault> {
+    fn check_in(&self, scopes: &Chain) -> Result<Option<FailedCheck>, Fault> {
         let _level = Level::enter(&self.kind)?;
         let inner = self.inner_scopes(scopes);
-        let name = self.kind.name();
-        let part = |part: &Object| part.check_in(&part.scopes.then(&inner));
-        match (&self.data, self.kind.shape()) {
-            (Data::Plain(raw), Shape::Choice(alternatives)) => {
-                let passed = self.alternative(raw, alternatives, |candidate| {
-                    Ok(candidate.check_in(&candidate.scopes.then(scopes))?.is_none().then_some(()))
-                })?;
-                Ok(passed.is_none().then(|| {
-                    format!("{name} typecheck failed: value {} did not match any of its alternatives", raw.shown())
-                }))
-            }
+        let failed = match (&self.data, self.kind.shape()) {
+            (Data::Plain(raw), Shape::Choice(alternatives)) => self.check_choice(raw, alternatives, scopes)?,
             (Data::Plain(raw), _) => match self.resolve_plain(raw, scopes, &mut Vec::new()) {
-                Ok(resolved) => Ok(wrong_plain(&self.kind, &resolved)),
-                Err(fault @ (Fault::Coercion(_) | Fault::Endless(_))) => Ok(Some(format!("Unable to interpolate: {fault}"))),
-                Err(other) => Err(other),
+                Ok(resolved) => wrong_plain(&self.kind, &resolved).map(FailedCheck::new),
+                Err(fault @ (Fault::Coercion(_) | Fault::Endless(_))) => {
+                    Some(FailedCheck::new(format!("Unable to interpolate: {fault}")))
+                }
+                Err(other) => return Err(other),
             },
-            (Data::Struct(fields), Shape::Struct(signature)) => {
-                for (value, field) in fields.iter().zip(signature) {
-                    let failed = match value {
-                        None if field.required => return Ok(Some(format!("{name}[{}] is required.", field.name))),
-                        None => None,
-                        Some(value) => part(value)?,
-                    };
-                    if let Some(why) = failed {
-                        return Ok(Some(format!("{name}[{}] failed: {why}", field.name)));
-                    }
-                }
-                Ok(None)
-            }
-            (Data::List(items), _) => {
-                for item in items.iter() {
-                    if let Some(why) = part(item)? {
-                        return Ok(Some(format!("Element in {name} failed check: {why}")));
-                    }
-                }
-                Ok(None)
-            }
-            (Data::Map(entries), _) => {
-                for (key, value) in entries.iter() {
-                    if let Some(why) = part(key)? {
-                        return Ok(Some(format!("{name} key {} failed check: {why}", key.shown())));
-                    }
-                    if let Some(why) = part(value)? {
-                        return Ok(Some(format!("{name}[{}] value {} failed check: {why}", key.shown(), value.shown())));
-                    }
-                }
-                Ok(None)
-            }
+            (Data::Struct(fields), Shape::Struct(signature)) => self.check_fields(fields, signature, &inner)?,
+            (Data::List(items), _) => self.check_items(items, &inner)?,
+            (Data::Map(entries), _) => self.check_entries(entries, &inner)?,
             _ => unreachable!("the data of an object fits its type"),
+        };
+        // The innermost place that is known is the best one.
+        Ok(failed.map(|failed| FailedCheck { origin: failed.origin.or_else(|| self.origin().cloned()), ..failed }))
+    }
+
+    fn check_part(&self, inner: &Chain) -> Result<Option<FailedCheck>, Fault> {
+        self.check_in(&self.scopes.then(inner))
+    }
+
+    fn check_choice(&self, raw: &Raw, alternatives: &[TypeRef], scopes: &Chain) -> Result<Option<FailedCheck>, Fault> {
+        let passed =
+            self.alternative(raw, alternatives, |candidate| Ok(candidate.check_part(scopes)?.is_none().then_some(())))?;
+        let value = raw.shown();
+        let why =
+            || format!("{} typecheck failed: value {value} did not match any of its alternatives", self.kind.name());
+        let origin = match raw {
+            Raw::Object(object) => object.origin().cloned(),
+            _ => None,
+        };
+        Ok(passed.is_none().then(|| FailedCheck { why: why(), origin }))
+    }
+
+    fn check_fields(
+        &self,
+        fields: &[Option<Object>],
+        signature: &[Field],
+        inner: &Chain,
+    ) -> Result<Option<FailedCheck>, Fault> {
+        let name = self.kind.name();
+        for (value, field) in fields.iter().zip(signature) {
+            match value {
+                None if field.required => {
+                    return Ok(Some(FailedCheck::new(format!("{name}[{}] is required.", field.name))));
+                }
+                None => {}
+                Some(value) => {
+                    if let Some(failed) = value.check_part(inner)? {
+                        return Ok(Some(failed.within(&format!("{name}[{}] failed", field.name))));
+                    }
+                }
+            }
         }
+        Ok(None)
+    }
+
+    fn check_items(&self, items: &[Object], inner: &Chain) -> Result<Option<FailedCheck>, Fault> {
+        for item in items {
+            if let Some(failed) = item.check_part(inner)? {
+                return Ok(Some(failed.within(&format!("Element in {} failed check", self.kind.name()))));
+            }
+        }
+        Ok(None)
+    }
+
+    fn check_entries(&self, entries: &[(Object, Object)], inner: &Chain) -> Result<Option<FailedCheck>, Fault> {
+        let name = self.kind.name();
+        for (key, value) in entries {
+            if let Some(failed) = key.check_part(inner)? {
+                return Ok(Some(failed.within(&format!("{name} key {} failed check", key.shown()))));
+            }
+            if let Some(failed) = value.check_part(inner)? {
+                let place = format!("{name}[{}] value {} failed check", key.shown(), value.shown());
+                return Ok(Some(failed.within(&place)));
+            }
+        }
+        Ok(None)
     }
 
     /// Equality of what two objects resolve to. Objects of different types are never equal.

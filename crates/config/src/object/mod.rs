@@ -20,10 +20,11 @@ mod value;
 mod tests;
 
 pub use fault::Fault;
+pub use interpolate::FailedCheck;
 pub use raw::Raw;
 pub use reference::{Component, Reference};
 pub use render::{float_text, text_literal};
 pub use scope::{Binding, Chain, Environment};
 pub use template::{Piece, resolve, split};
 pub use types::{Field, Shape, Type, TypeRef};
-pub use value::Object;
+pub use value::{Object, Origin};

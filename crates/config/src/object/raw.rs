@@ -96,8 +96,7 @@ impl Raw {
             (Self::Text(a), Self::Text(b)) => a == b,
             (Self::List(a), Self::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b)),
             (Self::Map(a), Self::Map(b)) => {
-                a.len() == b.len()
-                    && a.iter().all(|(key, value)| b.iter().any(|(k, v)| k.same(key) && v.same(value)))
+                a.len() == b.len() && a.iter().all(|(key, value)| b.iter().any(|(k, v)| k.same(key) && v.same(value)))
             }
             (Self::Object(a), Self::Object(b)) => a.same(b).unwrap_or(false),
             (Self::Foreign { shown: a, .. }, Self::Foreign { shown: b, .. }) => a == b,

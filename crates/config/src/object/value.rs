@@ -14,6 +14,16 @@ pub struct Object {
     pub(super) kind: TypeRef,
     pub(super) data: Data,
     pub(super) scopes: Chain,
+    origin: Option<Origin>,
+}
+
+/// The file and the line, from 1, that made an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The file, as it was named.
+    pub file: Rc<str>,
+    /// The line.
+    pub line: usize,
 }
 
 /// What an object holds, by the shape of its type.
@@ -31,7 +41,7 @@ pub(super) enum Data {
 
 impl Object {
     pub(super) fn with_data(kind: &TypeRef, data: Data) -> Self {
-        Self { kind: kind.clone(), data, scopes: Chain::default() }
+        Self { kind: kind.clone(), data, scopes: Chain::default(), origin: None }
     }
 
     pub(super) fn plain(kind: &TypeRef, raw: Raw) -> Self {
@@ -47,7 +57,9 @@ impl Object {
             }
             Shape::Enum(values) => {
                 let allowed = match &raw {
-                    Raw::Text(text) => values.contains(text) || !template::resolve(text, &Chain::default())?.1.is_empty(),
+                    Raw::Text(text) => {
+                        values.contains(text) || !template::resolve(text, &Chain::default())?.1.is_empty()
+                    }
                     _ => false,
                 };
                 if allowed {
@@ -118,7 +130,11 @@ impl Object {
             };
             for (key, value) in entries {
                 let Raw::Text(key) = &key else {
-                    return Err(Fault::Type(format!("field names of {} are texts, not {}", kind.name(), key.literal())));
+                    return Err(Fault::Type(format!(
+                        "field names of {} are texts, not {}",
+                        kind.name(),
+                        key.literal()
+                    )));
                 };
                 set_field(kind, &mut fields, key, value)?;
             }
@@ -146,7 +162,7 @@ impl Object {
         for (key, value) in keywords {
             set_field(&self.kind, &mut fields, &key, value)?;
         }
-        Ok(Self { kind: self.kind.clone(), data: Data::Struct(fields.into()), scopes: self.scopes.clone() })
+        Ok(Self { data: Data::Struct(fields.into()), ..self.clone() })
     }
 
     /// A copy with the bindings before those it has: later calls and later arguments win.
@@ -175,6 +191,41 @@ impl Object {
     pub fn as_kind(&self, kind: &TypeRef) -> Self {
         debug_assert_eq!(kind.fields().len(), self.kind.fields().len());
         Self { kind: kind.clone(), ..self.clone() }
+    }
+
+    /// The same, made at `origin`. Without one, what was known stays.
+    #[must_use]
+    pub fn made_at(mut self, origin: Option<Origin>) -> Self {
+        self.origin = origin.or(self.origin);
+        self
+    }
+
+    /// Where it was made, if that is known.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    /// Where the innermost struct was made that holds `text` in one of its fields as they were written.
+    pub fn origin_of_text(&self, text: &str) -> Option<&Origin> {
+        let holds = |part: &Object| matches!(&part.data, Data::Plain(raw) if matches!(&**raw, Raw::Text(t) if t.contains(text)));
+        let inner = match &self.data {
+            Data::Plain(raw) => match &**raw {
+                Raw::Object(object) => object.origin_of_text(text),
+                _ => None,
+            },
+            Data::Struct(fields) => {
+                let inner = fields.iter().flatten().find_map(|field| field.origin_of_text(text));
+                inner.or_else(|| fields.iter().flatten().any(holds).then_some(self.origin.as_ref()).flatten())
+            }
+            Data::List(items) => items.iter().find_map(|item| item.origin_of_text(text)),
+            Data::Map(_) => None,
+        };
+        let own_entry = |(key, value): &(Object, Object)| holds(key) || holds(value);
+        match &self.data {
+            Data::List(items) if inner.is_none() && items.iter().any(holds) => self.origin.as_ref(),
+            Data::Map(entries) if entries.iter().any(own_entry) => self.origin.as_ref(),
+            _ => inner,
+        }
     }
 
     /// Its type.

@@ -73,6 +73,7 @@ class _Loader(object):
         with open(path, 'rb') as source:
             content = source.read()
         self.files.append(shown)
+        _jobfile.begin_file(shown)
         directory, slash, _ = path.rpartition('/')
         self.directories.append(directory + slash)
         try:
@@ -98,8 +99,13 @@ def _decoded(content):
     if '\t' in text and ' ' in text:
         try:
             compile(text, '<tabs>', 'exec')
-        except TabError:
-            text = '\n'.join(_expanded(line) for line in text.split('\n'))
+        except IndentationError:
+            expanded = '\n'.join(_expanded(line) for line in text.split('\n'))
+            try:
+                compile(expanded, '<tabs>', 'exec')
+            except SyntaxError:
+                return text
+            return expanded
         except SyntaxError:
             pass
     return text
@@ -136,15 +142,12 @@ def _failure(error, files):
 
 
 def evaluate(path):
-    """Runs the file; delivers its jobs or its failure, and the files that were read."""
+    """Runs the file; delivers its jobs or its failure."""
     sys.path[:] = []
     loader = _Loader()
     try:
-        try:
-            loader.run(path, path)
-            _deliver_jobs(loader.names)
-        finally:
-            _jobfile.deliver('files', loader.files)
+        loader.run(path, path)
+        _deliver_jobs(loader.names)
     except SystemExit as error:
         _jobfile.deliver('exit', [error.code])
     except BaseException as error:

@@ -1,6 +1,6 @@
 //! The objects of job files behave as tables of examples say (spec config-dsl part 7).
 
-mod common;
+use crate::common;
 
 /// Runs before the examples.
 const SET_UP: &str = r#"
@@ -53,8 +53,10 @@ fn examples_of_objects_come_out_as_written() {
         .map(|line| line.split_once(" ==> ").unwrap_or_else(|| panic!("no arrow in {line}")))
         .collect();
     assert!(examples.len() > 150, "only {} examples were found", examples.len());
-    let calls: Vec<String> = examples.iter().map(|(text, _)| format!("example({})", config::object::text_literal(text))).collect();
-    let evaluation = common::evaluate(&format!("{SET_UP}{}{TAIL}", calls.join("\n"))).unwrap_or_else(|error| panic!("{}", error.render()));
+    let calls: Vec<String> =
+        examples.iter().map(|(text, _)| format!("example({})", config::object::text_literal(text))).collect();
+    let evaluation = common::evaluate(&format!("{SET_UP}{}{TAIL}", calls.join("\n")))
+        .unwrap_or_else(|error| panic!("{}", error.render()));
     let content = evaluation.jobs[0].content.as_ref().expect("worked out");
     let results = content.raw["metadata"].as_array().expect("a list");
     assert_eq!(results.len(), examples.len());

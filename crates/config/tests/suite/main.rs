@@ -1,0 +1,8 @@
+//! Job files evaluated in their own process, from the text of the file to the scheduler's words.
+
+mod common;
+mod errors;
+mod files;
+mod limits;
+mod objects;
+mod submission;
