@@ -40,25 +40,49 @@ pub(crate) static HTML_SAFE_ESCAPES: [u8; 256] = escape_table(true);
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
+/// Bytes looked at together; the comparison of a whole block is one vector instruction or two.
+const BLOCK_BYTES: usize = 16;
+
+/// Whether no byte of the block could need an escape. May say no for a block without one: the HTML-safe bytes count always.
+fn is_clean(block: &[u8]) -> bool {
+    let suspicious = |byte: u8| {
+        (byte < 0x20)
+            | (byte == b'"')
+            | (byte == b'\\')
+            | (byte == b'<')
+            | (byte == b'>')
+            | (byte == b'&')
+            | (byte == b'=')
+            | (byte == b'\'')
+    };
+    !block.iter().fold(false, |found, &byte| found | suspicious(byte))
+}
+
 /// Appends `value` as a JSON string.
 pub(crate) fn write_string(buffer: &mut Vec<u8>, value: &str, escapes: &[u8; 256]) {
     let bytes = value.as_bytes();
     buffer.reserve(bytes.len() + 2);
     buffer.push(b'"');
     let mut written = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        let escape = escapes[usize::from(byte)];
-        if escape == RAW {
+    for (number, block) in bytes.chunks(BLOCK_BYTES).enumerate() {
+        if is_clean(block) {
             continue;
         }
-        buffer.extend_from_slice(&bytes[written..at]);
-        written = at + 1;
-        if escape == UNICODE {
-            let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
-            buffer.extend_from_slice(b"\\u00");
-            buffer.extend_from_slice(&digits);
-        } else {
-            buffer.extend_from_slice(&[b'\\', escape]);
+        for (offset, &byte) in block.iter().enumerate() {
+            let escape = escapes[usize::from(byte)];
+            if escape == RAW {
+                continue;
+            }
+            let at = number * BLOCK_BYTES + offset;
+            buffer.extend_from_slice(&bytes[written..at]);
+            written = at + 1;
+            if escape == UNICODE {
+                let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+                buffer.extend_from_slice(b"\\u00");
+                buffer.extend_from_slice(&digits);
+            } else {
+                buffer.extend_from_slice(&[b'\\', escape]);
+            }
         }
     }
     buffer.extend_from_slice(&bytes[written..]);
@@ -249,7 +273,7 @@ impl<'a> Text<'a> {
     fn plain_run(&mut self) -> &'a [u8] {
         let start = self.at;
         let rest = &self.input[start..];
-        let length = rest.iter().position(|&byte| byte == b'"' || byte == b'\\').unwrap_or(rest.len());
+        let length = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
         self.at += length;
         &rest[..length]
     }

@@ -122,6 +122,23 @@ fn every_escape_is_read_in_every_spelling() {
 }
 
 #[test]
+fn an_escape_is_found_wherever_it_stands() {
+    for length in 0..50 {
+        for at in 0..length {
+            for special in ["\"", "\\", "\n", "\u{1}", "<", "é"] {
+                let mut text = "x".repeat(length);
+                text.replace_range(at..at + 1, special);
+                let json = encode_value(Protocol::Json, &text);
+                assert_eq!(serde_json::from_slice::<String>(&json).unwrap(), text);
+                let plain = encode_plain(&text);
+                assert_eq!(serde_json::from_slice::<String>(&plain).unwrap(), text);
+                assert!(!plain.contains(&b'<'));
+            }
+        }
+    }
+}
+
+#[test]
 fn control_characters_are_read_as_python_writes_them() {
     let written = "\"a\u{7}\nb\u{0}\u{1f}\"".as_bytes();
     let text: String = decode_value(Protocol::Json, written, Limits::REQUEST).unwrap();
