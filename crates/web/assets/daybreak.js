@@ -118,7 +118,7 @@
   const most = 5000;
   function viewer(log) {
     const wrap = $("wrap"), follow = $("follow"), filter = $("filter"), matches = $("matches");
-    let address = log.dataset.follow, on = Boolean(address), pattern = null, own = false;
+    let address = log.dataset.follow, on = Boolean(address), pattern = null, last = 0;
     document.querySelector(".scripted").hidden = false;
     follow.hidden = !address;
     const bottom = () => { log.scrollTop = log.scrollHeight; };
@@ -140,7 +140,8 @@
       count();
     }
     function press(button, pressed) { button.setAttribute("aria-pressed", pressed); }
-    function settle() { if (on) { own = true; bottom(); } }
+    function settle() { if (on) bottom(); }
+    function turn(now) { if (on !== now) { on = now; press(follow, on); set(follow, on ? "Follow" : "Paused"); } }
     function add(html) {
       const fresh = document.createElement("template");
       fresh.innerHTML = html;
@@ -180,17 +181,18 @@
       address = log.dataset.follow.split("?")[0] + "?from=" + from + "&identity=" + identity + (line > 0 ? "&line=" + line : "");
     }
     wrap.onclick = () => { press(wrap, log.classList.toggle("wrap")); };
-    follow.onclick = () => { on = !on; press(follow, on); set(follow, on ? "Follow" : "Paused"); settle(); };
+    follow.onclick = () => { turn(!on); settle(); };
     filter.oninput = understand;
     log.addEventListener("scroll", () => {
+      // Scrolling up pauses, reaching the end goes on.
+      const up = log.scrollTop < last - 2;
+      last = log.scrollTop;
       if (!address) return;
-      if (own) { own = false; return; }
-      const down = near();
-      if (on !== down) { on = down; press(follow, on); set(follow, on ? "Follow" : "Paused"); }
+      if (near()) turn(true); else if (up) turn(false);
     }, { passive: true });
-    if (!location.hash && !location.search) bottom();
     log.focus({ preventScroll: true });
-    if (location.hash || location.search) { on = near(); press(follow, on); set(follow, on ? "Follow" : "Paused"); }
+    if (!location.hash && !location.search) bottom();
+    else if (address) turn(near());
     return start;
   }
 

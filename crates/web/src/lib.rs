@@ -3,7 +3,7 @@
 //! What it is: the routes under `/scheduler`, `/agents`, `/updates` and their assets, drawn from the frozen
 //! [`scheduler::View`] and from what tasks leave on their agents ([`engine::files::TaskFiles`]). What it is not: a wire format
 //! for programs, or a place where anything is decided; the one change it can ask for (a sample job) goes through the gateway
-//! like every other command.
+//! like every other command. An authenticated caller arrives as a request extension of type [`scheduler::Principal`].
 //!
 //! Live updates: a page names its scope, one event stream per visible tab says that something in it changed, and the page
 //! fetches itself again as a fragment. See [`live`] and `assets/daybreak.js`.

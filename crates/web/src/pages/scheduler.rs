@@ -1,6 +1,7 @@
 //! `/scheduler`: the machines' room and the roles; for a first visitor, how to begin.
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -148,12 +149,17 @@ pub async fn show(State(state): State<WebState>, Query(wanted): Query<Wanted>, h
 }
 
 /// `POST /sample-job`: asks for the sample job and leads to its page. Pressing twice leads to the one that runs.
-pub async fn run_sample(State(state): State<WebState>, headers: HeaderMap) -> Response {
+pub async fn run_sample(
+    State(state): State<WebState>,
+    principal: Option<Extension<Principal>>,
+    headers: HeaderMap,
+) -> Response {
     let job = (state.sample_job)();
     let key = job.key.clone();
     let is_active = (state.view)().tasks_of(&key).any(|task| task.status.is_active());
     if !is_active {
-        let reply = (state.submit)(Principal::unsecure(), Command::CreateJob(Box::new(job))).await;
+        let principal = principal.map_or_else(Principal::unsecure, |Extension(principal)| principal);
+        let reply = (state.submit)(principal, Command::CreateJob(Box::new(job))).await;
         if reply.code != ReplyCode::Ok {
             let problem = Problem {
                 heading: "The sample job was not accepted".into(),
