@@ -27,7 +27,7 @@ pub(crate) fn prepare_segments(setup: &Setup, shared: &Shared) {
         }
         let number = state.last_number + 1;
         drop(state);
-        let extra = setup.options.segment_bytes;
+        let extra = capacity(setup.options.segment_bytes, number);
         let header = FileHeader { kind: FileKind::Segment, journal: setup.journal, number, extra };
         let made = prepare(&*setup.disk, &setup.directory, header);
         state = shared.lock();
@@ -58,6 +58,14 @@ pub(crate) fn prepare_segments(setup: &Setup, shared: &Shared) {
             state = wait.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
+}
+
+/// The first segments of a journal are short and each is twice as long as the one before, so that a new journal is ready
+/// at once and one that lives for a minute takes little room.
+fn capacity(segment_bytes: u64, number: u64) -> u64 {
+    const FIRST_BYTES: u64 = 1 << 20;
+    let doublings = u32::try_from(number - 1).unwrap_or(u32::MAX).min(20);
+    segment_bytes.min(FIRST_BYTES << doublings)
 }
 
 /// Writes one snapshot and removes what it replaces. A failure is reported and leaves everything as it was.

@@ -49,8 +49,8 @@ pub const MIN_SEGMENT_BYTES: u64 = 4096;
 /// How a journal behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Room reserved for a segment, in bytes. Three times this is taken on disk at least: the segment in use, the next, and
-    /// the reserve.
+    /// Room reserved for a segment, in bytes; the first few are shorter. Three segments are on disk at least: the one in use,
+    /// the next, and the reserve.
     pub segment_bytes: u64,
     /// How long nothing must happen before the last mark is synced.
     pub settle_after: Duration,
