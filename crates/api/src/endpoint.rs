@@ -226,7 +226,8 @@ fn undecodable(state: &ApiState, protocol: Protocol, error: &CallError) -> Respo
         None => {
             state.calls.unreadable();
             // Aurora's own answer to a message nobody can be named for.
-            plainly(StatusCode::INTERNAL_SERVER_ERROR, format_args!("The request cannot be read: {error}."))
+            let sentence = format!("The request cannot be read: {error}. /apihelp/index.html lists the calls.");
+            plainly(StatusCode::INTERNAL_SERVER_ERROR, sentence)
         }
     }
 }

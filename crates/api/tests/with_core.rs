@@ -1,0 +1,330 @@
+//! The routes in front of the real core, without engine or journal: what clients of Aurora rely on, call by call (spec thrift-api 3.3 to 3.6).
+
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+
+use api::{ApiSettings, ApiState, router};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use gateway::{Door, Gateway, Lane, Policy};
+use model::JobKey;
+use scheduler::{Effect, Input, Now, Scheduler, Settings};
+use thrift::*;
+use tower::ServiceExt;
+
+/// Steps the core for every command; everything is durable at once.
+struct CoreDoor {
+    core: Mutex<(Scheduler, u64)>,
+    gateway: Arc<OnceLock<Weak<Gateway>>>,
+}
+
+impl CoreDoor {
+    fn step(&self, input: Input) {
+        let mut guard = self.core.lock().unwrap();
+        let (core, ms) = &mut *guard;
+        *ms += 10;
+        let output = core.step(Now { wall_ms: 1_800_000_000_000 + *ms as i64, monotonic_ms: *ms }, input);
+        let gateway = self.gateway.get().and_then(Weak::upgrade).expect("the gateway lives");
+        gateway.publish(Arc::new(core.freeze()));
+        for effect in output.effects {
+            if let Effect::Reply { request, reply } = effect {
+                gateway.deliver(request, reply);
+            }
+        }
+    }
+}
+
+struct SharedDoor(Arc<CoreDoor>);
+
+impl Door for SharedDoor {
+    fn enter(&self, _: Lane, input: Input) -> bool {
+        self.0.step(input);
+        true
+    }
+}
+
+fn scheduler() -> Router {
+    let own = Arc::new(OnceLock::new());
+    let door = CoreDoor { core: Mutex::new((Scheduler::new(Settings::default()), 0)), gateway: own.clone() };
+    let door = Arc::new(door);
+    let gateway = Arc::new(Gateway::new(Box::new(SharedDoor(door.clone())), Policy::default()));
+    own.set(Arc::downgrade(&gateway)).expect("set once");
+    door.step(Input::Start { seed: [7; 32], epoch: 1 });
+    router(ApiState::new(gateway, ApiSettings::default()))
+}
+
+async fn call(router: &Router, call: impl Into<Call>) -> Response {
+    let call = call.into();
+    let request = Request::post("/api").body(Body::from(encode_call(Protocol::Json, 1, &call))).unwrap();
+    let body = router.clone().oneshot(request).await.unwrap().into_body();
+    let bytes = to_bytes(body, usize::MAX).await.unwrap();
+    let response = decode_reply(Protocol::Json, call.method(), 1, &bytes, Limits::REPLY).expect("a reply");
+    assert!(response.server_info.is_some());
+    response
+}
+
+async fn code(router: &Router, arguments: impl Into<Call>) -> ResponseCode {
+    let response = call(router, arguments).await;
+    let code = response.response_code.unwrap();
+    if code != ResponseCode::Ok {
+        assert_eq!(response.details.len(), 1, "{response:?}");
+        assert!(response.details[0].message.as_ref().is_some_and(|text| text.len() > 10), "{response:?}");
+    }
+    code
+}
+
+fn job_key() -> JobKey {
+    JobKey::new("www-data", "prod", "hello")
+}
+
+fn wire_key() -> Option<thrift::JobKey> {
+    Some(thrift::JobKey::from(&job_key()))
+}
+
+fn config(data: &str) -> thrift::TaskConfig {
+    let mut config = model::TaskConfig::new(job_key(), 0.5, 16, 32, data);
+    config.is_service = true;
+    thrift::TaskConfig::from(&config)
+}
+
+fn create(instance_count: i32, change: impl FnOnce(&mut thrift::JobConfiguration)) -> CreateJobArguments {
+    let mut job = thrift::JobConfiguration {
+        key: wire_key(),
+        owner: Some(Identity { user: "www-data".to_owned() }),
+        task_config: Some(config("{}")),
+        instance_count,
+        ..Default::default()
+    };
+    change(&mut job);
+    CreateJobArguments { description: Some(job) }
+}
+
+async fn tasks(router: &Router) -> Vec<(i32, ScheduleStatus)> {
+    let query = TaskQuery { job_keys: Some(Set(vec![wire_key().unwrap()])), ..Default::default() };
+    let response = call(router, GetTasksWithoutConfigsArguments { query: Some(query) }).await;
+    let Some(ResponseResult::ScheduleStatus(result)) = response.result else { panic!("no tasks") };
+    let mut tasks: Vec<_> = result
+        .tasks
+        .iter()
+        .map(|task| (task.assigned_task.as_ref().unwrap().instance_id, task.status.unwrap()))
+        .collect();
+    tasks.sort();
+    tasks
+}
+
+fn kill() -> KillTasksArguments {
+    KillTasksArguments { job: wire_key(), instances: Some(Set::default()), message: Some(String::new()) }
+}
+
+const PENDING: ScheduleStatus = ScheduleStatus::Pending;
+
+#[tokio::test]
+async fn a_job_is_created_once_seen_at_once_and_killed_once() {
+    let router = scheduler();
+    let created = call(&router, create(2, |_| {})).await;
+    assert_eq!((created.response_code, created.result, created.details), (Some(ResponseCode::Ok), None, vec![]));
+    assert_eq!(tasks(&router).await, [(0, PENDING), (1, PENDING)]);
+    assert_eq!(code(&router, create(2, |_| {})).await, ResponseCode::InvalidRequest);
+    assert_eq!(tasks(&router).await.len(), 2);
+
+    let query = Some(TaskQuery { role: Some("www-data".to_owned()), ..Default::default() });
+    let response = call(&router, GetPendingReasonArguments { query }).await;
+    let Some(ResponseResult::GetPendingReason(result)) = response.result else { panic!("no reasons") };
+    assert_eq!(result.reasons.len(), 2);
+
+    let killed = call(&router, kill()).await;
+    assert_eq!((killed.response_code, killed.details), (Some(ResponseCode::Ok), vec![]));
+    assert_eq!(tasks(&router).await, []);
+    let nothing = call(&router, kill()).await;
+    assert_eq!((nothing.response_code, nothing.details.len()), (Some(ResponseCode::Ok), 1));
+}
+
+#[tokio::test]
+async fn jobs_that_may_not_be_are_refused_and_leave_nothing() {
+    let router = scheduler();
+    type Change = fn(&mut thrift::JobConfiguration);
+    let executor: Change = |job| {
+        let task = job.task_config.as_mut().unwrap();
+        task.executor_config.as_mut().unwrap().name = "idontexist".to_owned();
+    };
+    let changes: [Change; 10] = [
+        executor,
+        |job| job.instance_count = 0,
+        |job| job.instance_count = i32::MAX,
+        |job| job.cron_schedule = Some(String::new()),
+        |job| job.owner = Some(Identity::default()),
+        |job| job.key = None,
+        |job| job.task_config = None,
+        |job| job.task_config.as_mut().unwrap().resources = Set(vec![]),
+        |job| job.task_config.as_mut().unwrap().tier = Some("gold".to_owned()),
+        |job| {
+            let key = thrift::JobKey { environment: "production".to_owned(), ..job.key.clone().unwrap() };
+            job.key = Some(key);
+        },
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        assert_eq!(code(&router, create(1, change)).await, ResponseCode::InvalidRequest, "change {number}");
+    }
+    let response = call(&router, GetTasksStatusArguments { query: Some(TaskQuery::default()) }).await;
+    let Some(ResponseResult::ScheduleStatus(result)) = response.result else { panic!("no tasks") };
+    assert_eq!(result.tasks, []);
+}
+
+#[tokio::test]
+async fn instances_are_added_above_the_highest() {
+    let router = scheduler();
+    call(&router, create(2, |_| {})).await;
+    let add = |instance_id, count| AddInstancesArguments {
+        key: Some(InstanceKey { job_key: wire_key(), instance_id }),
+        count,
+    };
+    for (instance, count) in [(0, 0), (0, -1), (7, 1), (0, i32::MAX)] {
+        assert_eq!(code(&router, add(instance, count)).await, ResponseCode::InvalidRequest, "{instance} {count}");
+    }
+    assert_eq!(code(&router, add(1, 2)).await, ResponseCode::Ok);
+    let instances: Vec<i32> = tasks(&router).await.into_iter().map(|(instance, _)| instance).collect();
+    assert_eq!(instances, [0, 1, 2, 3]);
+    let restart = |shards: &[i32]| RestartShardsArguments { job: wire_key(), shard_ids: Some(Set(shards.to_vec())) };
+    assert_eq!(code(&router, restart(&[0, 9])).await, ResponseCode::InvalidRequest);
+    assert_eq!(code(&router, restart(&[0, 1])).await, ResponseCode::Ok);
+    assert_eq!(code(&router, restart(&[])).await, ResponseCode::Error);
+}
+
+fn update(data: &str, instance_count: i32, change: fn(&mut JobUpdateRequest)) -> StartJobUpdateArguments {
+    let settings = JobUpdateSettings { update_group_size: 1, rollback_on_failure: true, ..Default::default() };
+    let mut request =
+        JobUpdateRequest { task_config: Some(config(data)), instance_count, settings: Some(settings), metadata: None };
+    change(&mut request);
+    StartJobUpdateArguments { request: Some(request), message: Some("go".to_owned()) }
+}
+
+async fn details(router: &Router) -> Vec<JobUpdateDetails> {
+    let query = Some(JobUpdateQuery { job_key: wire_key(), ..Default::default() });
+    let response = call(router, GetJobUpdateDetailsArguments { key: None, query }).await;
+    match response.result {
+        Some(ResponseResult::GetJobUpdateDetails(result)) => result.details_list.expect("a list"),
+        other => panic!("no details: {other:?}"),
+    }
+}
+
+fn status(details: &JobUpdateDetails) -> JobUpdateStatus {
+    details.update.as_ref().unwrap().summary.as_ref().unwrap().state.as_ref().unwrap().status.unwrap()
+}
+
+#[tokio::test]
+async fn an_update_starts_stands_in_the_way_and_is_steered() {
+    let router = scheduler();
+    call(&router, create(2, |_| {})).await;
+    let started = call(&router, update("new", 2, |_| {})).await;
+    assert_eq!(started.response_code, Some(ResponseCode::Ok), "{started:?}");
+    let Some(ResponseResult::StartJobUpdate(result)) = started.result else { panic!("no result") };
+    let key = result.key.unwrap();
+    assert_eq!(result.update_summary.unwrap().state, None);
+
+    // The first evaluation is done before the reply.
+    let list = details(&router).await;
+    assert_eq!((list.len(), status(&list[0])), (1, JobUpdateStatus::RollingForward));
+    assert_eq!(list[0].update_events[0].message.as_deref(), Some("go"));
+    assert_eq!(list[0].update_events[0].user.as_deref(), Some("UNSECURE"));
+    assert_eq!(list[0].instance_events[0].action, Some(JobUpdateAction::InstanceUpdating));
+
+    let second = call(&router, update("newer", 2, |_| {})).await;
+    assert_eq!((second.response_code, second.details.len()), (Some(ResponseCode::InvalidRequest), 1));
+    let Some(ResponseResult::StartJobUpdate(result)) = second.result else { panic!("no result") };
+    assert_eq!(result.key, Some(key.clone()));
+    assert!(result.update_summary.unwrap().state.is_some());
+    for busy in [Call::from(kill()), Call::from(create(1, |_| {}))] {
+        assert_eq!(code(&router, busy).await, ResponseCode::JobUpdatingError);
+    }
+
+    let named = || Some(key.clone());
+    assert_eq!(code(&router, PauseJobUpdateArguments { key: named(), message: None }).await, ResponseCode::Ok);
+    assert_eq!(status(&details(&router).await[0]), JobUpdateStatus::RollForwardPaused);
+    assert_eq!(code(&router, PauseJobUpdateArguments { key: named(), message: None }).await, ResponseCode::Ok);
+    assert_eq!(code(&router, ResumeJobUpdateArguments { key: named(), message: None }).await, ResponseCode::Ok);
+    assert_eq!(status(&details(&router).await[0]), JobUpdateStatus::RollingForward);
+    assert_eq!(code(&router, AbortJobUpdateArguments { key: named(), message: None }).await, ResponseCode::Ok);
+    assert_eq!(status(&details(&router).await[0]), JobUpdateStatus::Aborted);
+    assert_eq!(
+        code(&router, ResumeJobUpdateArguments { key: named(), message: None }).await,
+        ResponseCode::InvalidRequest
+    );
+    assert_eq!(code(&router, kill()).await, ResponseCode::Ok);
+}
+
+#[tokio::test]
+async fn updates_that_may_not_be_are_refused_and_leave_nothing() {
+    let router = scheduler();
+    call(&router, create(2, |_| {})).await;
+    type Change = fn(&mut JobUpdateRequest);
+    let changes: [Change; 8] = [
+        |request| request.task_config.as_mut().unwrap().is_service = false,
+        |request| request.settings.as_mut().unwrap().update_group_size = 0,
+        |request| request.settings.as_mut().unwrap().max_per_instance_failures = -1,
+        |request| request.settings.as_mut().unwrap().max_failed_instances = -1,
+        |request| request.settings.as_mut().unwrap().min_wait_in_instance_running_ms = -1,
+        |request| request.settings.as_mut().unwrap().block_if_no_pulses_after_ms = Some(-1),
+        |request| request.settings.as_mut().unwrap().sla_aware = Some(true),
+        |request| {
+            request.settings.as_mut().unwrap().update_only_these_instances = Set(vec![Range { first: 9, last: 9 }]);
+        },
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        assert_eq!(code(&router, update("new", 2, change)).await, ResponseCode::InvalidRequest, "change {number}");
+    }
+    assert_ne!(code(&router, update("new", -1, |_| {})).await, ResponseCode::Ok);
+    let nothing_to_do = call(&router, update("{}", 2, |_| {})).await;
+    assert_eq!((nothing_to_do.response_code, nothing_to_do.details.len()), (Some(ResponseCode::Ok), 1));
+    assert_eq!(nothing_to_do.result, None);
+    assert_eq!(details(&router).await, []);
+
+    let unknown = || Some(JobUpdateKey { job: wire_key(), id: "unknown".to_owned() });
+    let pulse = call(&router, PulseJobUpdateArguments { key: unknown() }).await;
+    let finished = PulseJobUpdateResult { status: Some(JobUpdatePulseStatus::Finished) };
+    assert_eq!(pulse.result, Some(ResponseResult::PulseJobUpdate(finished)));
+    let abort = AbortJobUpdateArguments { key: unknown(), message: None };
+    assert_eq!(code(&router, abort).await, ResponseCode::InvalidRequest);
+}
+
+#[tokio::test]
+async fn a_diff_and_the_update_that_follows_agree() {
+    let router = scheduler();
+    call(&router, create(3, |_| {})).await;
+    let request = update("new", 4, |_| {});
+    let response = call(&router, GetJobUpdateDiffArguments { request: request.request.clone() }).await;
+    let Some(ResponseResult::GetJobUpdateDiff(diff)) = response.result else { panic!("no diff") };
+    let instances = |groups: &Set<ConfigGroup>| -> Vec<i32> {
+        groups.iter().flat_map(|group| group.instances.iter().flat_map(|range| range.first..=range.last)).collect()
+    };
+    assert_eq!((instances(&diff.add), instances(&diff.update)), (vec![3], vec![0, 1, 2]));
+    assert_eq!(code(&router, request).await, ResponseCode::Ok);
+    let details = details(&router).await;
+    let instructions = details[0].update.as_ref().unwrap().instructions.as_ref().unwrap();
+    assert_eq!(instructions.desired_state.as_ref().unwrap().instances.0, [Range { first: 0, last: 3 }]);
+    assert_eq!(instructions.initial_state[0].instances.0, [Range { first: 0, last: 2 }]);
+}
+
+#[tokio::test]
+async fn quotas_are_kept_exactly_and_bound_production() {
+    let router = scheduler();
+    let production = |job: &mut thrift::JobConfiguration| {
+        job.task_config.as_mut().unwrap().tier = Some("preferred".to_owned());
+    };
+    assert_eq!(code(&router, create(1, production)).await, ResponseCode::InvalidRequest);
+    let set = |cpu, ram, disk| SetQuotaArguments {
+        owner_role: Some("www-data".to_owned()),
+        quota: Some(ResourceAggregate {
+            resources: Set(vec![Resource::NumCpus(cpu), Resource::RamMb(ram), Resource::DiskMb(disk)]),
+        }),
+    };
+    assert_eq!(code(&router, set(-1.0, 1, 1)).await, ResponseCode::InvalidRequest);
+    assert_eq!(code(&router, set(3.5, 20480, 10240)).await, ResponseCode::Ok);
+    assert_eq!(code(&router, create(1, production)).await, ResponseCode::Ok);
+    let response = call(&router, GetQuotaArguments { owner_role: Some("www-data".to_owned()) }).await;
+    let Some(ResponseResult::GetQuota(quota)) = response.result else { panic!("no quota") };
+    let amounts = [Resource::NumCpus(3.5), Resource::RamMb(20480), Resource::DiskMb(10240)];
+    assert_eq!(quota.quota.unwrap().resources.0, amounts);
+    let used = [Resource::NumCpus(0.5), Resource::RamMb(16), Resource::DiskMb(32)];
+    assert_eq!(quota.prod_shared_consumption.unwrap().resources.0, used);
+    assert_eq!(code(&router, set(0.25, 20480, 10240)).await, ResponseCode::InvalidRequest);
+}
