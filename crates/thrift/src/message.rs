@@ -168,11 +168,14 @@ fn call_from(mut reader: impl Envelope) -> std::result::Result<CallMessage, Call
     let Some(method) = Method::from_name(&name) else {
         return Err(CallError::UnknownMethod { name, sequence_id });
     };
-    let arguments = Call::read_arguments(method, &mut reader).and_then(|call| reader.close().map(|()| call));
-    match arguments {
-        Ok(call) => Ok(CallMessage { sequence_id, call }),
-        Err(error) => Err(CallError::Arguments { method, sequence_id, error }),
-    }
+    let call = Call::read_arguments(method, &mut reader).map_err(|error| CallError::Arguments {
+        method,
+        sequence_id,
+        error,
+    })?;
+    // Arguments that are whole but followed by something else: the envelope is at fault, as in Aurora.
+    reader.close().map_err(CallError::Envelope)?;
+    Ok(CallMessage { sequence_id, call })
 }
 
 /// Encodes a call, on the client's side.
