@@ -55,10 +55,10 @@ fn a_kill_of_a_running_task_is_asked_for_repeated_and_confirmed() {
         message: Some("spring cleaning".into()),
     });
     assert_eq!((reply.code, reply.messages.len()), (ReplyCode::Ok, 0));
-    assert_eq!(world.take_kills(), [id.clone()]);
+    assert_eq!(world.take_kills(), vec![id.clone()]);
     assert_eq!(messages(&world.task(&id)).last().unwrap().unwrap(), "Killed by jane.\nspring cleaning");
     world.pass(31_000);
-    assert_eq!(world.take_kills(), [id.clone()], "the kill is repeated after 15 to 30 seconds");
+    assert_eq!(world.take_kills(), vec![id.clone()], "the kill is repeated after 15 to 30 seconds");
     assert!(world.kill(&job("web"), &[]).messages[0].contains("No tasks to kill"));
     world.status(&id, TaskState::Killed);
     assert_eq!(world.task(&id).status, TaskStatus::Killed);
@@ -159,7 +159,7 @@ fn a_restarted_short_run_is_no_flap() {
     let mut world = World::new();
     let id = world.run_one(service("web"));
     world.command(Command::RestartTasks { job: job("web"), instances: [0].into() });
-    assert_eq!(world.take_kills(), [id.clone()]);
+    assert_eq!(world.take_kills(), vec![id.clone()]);
     assert_eq!(messages(&world.task(&id)).last().unwrap().unwrap(), "Restarted by jane");
     world.status(&id, TaskState::Killed);
     let second = world.active_one(&job("web"), 0);
@@ -181,7 +181,7 @@ fn a_task_that_never_starts_is_lost_killed_and_replaced() {
     assert_eq!(world.task(&id).status, TaskStatus::Assigned);
     world.pass(1);
     assert_eq!(world.task(&id).status, TaskStatus::Lost);
-    assert_eq!(world.take_kills(), [id.clone()]);
+    assert_eq!(world.take_kills(), vec![id.clone()]);
     assert_eq!(world.active_one(&job("b"), 0).ancestor.as_ref(), Some(&id));
 }
 
@@ -206,7 +206,7 @@ fn an_ended_task_that_runs_again_is_killed_and_stays_ended() {
     world.status(&id, TaskState::Lost);
     world.take_calls();
     world.status(&id, TaskState::Running);
-    assert_eq!(world.take_kills(), [id.clone()]);
+    assert_eq!(world.take_kills(), vec![id.clone()]);
     assert_eq!(world.task(&id).status, TaskStatus::Lost);
     world.status(&id, TaskState::Finished);
     assert_eq!(world.task(&id).status, TaskStatus::Lost);
@@ -238,7 +238,7 @@ fn a_partitioned_task_is_replaced_as_its_policy_says() {
                 assert_eq!(world.active(&job("web")).len(), 1);
                 world.take_calls();
                 world.status(&id, TaskState::Running);
-                assert_eq!(world.take_kills(), [id.clone()], "the surplus is killed when it comes back");
+                assert_eq!(world.take_kills(), vec![id.clone()], "the surplus is killed when it comes back");
             }
             None => {
                 world.pass(86_000_000);

@@ -351,7 +351,11 @@ impl Core {
             });
         }
         if let Some(agent) = self.book.agent_mut(slot) {
-            agent.free -= if class.revocable { Resources { cpu: model::CpuMillis(0), ..taken } } else { taken };
+            if class.revocable {
+                agent.revocable_cpu.0 -= taken.cpu.0;
+                taken.cpu.0 = 0;
+            }
+            agent.free -= taken;
         }
         self.publish_agent(slot);
         if was_reserved {

@@ -6,6 +6,8 @@
 
 pub(crate) mod convert;
 pub(crate) mod schema;
+#[cfg(test)]
+mod tests;
 
 /// Table of task configurations: one record per distinct one, referred to by number.
 pub const TABLE_CONFIGS: u32 = 1;

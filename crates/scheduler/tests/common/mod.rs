@@ -11,6 +11,7 @@ use model::{
     CpuMillis, CronCollisionPolicy, InstanceId, JobConfiguration, JobKey, Ports, Resources, TaskConfig, TaskId,
     TaskStatus,
 };
+use scheduler::settings::SecondOffer;
 use scheduler::{
     Command, Effect, Input, Now, Output, Principal, Record, Reply, RequestId, Scheduler, Settings, Task, Transition,
     View,
@@ -36,6 +37,8 @@ pub struct World {
     pub notices: Vec<String>,
     /// Launches by task, and how often each was launched.
     pub launched: BTreeMap<TaskId, (Launch, String)>,
+    /// Offers made and neither used, given back nor void.
+    pub outstanding: BTreeMap<String, Offer>,
     next_offer: u64,
     next_request: u64,
 }
@@ -59,6 +62,7 @@ impl World {
             transitions: Vec::new(),
             notices: Vec::new(),
             launched: BTreeMap::new(),
+            outstanding: BTreeMap::new(),
             next_offer: 0,
             next_request: 0,
         };
@@ -70,6 +74,20 @@ impl World {
 
     /// One input, and the rest of its work.
     pub fn step(&mut self, input: Input) -> Option<Reply> {
+        match &input {
+            Input::Engine(Event::Offers(offers)) => {
+                for offer in offers {
+                    if self.settings.second_offer == SecondOffer::Supersedes {
+                        self.outstanding.retain(|_, held| held.agent_id != offer.agent_id);
+                    }
+                    self.outstanding.insert(offer.id.clone(), offer.clone());
+                }
+            }
+            Input::Engine(Event::Rescinded(offer)) => drop(self.outstanding.remove(offer)),
+            Input::Engine(Event::Registered { .. } | Event::Disconnected) => self.outstanding.clear(),
+            Input::Engine(Event::AgentLost(agent)) => self.outstanding.retain(|_, held| held.agent_id != *agent),
+            _ => {}
+        }
         let mut reply = None;
         let mut next = Some(input);
         while let Some(input) = next.take() {
@@ -93,8 +111,12 @@ impl World {
                     answer = Some(reply);
                 }
                 Effect::Engine(call) => {
+                    if let Call::Decline { offers, .. } = &call {
+                        offers.iter().for_each(|offer| drop(self.outstanding.remove(offer)));
+                    }
                     if let Call::Accept { offers, launches } = &call {
                         assert!(!offers.is_empty() && !launches.is_empty(), "an empty Accept");
+                        self.check_accept(offers, launches);
                         for launch in launches {
                             let before =
                                 self.launched.insert(launch.task_id.clone(), (launch.clone(), offers[0].clone()));
@@ -108,6 +130,40 @@ impl World {
             }
         }
         answer
+    }
+
+    /// What is launched must fit into the accepted offers, ports included.
+    fn check_accept(&mut self, offers: &[String], launches: &[Launch]) {
+        let offers: Vec<Offer> = offers
+            .iter()
+            .map(|id| self.outstanding.remove(id).unwrap_or_else(|| panic!("offer {id} is void")))
+            .collect();
+        let agents: BTreeSet<&str> = offers.iter().map(|offer| offer.agent_id.as_str()).collect();
+        assert_eq!(agents.len(), 1, "an Accept over several agents");
+        let mut free = Resources::ZERO;
+        let mut revocable_cpu = 0;
+        for offer in &offers {
+            free += offer.resources;
+            revocable_cpu += offer.revocable_cpu.0;
+        }
+        let mut ports = BTreeSet::new();
+        for launch in launches {
+            if launch.revocable {
+                revocable_cpu -= launch.resources.cpu.0;
+                free -= Resources { cpu: CpuMillis(0), ..launch.resources };
+            } else {
+                free -= launch.resources;
+            }
+            for port in launch.ports.values() {
+                assert!(offers.iter().any(|offer| offer.port_ranges.contains(*port)), "port {port} was not offered");
+                assert!(ports.insert(*port), "port {port} is given twice");
+            }
+            assert_eq!(
+                launch.ports.keys().collect::<Vec<_>>(),
+                launch.config.requested_ports.iter().collect::<Vec<_>>()
+            );
+        }
+        assert!(free.contains(&Resources::ZERO) && revocable_cpu >= 0, "more launched than offered: {free:?}");
     }
 
     /// What must hold after every step.
@@ -130,6 +186,7 @@ impl World {
             }
             if task.status.is_assigned() {
                 assert!(task.agent_id.is_some() && task.host.is_some(), "{} is nowhere", task.id);
+                assert!(self.launched.contains_key(&task.id), "{} was never launched", task.id);
             }
             assert_eq!(view.throttled_until_ms.contains_key(&task.id), task.status == TaskStatus::Throttled);
         }
@@ -151,6 +208,7 @@ impl World {
             scheduler.apply(&record).expect("own records");
         }
         self.scheduler = scheduler;
+        self.outstanding.clear();
         self.now = Now { wall_ms: self.now.wall_ms + down_ms, monotonic_ms: 77 };
         self.step(Input::Start { seed: [epoch as u8; 32], epoch });
         self.step(Input::Engine(Event::Registered { framework_id: None }));

@@ -1,0 +1,162 @@
+//! Memory per stored task, time to recover and time to freeze, against their budgets: 1 KiB per active and 512 bytes per ended
+//! task, 5 s for a million tasks, 1 ms.
+//!
+//! `cargo bench -p scheduler --bench memory`; the number of tasks may be given as an argument.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use engine::{Event, Offer, StatusUpdate, TaskState};
+use model::{CpuMillis, CronCollisionPolicy, JobConfiguration, JobKey, Ports, Resources, TaskConfig, TaskId};
+use scheduler::{Command, Input, Now, Principal, Record, RequestId, Scheduler, Settings};
+
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is passed on to the system's allocator unchanged; only a counter is kept beside it.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const PER_JOB: usize = 1000;
+
+fn settings() -> Settings {
+    let mut settings = Settings { history_max_per_job_threshold: usize::MAX, ..Settings::default() };
+    settings.admission.max_tasks_per_job = i32::MAX;
+    settings
+}
+
+fn now() -> Now {
+    Now { wall_ms: 1_600_000_000_000, monotonic_ms: 1 }
+}
+
+fn step(scheduler: &mut Scheduler, input: Input, records: &mut Vec<Record>) {
+    let mut next = Some(input);
+    while let Some(input) = next.take() {
+        let output = scheduler.step(now(), input);
+        records.extend(output.records);
+        next = output.more.then_some(Input::Resume);
+    }
+}
+
+fn main() {
+    let tasks: usize = std::env::args().find_map(|text| text.parse().ok()).unwrap_or(200_000);
+    let start_bytes = LIVE.load(Ordering::Relaxed);
+    let mut scheduler = Scheduler::new(settings());
+    // Records are looked at and dropped: the journal's memory is not the scheduler's.
+    let mut records = Vec::new();
+    step(&mut scheduler, Input::Start { seed: [3; 32], epoch: 1 }, &mut records);
+    step(&mut scheduler, Input::Engine(Event::Registered { framework_id: None }), &mut records);
+    let began = Instant::now();
+    for job in 0..tasks / PER_JOB {
+        let key = JobKey::new("www-data", "production", format!("some-service-{job}"));
+        let task = TaskConfig { is_service: true, ..TaskConfig::new(key.clone(), 0.1, 16, 16, "x".repeat(2000)) };
+        let job = JobConfiguration {
+            key,
+            owner: None,
+            cron_schedule: None,
+            cron_collision_policy: CronCollisionPolicy::default(),
+            task: TaskConfig { job: JobKey { environment: "prod".into(), ..task.job.clone() }, ..task },
+            instance_count: PER_JOB as i32,
+        };
+        let job = JobConfiguration { key: job.task.job.clone(), ..job };
+        let command = Command::CreateJob(Box::new(job));
+        let input = Input::Command { request: RequestId(0), principal: Principal::unsecure(), command };
+        step(&mut scheduler, input, &mut records);
+        for half in 0..PER_JOB / 100 {
+            step(&mut scheduler, Input::Engine(Event::Offers(vec![offer(half)])), &mut records);
+        }
+        records.clear();
+    }
+    let ids: Vec<TaskId> = scheduler.freeze().tasks.keys().cloned().collect();
+    for id in &ids {
+        status(&mut scheduler, id, TaskState::Starting);
+        status(&mut scheduler, id, TaskState::Running);
+    }
+    let took = began.elapsed();
+    drop(records);
+    let active = (LIVE.load(Ordering::Relaxed) - start_bytes - ids.capacity() * size_of::<TaskId>()) / ids.len();
+    println!(
+        "{} running tasks: {active} bytes per active task; {:.1?} per task from create to RUNNING",
+        ids.len(),
+        took / ids.len() as u32
+    );
+
+    let freezing = Instant::now();
+    let view = scheduler.freeze();
+    println!("freeze: {:?}", freezing.elapsed());
+    let stored: Vec<Record> = Scheduler::records(&view).collect();
+    let bytes: usize = stored.iter().map(|record| record.key.len() + record.value.as_ref().map_or(0, Vec::len)).sum();
+    drop(view);
+    let began = Instant::now();
+    let mut recovered = Scheduler::new(settings());
+    stored.iter().for_each(|record| recovered.apply(record).expect("own records"));
+    let applied = began.elapsed();
+    recovered.step(now(), Input::Start { seed: [4; 32], epoch: 2 });
+    println!(
+        "recovery of {} tasks: {:.2?} (replay {applied:.2?}), {} bytes of records per task",
+        ids.len(),
+        began.elapsed(),
+        bytes / ids.len()
+    );
+    drop((recovered, stored));
+
+    for id in &ids {
+        let view = scheduler.freeze();
+        let task = view.task(id).expect("running").clone();
+        drop(view);
+        let command =
+            Command::KillTasks { job: task.config.job.clone(), instances: [task.instance].into(), message: None };
+        let input = Input::Command { request: RequestId(0), principal: Principal::unsecure(), command };
+        drop(task);
+        scheduler.step(now(), input);
+        status(&mut scheduler, id, TaskState::Killed);
+    }
+    let count = ids.len();
+    drop(ids);
+    let ended = (LIVE.load(Ordering::Relaxed) - start_bytes) / count;
+    println!("{count} ended tasks: {ended} bytes per ended task");
+}
+
+fn offer(number: usize) -> Offer {
+    let cores = Resources { cpu: CpuMillis(35_000), ram_mb: 14_400, disk_mb: 1_000_000, ports: 0, gpus: 0 };
+    Offer {
+        id: format!("offer-{number}"),
+        agent_id: format!("a1b2c3d4-agent-S{number}"),
+        host: format!("host-{number}.example.com"),
+        resources: cores,
+        revocable_cpu: CpuMillis(0),
+        port_ranges: Ports::default(),
+        attributes: Default::default(),
+        unavailable_from_ms: None,
+    }
+}
+
+fn status(scheduler: &mut Scheduler, id: &TaskId, state: TaskState) {
+    let update = StatusUpdate {
+        task_id: id.clone(),
+        state,
+        reason: None,
+        message: None,
+        timestamp_ms: None,
+        agent_id: None,
+        token: None,
+    };
+    scheduler.step(now(), Input::Engine(Event::Status(update)));
+}
