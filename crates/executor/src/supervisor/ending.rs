@@ -22,6 +22,8 @@ pub(super) struct Ending {
     began_ms: u64,
     pub(super) next_attempt_ms: u64,
     left_nothing: bool,
+    /// Whether the control group was used to kill.
+    killed_group: bool,
 }
 
 impl RunningTask {
@@ -92,8 +94,13 @@ impl RunningTask {
             }
             TaskState::Finalizing | TaskState::Active => self.record_stage(next),
             TaskState::Success | TaskState::Failed | TaskState::Killed | TaskState::Lost => {
-                self.ending =
-                    Some(Ending { outcome: next, began_ms: now_ms, next_attempt_ms: now_ms, left_nothing: true });
+                self.ending = Some(Ending {
+                    outcome: next,
+                    began_ms: now_ms,
+                    next_attempt_ms: now_ms,
+                    left_nothing: true,
+                    killed_group: false,
+                });
             }
         }
         let _ = surroundings;
@@ -124,7 +131,8 @@ impl RunningTask {
             if now_ms < ending.began_ms + STUCK_MS_MAX {
                 if now_ms >= ending.next_attempt_ms {
                     ending.next_attempt_ms = now_ms + ATTEMPT_PAUSE_MS;
-                    kill_everything(surroundings);
+                    let first = !ending.killed_group;
+                    ending.killed_group |= kill_everything(surroundings, first);
                 }
                 return false;
             }
@@ -136,6 +144,11 @@ impl RunningTask {
         let Verdict { state, reason, message } = self.verdict_of(outcome);
         self.record_status(state, reason, message);
         true
+    }
+
+    /// Whether the task's control group was killed and must be made anew.
+    pub(super) fn killed_group(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.killed_group)
     }
 
     pub(super) fn left_nothing(&self) -> bool {
@@ -164,10 +177,12 @@ impl RunningTask {
     }
 }
 
-/// One attempt to kill every process of the task, however it daemonised: all descendants of this process are of the task.
-fn kill_everything(surroundings: &Surroundings) {
-    if surroundings.group.kill_task() {
-        return;
+/// One attempt to kill every process of the task, however it daemonised: all descendants of this process are of the task. The control
+/// group does it at once; when that has not been enough, or there is none, they are looked for. Returns whether the group was used.
+fn kill_everything(surroundings: &Surroundings, first: bool) -> bool {
+    let killed_group = surroundings.group.kill_task();
+    if killed_group && first {
+        return true;
     }
     let own = rustix::process::getpid().as_raw_nonzero().get();
     // Stopped first, so that none can start another while the rest is being killed.
@@ -177,4 +192,5 @@ fn kill_everything(surroundings: &Surroundings) {
             wait::signal(*pid, signal);
         }
     }
+    killed_group
 }

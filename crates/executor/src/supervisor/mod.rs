@@ -277,6 +277,8 @@ impl Supervisor<'_> {
         };
         channel.send(&ToLauncher { body: Some(ToLauncherBody::Rejoin(rejoin)) }, None);
         log("found a new launcher");
+        // This process may run an older version than the new launcher's: after this task it makes room.
+        self.retiring = true;
         self.control = Some(channel);
     }
 
@@ -359,7 +361,14 @@ impl Supervisor<'_> {
 
     /// The task is over and its checkpoint complete.
     fn finish(&mut self, task_id: String, statuses: Vec<StatusRecord>) {
-        let clean = self.task.take().is_some_and(|task| task.left_nothing());
+        let task = self.task.take();
+        let mut clean = task.as_ref().is_some_and(RunningTask::left_nothing);
+        if clean && task.is_some_and(|task| task.killed_group()) {
+            match self.surroundings.group.renew_task_group() {
+                Ok(group) => self.surroundings.task_group = group,
+                Err(_) => clean = false,
+            }
+        }
         self.note.clear();
         self.tasks_done += 1;
         self.idle_since_ms = monotonic_ms();

@@ -205,7 +205,7 @@ impl RunningTask {
     /// When something is due by time alone, monotonic milliseconds.
     pub(super) fn next_wake_ms(&self, now_ms: u64) -> u64 {
         let mut wake_ms = now_ms + 60_000;
-        if let Some(deadline) = self.deadline_ms {
+        if let Some(deadline) = self.deadline_ms.filter(|_| self.ending.is_none()) {
             wake_ms = wake_ms.min(deadline);
         }
         if let Some(ending) = &self.ending {

@@ -234,6 +234,16 @@ impl SlotCgroup {
         self.unified.as_ref().is_some_and(|group| fs::write(group.join("task/cgroup.kill"), "1").is_ok())
     }
 
+    /// Makes the task's group anew. A group that was killed once must not be used again: kernels from 6.13 on compare its count of kills
+    /// with that of the parent's group, and kill what is born into it at once.
+    pub fn renew_task_group(&self) -> io::Result<Option<OwnedFd>> {
+        let Some(group) = &self.unified else { return Ok(None) };
+        let task = group.join("task");
+        fs::remove_dir(&task)?;
+        make_group(&task)?;
+        Ok(Some(open_directory(&task)?))
+    }
+
     /// Whether a process other than the supervisor is in the slot's groups; unknown without a unified hierarchy.
     pub fn has_strays(&self) -> Option<bool> {
         let procs = fs::read_to_string(self.unified.as_ref()?.join("task/cgroup.procs")).ok()?;

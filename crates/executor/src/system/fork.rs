@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::spawn::CloneArguments;
+use super::spawn::{CLONE_INTO_CGROUP, CloneArguments};
 
 /// Forks. The child runs `child` and exits with its result (101 if it panics); the parent gets its pid. With `cgroup` (a directory of
 /// the unified hierarchy) the child is born in that control group.
@@ -12,7 +12,7 @@ use super::spawn::CloneArguments;
 pub fn fork(cgroup: Option<BorrowedFd<'_>>, child: impl FnOnce() -> i32) -> io::Result<i32> {
     let mut arguments = CloneArguments { exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() };
     if let Some(cgroup) = cgroup {
-        arguments.flags |= libc::CLONE_INTO_CGROUP as u64;
+        arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = cgroup.as_raw_fd() as u64;
     }
     let result = if cgroup.is_some() {

@@ -106,7 +106,7 @@ pub fn spawn(request: &Spawn<'_>) -> Result<i32, SpawnError> {
     let mut stack = vec![0_u128; STACK_BYTES / 16];
     let mut flags = libc::CLONE_VM as u64 | libc::CLONE_VFORK as u64;
     if request.cgroup.is_some() {
-        flags |= libc::CLONE_INTO_CGROUP as u64;
+        flags |= CLONE_INTO_CGROUP;
     }
     let arguments = CloneArguments {
         flags,
@@ -136,6 +136,9 @@ pub fn spawn(request: &Spawn<'_>) -> Result<i32, SpawnError> {
     }
     Ok(pid)
 }
+
+/// Flag of `clone3`: be born in the control group of the descriptor. The library's constant is too narrow for the value.
+pub(super) const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// `struct clone_args` of the kernel.
 #[repr(C)]

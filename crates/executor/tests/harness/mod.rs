@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -47,9 +48,18 @@ pub fn executable() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_daybreak-executor"))
 }
 
-pub fn start_launcher(directory: &Path) -> Child {
+/// Uids to run launchers as: this process' own and, when that is root, a plain user's.
+pub fn users() -> Vec<Option<u32>> {
+    if rustix::process::geteuid().is_root() { vec![None, Some(65_534)] } else { vec![None] }
+}
+
+pub fn start_launcher(directory: &Path, user: Option<u32>) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(directory.join("launcher.log")).unwrap();
-    Command::new(executable())
+    let mut command = Command::new(executable());
+    if let Some(uid) = user {
+        command.uid(uid).gid(uid);
+    }
+    command
         .arg(executor::LAUNCHER_ARGUMENT)
         .arg(directory)
         .stdin(Stdio::null())
@@ -57,6 +67,46 @@ pub fn start_launcher(directory: &Path) -> Child {
         .stderr(log)
         .spawn()
         .unwrap()
+}
+
+/// A folder that any user can enter.
+pub fn folder() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::Builder::new().prefix("daybreak-executor").tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+pub fn is_alive(pid: i32) -> bool {
+    executor::system::procfs::stat(pid).is_some_and(|stat| !matches!(stat.state, b'Z' | b'X'))
+}
+
+/// Waits until the condition holds.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The pid that a task has written into a file of its sandbox.
+pub fn pid_in(run: &RunDirectory, file: &str) -> i32 {
+    let path = run.sandbox().join(file);
+    let mut pid = None;
+    eventually(&format!("a pid in {}", path.display()), || {
+        pid = std::fs::read_to_string(&path)
+            .ok()
+            .filter(|text| text.ends_with('\n'))
+            .and_then(|text| text.trim().parse().ok());
+        pid.is_some()
+    });
+    pid.unwrap()
+}
+
+/// Kills exactly this process.
+pub fn kill_9(pid: i32) {
+    executor::system::wait::signal(pid, libc::SIGKILL);
 }
 
 pub fn connect(directory: &EngineDirectory) -> Channel {
@@ -81,11 +131,24 @@ pub fn payload_of(processes: &serde_json::Value) -> Vec<u8> {
 
 impl Engine {
     pub fn start(root: &Path, epoch: u64) -> Self {
-        std::fs::create_dir_all(root.join("agents").join(AGENT).join("tasks")).unwrap();
-        let launcher = start_launcher(root);
+        Self::start_as(root, epoch, None)
+    }
+
+    /// Starts the launcher as another user.
+    pub fn start_as(root: &Path, epoch: u64, user: Option<u32>) -> Self {
+        let tasks = root.join("agents").join(AGENT).join("tasks");
+        std::fs::create_dir_all(&tasks).unwrap();
+        for folder in tasks.ancestors().take_while(|folder| folder.starts_with(root)) {
+            std::os::unix::fs::chown(folder, user, user).unwrap();
+        }
+        let launcher = start_launcher(root, user);
         let mut engine = Self::attach(root, epoch);
         engine.launcher = Some(launcher);
         engine
+    }
+
+    pub fn launcher_pid(&self) -> i32 {
+        self.welcome.as_ref().unwrap().pid
     }
 
     /// Connects to the launcher that serves `root`.

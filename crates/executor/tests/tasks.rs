@@ -1,0 +1,388 @@
+//! Tasks run by real supervisors: what happens, what is recorded and what is told. As this user and, when that is root, as a plain one.
+
+mod harness;
+
+use std::time::{Duration, Instant};
+
+use checkpoint::layout::OutputStream;
+use checkpoint::protocol::SlotSpecification;
+use checkpoint::record::{ProcessState, StatusReason, StatusState, TaskState};
+use checkpoint::replay::{RunState, is_legal_transition};
+use checkpoint::stream::read_all;
+use harness::{Engine, eventually, folder, is_alive, payload, payload_of, pid_in, users};
+use serde_json::json;
+
+fn states(statuses: &[checkpoint::record::StatusRecord]) -> Vec<StatusState> {
+    statuses.iter().map(|status| status.state()).collect()
+}
+
+fn log_of(engine: &Engine, task: &str, process: &str, run: u32) -> String {
+    std::fs::read_to_string(engine.run(task).log(process, run, OutputStream::Stdout)).unwrap()
+}
+
+/// Runs one task to its end.
+fn run_to_end(payload: Vec<u8>) -> (Engine, Vec<checkpoint::record::StatusRecord>, RunState, tempfile::TempDir) {
+    let folder = folder();
+    let mut engine = Engine::start(folder.path(), 1);
+    let slot = engine.start_task("t", payload);
+    let statuses = engine.statuses(slot);
+    let state = engine.state("t");
+    (engine, statuses, state, folder)
+}
+
+#[test]
+fn a_task_starts_runs_and_finishes() {
+    for user in users() {
+        let folder = folder();
+        let mut engine = Engine::start_as(folder.path(), 1, user);
+        let slot = engine.start_task("t", payload("echo out; echo err >&2"));
+        let statuses = engine.statuses(slot);
+        assert_eq!(states(&statuses), [StatusState::Starting, StatusState::Running, StatusState::Finished]);
+        assert_eq!(statuses[1].message, "No health-check defined, task is assumed healthy.");
+        assert_eq!((statuses[2].message.as_str(), statuses[2].return_code), ("Task finished.", Some(0)));
+        assert_eq!(log_of(&engine, "t", "p", 0), "out\n");
+        let stderr = engine.run("t").log("p", 0, OutputStream::Stderr);
+        assert_eq!(std::fs::read_to_string(stderr).unwrap(), "err\n");
+        let state = engine.state("t");
+        assert_eq!(state.task_state(), Some(TaskState::Success));
+        assert!(state.header.is_some());
+        assert_eq!(state.statuses, statuses, "what is told is what is recorded");
+    }
+}
+
+#[test]
+fn the_records_of_a_run_follow_the_tables() {
+    let processes = json!([
+        {"name": "a", "cmdline": "test -e again || { touch again; exit 1; }", "max_failures": 3, "min_duration": 0},
+        {"name": "z", "cmdline": "true", "final": true},
+    ]);
+    let (engine, _, _, _folder) = run_to_end(payload_of(&processes));
+    let mut last: std::collections::BTreeMap<String, ProcessState> = Default::default();
+    let mut stage = None;
+    for record in read_all(&engine.run("t").checkpoint()).unwrap() {
+        match record.entry.unwrap() {
+            checkpoint::record::Entry::Process(process) => {
+                let before = last.insert(process.process.clone(), process.state());
+                assert!(is_legal_transition(before, process.state()), "{before:?} -> {process:?}");
+            }
+            checkpoint::record::Entry::Task(task) => {
+                let next = model::process::TaskState::from_number(task.state).unwrap();
+                assert!(model::process::TaskState::may_follow(stage, next), "{stage:?} -> {next:?}");
+                stage = Some(next);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(stage, Some(model::process::TaskState::Success));
+    assert_eq!(last.len(), 2);
+}
+
+#[test]
+fn a_failure_names_the_process_and_its_status() {
+    let (_, statuses, state, _folder) = run_to_end(payload("exit 7"));
+    assert_eq!(states(&statuses), [StatusState::Starting, StatusState::Running, StatusState::Failed]);
+    assert_eq!(statuses[2].message, "Task failed: process p exited with status 7.");
+    assert_eq!(statuses[2].return_code, Some(7));
+    assert_eq!(state.task_state(), Some(TaskState::Failed));
+    assert_eq!(state.processes["p"][0].return_code, Some(7));
+}
+
+#[test]
+fn the_environment_is_exactly_that_of_the_specification() {
+    let (engine, statuses, state, _folder) =
+        run_to_end(payload("/usr/bin/env -0 | tr '\\0' '\\n' | cut -d= -f1 | sort; pwd; echo $HOME"));
+    assert_eq!(statuses[2].state(), StatusState::Finished);
+    let output = log_of(&engine, "t", "p", 0);
+    let lines: Vec<&str> = output.lines().collect();
+    // PWD, SHLVL and _ are bash's own.
+    assert_eq!(lines[..lines.len() - 2], ["HOME", "LOGNAME", "PATH", "PWD", "SHLVL", "USER", "_"]);
+    let sandbox = state.header.unwrap().sandbox;
+    assert_eq!(lines[lines.len() - 2..], [sandbox.as_str(), sandbox.as_str()]);
+}
+
+#[test]
+fn a_profile_written_by_one_process_is_read_by_the_next() {
+    let processes = json!([
+        {"name": "first", "cmdline": "echo 'export FOO=1 BAR=2' > .thermos_profile"},
+        {"name": "second", "cmdline": "echo $FOO $BAR"},
+    ]);
+    let body = json!({"task": {"processes": processes, "constraints": [{"order": ["first", "second"]}]}});
+    let (engine, _, _, _folder) = run_to_end(body.to_string().into_bytes());
+    assert_eq!(log_of(&engine, "t", "second", 0), "1 2\n");
+}
+
+#[test]
+fn late_templates_are_filled_in() {
+    let folder = folder();
+    let mut engine = Engine::start(folder.path(), 1);
+    let slot = engine.slot(SlotSpecification::default());
+    let cmdline = "echo {{mesos.instance}} {{mesos.hostname}} {{thermos.task_id}} {{thermos.ports[http]}}";
+    let mut launch = engine.launch_of("t", payload(cmdline));
+    launch.instance = 4;
+    launch.ports.insert("http".into(), 31_415);
+    engine.launch(slot, launch);
+    engine.statuses(slot);
+    assert_eq!(log_of(&engine, "t", "p", 0), "4 host t 31415\n");
+}
+
+#[test]
+fn what_cannot_be_understood_fails_with_its_reason_and_leaves_the_slot_usable() {
+    let folder = folder();
+    let mut engine = Engine::start(folder.path(), 1);
+    let slot = engine.slot(SlotSpecification::default());
+    for (number, (bytes, reason)) in [
+        (b"{".to_vec(), "not JSON"),
+        (payload("echo {{thermos.ports[x]}}"), "unbound port x"),
+        (payload_of(&json!([])), "no processes"),
+        (payload_of(&json!([{"name": "../x", "cmdline": "true"}])), "../x"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let launch = engine.launch_of(&format!("t{number}"), bytes);
+        engine.launch(slot, launch);
+        let statuses = engine.statuses(slot);
+        assert_eq!(states(&statuses), [StatusState::Starting, StatusState::Failed]);
+        assert!(statuses[1].message.contains(reason), "{}", statuses[1].message);
+        assert_eq!(statuses[1].reason(), StatusReason::LaunchFailed);
+    }
+    let launch = engine.launch_of("good", payload("true"));
+    engine.launch(slot, launch);
+    assert_eq!(engine.statuses(slot).last().unwrap().state(), StatusState::Finished);
+}
+
+#[test]
+fn processes_keep_their_order_and_retry_and_run_final_ones_last() {
+    let append = |name: &str| format!("echo {name} >> trace");
+    let processes = json!([
+        {"name": "b", "cmdline": append("b")},
+        {"name": "a", "cmdline": format!("{}; test $(grep -c a trace) = 3", append("a")), "max_failures": 5, "min_duration": 0},
+        {"name": "end", "cmdline": append("end"), "final": true},
+    ]);
+    let body = json!({"task": {"processes": processes, "constraints": [{"order": ["a", "b"]}]}});
+    let (engine, statuses, state, _folder) = run_to_end(body.to_string().into_bytes());
+    assert_eq!(statuses.last().unwrap().state(), StatusState::Finished);
+    assert_eq!(std::fs::read_to_string(engine.run("t").sandbox().join("trace")).unwrap(), "a\na\na\nb\nend\n");
+    let codes: Vec<_> = state.processes["a"].iter().map(|run| run.return_code).collect();
+    assert_eq!(codes, [Some(1), Some(1), Some(0)]);
+}
+
+#[test]
+fn a_failed_predecessor_ends_the_task_and_its_follower_never_runs() {
+    let processes = json!([
+        {"name": "a", "cmdline": "true"},
+        {"name": "b", "cmdline": "exit 3", "max_failures": 2, "min_duration": 0},
+        {"name": "c", "cmdline": "true"},
+        {"name": "final", "cmdline": "exit 9", "final": true},
+    ]);
+    let body =
+        json!({"task": {"processes": processes, "max_failures": 2, "constraints": [{"order": ["a", "b", "c"]}]}});
+    let (_, statuses, state, _folder) = run_to_end(body.to_string().into_bytes());
+    assert_eq!(statuses.last().unwrap().message, "Task failed: process b exited with status 3.");
+    assert_eq!(state.processes["b"].len(), 2);
+    assert!(!state.processes.contains_key("c"));
+    assert_eq!(state.processes["final"][0].state(), ProcessState::Failed);
+}
+
+#[test]
+fn an_ephemeral_process_is_ended_with_the_task_and_a_killed_one_runs_again() {
+    let processes = json!([
+        {"name": "main", "cmdline": "test -e once || { touch once; kill -9 $$; }; sleep 0.2", "min_duration": 0},
+        {"name": "helper", "cmdline": "exec sleep 1000", "ephemeral": true},
+    ]);
+    let (_, statuses, state, _folder) = run_to_end(payload_of(&processes));
+    assert_eq!(statuses.last().unwrap().state(), StatusState::Finished);
+    let mains: Vec<_> = state.processes["main"].iter().map(|run| (run.state(), run.return_code)).collect();
+    assert_eq!(mains, [(ProcessState::Killed, Some(-9)), (ProcessState::Success, Some(0))]);
+    assert_eq!(state.processes["helper"].len(), 1);
+    assert_eq!(state.processes["helper"][0].return_code, Some(-15));
+}
+
+#[test]
+fn concurrency_is_bounded() {
+    let one = |name: &str| json!({"name": name, "cmdline": "mkdir lock && sleep 0.1 && rmdir lock"});
+    let processes = json!([one("a"), one("b"), one("c")]);
+    let body = json!({"task": {"processes": processes, "max_concurrency": 1}});
+    let (_, statuses, ..) = run_to_end(body.to_string().into_bytes());
+    assert_eq!(statuses.last().unwrap().state(), StatusState::Finished);
+}
+
+#[test]
+fn a_kill_asks_first_and_final_processes_still_run() {
+    for user in users() {
+        let folder = folder();
+        let mut engine = Engine::start_as(folder.path(), 1, user);
+        let processes = json!([
+            {"name": "p", "cmdline": "trap 'echo asked > asked; exit 0' TERM; echo $$ > pid; while :; do sleep 0.05; done"},
+            {"name": "z", "cmdline": "echo last > last", "final": true},
+        ]);
+        let slot = engine.start_task("t", payload_of(&processes));
+        let pid = pid_in(&engine.run("t"), "pid");
+        engine.kill(slot, "t", 20_000);
+        let statuses = engine.statuses(slot);
+        let last = statuses.last().unwrap();
+        assert_eq!((last.state(), last.message.as_str()), (StatusState::Killed, "Instructed to kill task."));
+        assert!(!is_alive(pid));
+        for file in ["asked", "last"] {
+            assert!(engine.run("t").sandbox().join(file).exists(), "{file}");
+        }
+    }
+}
+
+#[test]
+fn a_task_that_ignores_sigterm_is_killed_in_bounded_time_with_all_it_started() {
+    for user in users() {
+        let folder = folder();
+        let mut engine = Engine::start_as(folder.path(), 1, user);
+        // A daemon as daemons are made: two forks and a session of its own. It ignores SIGTERM too.
+        let cmdline = "trap '' TERM; (setsid bash -c 'trap \"\" TERM HUP; echo $$ > daemon; while :; do sleep 0.05; done' &) ; \
+                       echo $$ > pid; while :; do sleep 0.05; done";
+        let slot = engine.start_task("t", payload(cmdline));
+        let (pid, daemon) = (pid_in(&engine.run("t"), "pid"), pid_in(&engine.run("t"), "daemon"));
+        let began = Instant::now();
+        engine.kill(slot, "t", 300);
+        // Asking again changes nothing for the worse.
+        engine.kill(slot, "t", 60_000);
+        let statuses = engine.statuses(slot);
+        assert!(
+            (Duration::from_millis(300)..Duration::from_secs(5)).contains(&began.elapsed()),
+            "{:?}",
+            began.elapsed()
+        );
+        assert_eq!(statuses.last().unwrap().state(), StatusState::Killed);
+        assert_eq!(statuses.iter().filter(|status| status.state().is_terminal()).count(), 1);
+        assert!(!is_alive(pid) && !is_alive(daemon));
+    }
+}
+
+#[test]
+fn a_daemonised_process_does_not_outlive_a_task_that_finishes() {
+    for user in users() {
+        let folder = folder();
+        let mut engine = Engine::start_as(folder.path(), 1, user);
+        let processes = json!([
+            {"name": "p", "cmdline": "(setsid bash -c 'trap \"touch asked; exit\" TERM; echo $$ > daemon; while :; do sleep 0.05; done' &); \
+                                      while ! test -s daemon; do sleep 0.02; done"},
+        ]);
+        let slot = engine.start_task("t", payload_of(&processes));
+        let statuses = engine.statuses(slot);
+        let daemon = pid_in(&engine.run("t"), "daemon");
+        assert_eq!(statuses.last().unwrap().state(), StatusState::Finished);
+        assert!(!is_alive(daemon));
+        assert!(engine.run("t").sandbox().join("asked").exists(), "it is asked before it is killed");
+    }
+}
+
+#[test]
+fn one_slot_runs_many_tasks_and_a_name_is_started_once() {
+    let folder = folder();
+    let mut engine = Engine::start(folder.path(), 1);
+    let slot = engine.slot(SlotSpecification { tasks_max: 3, ..SlotSpecification::default() });
+    for number in 0..3 {
+        let launch = engine.launch_of(&format!("t{number}"), payload("echo x >> count"));
+        engine.launch(slot, launch.clone());
+        assert_eq!(engine.statuses(slot).last().unwrap().state(), StatusState::Finished);
+        if number == 0 {
+            engine.launch(slot, launch);
+            engine.until("a refusal", |engine| !engine.slots[&slot].refusals.is_empty());
+            assert!(engine.slots[&slot].refusals[0].already_started);
+            assert_eq!(std::fs::read_to_string(engine.run("t0").sandbox().join("count")).unwrap(), "x\n");
+        }
+    }
+    engine.until("the slot to retire", |engine| engine.ended == [slot]);
+}
+
+#[test]
+fn as_root_processes_run_as_the_role_and_an_unknown_role_fails() {
+    if !rustix::process::geteuid().is_root() {
+        // There is nothing to choose for a plain user; the other tests show that its tasks run as itself.
+        return;
+    }
+    let folder = folder();
+    let mut engine = Engine::start(folder.path(), 1);
+    let slot = engine.slot(SlotSpecification::default());
+    let mut launch = engine
+        .launch_of("t", payload("id -un; id -G; stat -c %U . .logs/p/0/stdout; cat ../checkpoint || echo kept out"));
+    launch.role = "nobody".to_owned();
+    engine.launch(slot, launch);
+    assert_eq!(engine.statuses(slot).last().unwrap().state(), StatusState::Finished);
+    let expected = std::process::Command::new("id").args(["-G", "nobody"]).output().unwrap();
+    let groups = String::from_utf8(expected.stdout).unwrap();
+    assert_eq!(log_of(&engine, "t", "p", 0), format!("nobody\n{groups}nobody\nnobody\nkept out\n"));
+    let mut launch = engine.launch_of("unknown", payload("true"));
+    launch.role = "no-such-user".to_owned();
+    engine.launch(slot, launch);
+    let statuses = engine.statuses(slot);
+    let last = statuses.last().unwrap();
+    assert_eq!(last.state(), StatusState::Failed);
+    assert!(last.message.contains("role no-such-user is no user of this machine"), "{}", last.message);
+}
+
+#[test]
+fn a_sandbox_over_its_limit_fails_the_task() {
+    let folder = folder();
+    let mut engine = Engine::start(folder.path(), 1);
+    let slot = engine.slot(SlotSpecification::default());
+    let mut launch = engine.launch_of("t", payload("head -c 3000000 /dev/zero > big; sleep 1000"));
+    launch.disk_bytes = 1 << 20;
+    launch.disk_interval_ms = 50;
+    engine.launch(slot, launch);
+    let statuses = engine.statuses(slot);
+    let last = statuses.last().unwrap();
+    assert_eq!((last.state(), last.reason()), (StatusState::Failed, StatusReason::DiskLimit));
+    let used = last.message.strip_prefix("Disk limit exceeded.  Reserved 1048576 bytes vs used ").expect("the wording");
+    let used: u64 = used.strip_suffix(" bytes.").unwrap().parse().unwrap();
+    assert!((3_000_000..4_000_000).contains(&used), "{used}");
+}
+
+#[test]
+fn memory_over_the_limit_fails_the_whole_task_and_names_limit_and_peak() {
+    let folder = folder();
+    let mut engine = Engine::start(folder.path(), 1);
+    if !engine.welcome.as_ref().unwrap().enforces_memory {
+        assert!(!engine.welcome.as_ref().unwrap().unenforced_reason.is_empty(), "what is not enforced is said");
+        return;
+    }
+    let slot = engine.slot(SlotSpecification { memory_limit_bytes: 64 << 20, ..SlotSpecification::default() });
+    // The hog is a grandchild; its parent would carry on.
+    let cmdline = "bash -c 'x=$(head -c 200000000 /dev/zero | tr \"\\0\" x); echo ${#x}'; sleep 1000";
+    let mut launch = engine.launch_of("t", payload(cmdline));
+    launch.memory_bytes = 32 << 20;
+    engine.launch(slot, launch);
+    let statuses = engine.statuses(slot);
+    let last = statuses.last().unwrap();
+    assert_eq!((last.state(), last.reason()), (StatusState::Failed, StatusReason::MemoryLimit));
+    assert_eq!(
+        last.message,
+        "Memory limit exceeded: Requested 32 MB (64 MB with the executor's overhead), Used 64 MB."
+    );
+    // The slot is as good as new.
+    let launch = engine.launch_of("next", payload("true"));
+    engine.launch(slot, launch);
+    assert_eq!(engine.statuses(slot).last().unwrap().state(), StatusState::Finished);
+}
+
+#[test]
+fn rotated_logs_are_written_by_the_supervisor() {
+    let logger = json!({"mode": "rotate", "rotate": {"log_size": 1000, "backups": 2}});
+    let processes = json!([{"name": "p", "cmdline": "for i in $(seq 2000); do echo line $i; done", "logger": logger}]);
+    let (engine, statuses, _, _folder) = run_to_end(payload_of(&processes));
+    assert_eq!(statuses.last().unwrap().state(), StatusState::Finished);
+    let logs = engine.run("t").process_logs("p", 0);
+    let names: std::collections::BTreeSet<String> =
+        std::fs::read_dir(logs).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["stderr", "stdout", "stdout.1", "stdout.2"]);
+}
+
+#[test]
+fn an_idle_slot_retires_and_a_lonely_launcher_ends() {
+    let folder = folder();
+    let mut engine = Engine::start(folder.path(), 1);
+    let slot = engine.slot(SlotSpecification { idle_ms_max: 100, ..SlotSpecification::default() });
+    engine.until("the slot to retire", |engine| engine.ended == [slot]);
+    let pid = engine.launcher_pid();
+    let mut launcher = engine.launcher.take().unwrap();
+    drop(engine);
+    eventually("the launcher to end", || launcher.try_wait().unwrap().is_some());
+    assert!(!is_alive(pid));
+}
