@@ -1,7 +1,8 @@
-//! The guard before every request that could change something: Host and Origin must be ours.
+//! The guard before every request: Host and Origin must be ours where something could change.
 //!
 //! A daemon on loopback is reachable from every web page its user opens. A page's request carries the page's Origin, and a
-//! rebound DNS name its own Host; neither is on the list. Programs send no Origin and the Host they dialled. No authentication.
+//! rebound DNS name its own Host; neither is on the list. Programs send no Origin and the Host they dialled. On loopback a
+//! foreign Host may not even read: logs and configurations are nobody else's. No authentication.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,13 +17,16 @@ use axum::response::{IntoResponse, Response};
 #[derive(Clone, Debug)]
 pub struct Guard {
     hosts: Arc<BTreeSet<String>>,
+    /// Whether reading, too, asks for a known Host.
+    closed: bool,
 }
 
 impl Guard {
-    /// Loopback names and the given ones, in lower case, without port.
-    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+    /// Loopback names and the given ones, without port. `closed`: a foreign Host may not read either.
+    pub fn new(names: impl IntoIterator<Item = String>, closed: bool) -> Self {
         let own = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
-        Self { hosts: Arc::new(own.into_iter().chain(names).map(|name| name.to_ascii_lowercase()).collect()) }
+        let names = own.into_iter().chain(names).map(|name| name.to_ascii_lowercase());
+        Self { hosts: Arc::new(names.collect()), closed }
     }
 
     fn knows(&self, authority: &str) -> bool {
@@ -35,33 +39,34 @@ impl Guard {
         self.hosts.contains(name) || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
     }
 
-    /// Why a request with these headers is turned away.
-    fn objection(&self, headers: &HeaderMap) -> Option<String> {
-        if let Some(host) = headers.get(HOST) {
-            let host = host.to_str().unwrap_or_default();
-            if !self.knows(host) {
-                return Some(format!(
-                    "This daemon is not called '{host}'. Address it as localhost, or start it with --hostname {host}."
-                ));
-            }
-        }
-        if let Some(origin) = headers.get(ORIGIN) {
-            let origin = origin.to_str().unwrap_or_default();
-            let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-            if !authority.is_some_and(|authority| self.knows(authority)) {
-                return Some(format!("Requests from pages of '{origin}' may not change anything here."));
-            }
-        }
-        None
+    /// Why a request under this Host is turned away.
+    fn foreign_host(&self, headers: &HeaderMap) -> Option<String> {
+        let host = headers.get(HOST)?.to_str().unwrap_or_default();
+        let sentence = "Address it as localhost, or start it with --hostname";
+        (!self.knows(host)).then(|| format!("This daemon is not called '{host}'. {sentence} {host}."))
+    }
+
+    /// Why a request from a page of this Origin is turned away.
+    fn foreign_origin(&self, headers: &HeaderMap) -> Option<String> {
+        let origin = headers.get(ORIGIN)?.to_str().unwrap_or_default();
+        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        let known = authority.is_some_and(|authority| self.knows(authority));
+        (!known).then(|| format!("Requests from pages of '{origin}' may not change anything here."))
     }
 }
 
-/// Middleware: reading is free, everything else must pass. `/api` takes changes by any method.
+/// Middleware. `/api` takes changes by any method.
 pub async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let reading = matches!(*request.method(), Method::GET | Method::HEAD) && !request.uri().path().starts_with("/api");
-    match guard.objection(request.headers()) {
-        Some(objection) if !reading => (StatusCode::FORBIDDEN, format!("{objection}\n")).into_response(),
-        _ => next.run(request).await,
+    let headers = request.headers();
+    let objection = match reading {
+        true if guard.closed => guard.foreign_host(headers),
+        true => None,
+        false => guard.foreign_host(headers).or_else(|| guard.foreign_origin(headers)),
+    };
+    match objection {
+        Some(objection) => (StatusCode::FORBIDDEN, format!("{objection}\n")).into_response(),
+        None => next.run(request).await,
     }
 }
 
@@ -75,7 +80,10 @@ mod tests {
     use super::*;
 
     async fn ask(method: &str, path: &str, host: &str, origin: Option<&str>) -> StatusCode {
-        let guard = Guard::new(["Node1.example".to_owned()]);
+        ask_guard(Guard::new(["Node1.example".to_owned()], false), method, path, host, origin).await
+    }
+
+    async fn ask_guard(guard: Guard, method: &str, path: &str, host: &str, origin: Option<&str>) -> StatusCode {
         let router = Router::new()
             .fallback(any(|| async { "changed" }))
             .layer(axum::middleware::from_fn_with_state(guard, check));
@@ -109,5 +117,14 @@ mod tests {
             }
             assert_eq!(ask("GET", "/scheduler", host, origin).await, StatusCode::OK);
         }
+    }
+    #[tokio::test]
+    async fn on_loopback_a_rebound_name_may_not_even_read() {
+        let closed = || Guard::new([], true);
+        assert_eq!(ask_guard(closed(), "GET", "/scheduler", "evil.example", None).await, StatusCode::FORBIDDEN);
+        assert_eq!(ask_guard(closed(), "GET", "/scheduler", "localhost:1", None).await, StatusCode::OK);
+        // A link on a foreign page may be followed: reading asks for no Origin.
+        let linked = ask_guard(closed(), "GET", "/scheduler", "localhost", Some("http://evil.example")).await;
+        assert_eq!(linked, StatusCode::OK);
     }
 }

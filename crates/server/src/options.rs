@@ -38,6 +38,10 @@ pub struct Options {
     pub allow_root_role: bool,
     /// Listen beyond loopback although nothing authenticates callers.
     pub allow_unauthenticated: bool,
+    /// End when standard input ends, and leave no task and no process behind.
+    pub ephemeral: bool,
+    /// Leave the terminal's session, so that closing it does not end the daemon.
+    pub detached: bool,
     /// The program that is executed as launcher of tasks: this one.
     pub executable: PathBuf,
 }
@@ -110,6 +114,8 @@ mod tests {
             log_level: "info".into(),
             allow_root_role: false,
             allow_unauthenticated: false,
+            ephemeral: false,
+            detached: false,
             executable: "daybreak".into(),
         }
     }

@@ -1,0 +1,275 @@
+//! The daemon put together: state directory, journal, loop, engine, pages and sockets; and its orderly end.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use gateway::{Gateway, Policy};
+use journal::{Journal, JournalError};
+use node::storage::StorageError;
+use node::{Node, Parts};
+use scheduler::Scheduler;
+
+use crate::endpoint::{self, Endpoint};
+use crate::guard::Guard;
+use crate::host::{self, LoopDoor, LoopOutlet, LoopSink, SystemClock, SystemEntropy, Waker};
+use crate::http::{self, ListenError};
+use crate::logging::{self, LevelError};
+use crate::options::{Options, OptionsError, system_hostname};
+use crate::sample;
+
+/// Version in the endpoint file and the log.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Why a daemon does not start, or ends before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Bad options.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// Bad log level.
+    #[error(transparent)]
+    Level(#[from] LevelError),
+    /// No socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The state directory cannot be made or written.
+    #[error("the state directory {0} cannot be used: {1}. Choose another with --state-dir")]
+    StateDirectory(String, #[source] std::io::Error),
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal cannot be read, or failed while running.
+    #[error("{0}")]
+    Storage(#[from] StorageError),
+    /// The engine cannot start.
+    #[error(transparent)]
+    Engine(#[from] engine_local::StartError),
+    /// The system refused something basic.
+    #[error("{0}: {1}")]
+    System(&'static str, #[source] std::io::Error),
+    /// The loop's thread ended by a panic.
+    #[error("the scheduler's loop ended by a fault of its own; see above. The next start goes on from the journal")]
+    Fault,
+}
+
+/// Runs a daemon until SIGTERM or SIGINT. Tasks go on running after it.
+pub fn main(options: &Options) -> ExitCode {
+    match run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), DaemonError> {
+    options.check()?;
+    logging::start(options.log_format, &options.log_level)?;
+    // The socket first: a port in use must not touch the state.
+    let listener = http::listen(options.listen)?;
+    let address = listener.local_addr().map_err(|error| DaemonError::System("reading the address", error))?;
+    make_state_directory(&options.state_dir)?;
+    let waker = Waker::default();
+    let bell = waker.clone();
+    let journal = Journal::open(
+        &options.state_dir.join("journal"),
+        journal::Options::default(),
+        Arc::new(move || bell.ring()),
+    )?;
+    let (sender, inbox) = host::inbox(&waker);
+    let policy = Policy { allow_root_role: options.allow_root_role || !nix::unistd::geteuid().is_root() };
+    let gateway = Arc::new(Gateway::new(Box::new(LoopDoor(sender.clone())), policy));
+    let engine = engine_local::LocalEngine::start(engine_options(options), Arc::new(LoopSink(sender)))?;
+    let files = engine.files();
+    let clock = SystemClock::default();
+    let parts = Parts {
+        core: Scheduler::new(scheduler_settings(&engine)),
+        storage: journal,
+        clock: clock.clone(),
+        outlet: LoopOutlet { gateway: Arc::clone(&gateway), engine: Box::new(engine) },
+        inbox,
+        settings: node::Settings::default(),
+    };
+    let (node, recovered) = Node::recover(parts, &mut SystemEntropy)?;
+    tracing::info!(
+        position = recovered.position.0,
+        epoch = node.epoch().0,
+        records = recovered.records,
+        "recovered the state in {}",
+        options.state_dir.display()
+    );
+    for note in &recovered.notes {
+        tracing::warn!("{note}");
+    }
+    let stopping = Arc::new(AtomicBool::new(false));
+    let (ended, loop_ended) = tokio::sync::oneshot::channel();
+    let turning = std::thread::Builder::new()
+        .name("loop".into())
+        .spawn({
+            let (waker, stopping, gateway) = (waker.clone(), Arc::clone(&stopping), Arc::clone(&gateway));
+            move || {
+                let result = host::run(node, clock, &waker, &|| stopping.load(Ordering::Relaxed));
+                gateway.close();
+                // The receiver is gone when the daemon is stopping anyway.
+                let _ = ended.send(());
+                result
+            }
+        })
+        .map_err(|error| DaemonError::System("starting a thread", error))?;
+    let routes = routes(options, address, &gateway, files);
+    let served = serve(options, listener, address, routes, loop_ended);
+    stopping.store(true, Ordering::Relaxed);
+    waker.ring();
+    let storage = turning.join().map_err(|_| DaemonError::Fault)??;
+    storage.close()?;
+    served
+}
+
+fn scheduler_settings(engine: &engine_local::LocalEngine) -> scheduler::Settings {
+    scheduler::Settings { executor_overhead: engine.executor_overhead(), ..scheduler::Settings::default() }
+}
+
+fn engine_options(options: &Options) -> engine_local::Options {
+    engine_local::Options {
+        state_dir: options.state_dir.clone(),
+        executable: options.executable.clone(),
+        hostname: options.hostname.clone().unwrap_or_else(system_hostname),
+        resources: options.resources.clone(),
+        attributes: options.attributes.clone(),
+        agents: options.agents,
+        ..engine_local::Options::default()
+    }
+}
+
+/// Makes the directory so that the users of tasks can pass through it to their sandboxes.
+fn make_state_directory(path: &Path) -> Result<(), DaemonError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
+    made.map_err(|error| DaemonError::StateDirectory(path.display().to_string(), error))
+}
+
+/// Every route of the daemon behind the guard.
+fn routes(
+    options: &Options,
+    address: SocketAddr,
+    gateway: &Arc<Gateway>,
+    files: Arc<dyn engine::files::TaskFiles>,
+) -> axum::Router {
+    let host = options.advertised_host();
+    let api = api::router(api::ApiState::new(
+        Arc::clone(gateway),
+        api::ApiSettings {
+            cluster_name: options.cluster.clone(),
+            scheduler_host: host.clone(),
+            ..api::ApiSettings::default()
+        },
+    ));
+    let web = web::router(web_state(options, gateway, Arc::clone(&files), &host));
+    let guard = Guard::new([host, system_hostname(), address.ip().to_string()], address.ip().is_loopback());
+    http::guarded(api.merge(api::files::router(files)).merge(web), guard)
+}
+
+/// What the pages are drawn from.
+fn web_state(
+    options: &Options,
+    gateway: &Arc<Gateway>,
+    files: Arc<dyn engine::files::TaskFiles>,
+    host: &str,
+) -> web::WebState {
+    let (view, follow, submit) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
+    let cluster = options.cluster.clone();
+    web::WebState {
+        view: Arc::new(move || view.view()),
+        follow: Arc::new(move || follow.follow()),
+        submit: Arc::new(move |principal, command| {
+            let gateway = Arc::clone(&submit);
+            Box::pin(async move { gateway.submit(principal, command).await })
+        }),
+        files,
+        cluster: cluster.as_str().into(),
+        executable: Arc::new(options.executable.clone()),
+        sample_job: Arc::new(move || sample::job(&sample_role(), &cluster)),
+        hosts: Arc::new([host.to_ascii_lowercase(), system_hostname().to_ascii_lowercase()].into()),
+        clock: host::wall_clock_ms,
+    }
+}
+
+/// Whom the sample job runs as: the daemon's own user, or an ordinary one when that is root.
+fn sample_role() -> model::Role {
+    use nix::unistd::{User, geteuid};
+    let own = User::from_uid(geteuid()).ok().flatten().map_or_else(|| "nobody".into(), |user| user.name);
+    if geteuid().is_root() { "nobody".into() } else { own }
+}
+
+/// Serves until a signal or the end of the loop.
+fn serve(
+    options: &Options,
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+    routes: axum::Router,
+    loop_ended: tokio::sync::oneshot::Receiver<()>,
+) -> Result<(), DaemonError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| DaemonError::System("starting threads", error))?;
+    let url = format!("http://{}", SocketAddrUrl(options, address));
+    runtime.block_on(async {
+        let mut signals = Signals::new().map_err(|error| DaemonError::System("listening for signals", error))?;
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let serving = tokio::spawn(http::serve(listener, routes, async {
+            let _ = stopped.await;
+        }));
+        let endpoint = Endpoint { url: url.clone(), pid: std::process::id(), version: VERSION.into() };
+        endpoint::write(&options.state_dir, &endpoint)
+            .map_err(|error| DaemonError::StateDirectory(options.state_dir.display().to_string(), error))?;
+        tracing::info!("serving {url}/scheduler");
+        tokio::select! {
+            name = signals.any() => tracing::info!("{name}: stopping; tasks go on running"),
+            _ = loop_ended => tracing::error!("the loop ended"),
+        }
+        endpoint::remove(&options.state_dir);
+        let _ = stop.send(());
+        match serving.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(DaemonError::System("serving", error)),
+            Err(_) => Err(DaemonError::Fault),
+        }
+    })?;
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(())
+}
+
+/// The signals that end a daemon.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn any(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Prints the host and port others should use.
+struct SocketAddrUrl<'a>(&'a Options, SocketAddr);
+
+impl std::fmt::Display for SocketAddrUrl<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}:{}", self.0.advertised_host(), self.1.port())
+    }
+}

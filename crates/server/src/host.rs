@@ -1,0 +1,169 @@
+//! The host of the loop: its thread, the way in, and where released effects go. What to do is decided in the core, not here.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use engine::{Engine, Event, EventSink};
+use gateway::{Door, Gateway};
+use node::inbox::{Inbox, Lane, Limits, Sender};
+use node::storage::{Epoch, Storage, StorageError};
+use node::{Clock, Entropy, Node, Now, Outlet, Turn};
+use scheduler::{Effect, Input, Scheduler, Transition, View};
+
+/// A bell that one thread waits for and all others ring.
+#[derive(Clone, Default)]
+pub struct Waker(Arc<(Mutex<bool>, Condvar)>);
+
+impl Waker {
+    /// Wakes the loop.
+    pub fn ring(&self) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.1.notify_one();
+    }
+
+    /// Waits for the bell, at most this long.
+    fn wait(&self, limit: Duration) {
+        let mut rung = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*rung {
+            rung = self.0.1.wait_timeout(rung, limit).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *rung = false;
+    }
+}
+
+/// The way in for users' commands.
+pub struct LoopDoor(pub Sender<Input>);
+
+impl Door for LoopDoor {
+    fn enter(&self, lane: gateway::Lane, input: Input) -> bool {
+        let lane = match lane {
+            gateway::Lane::Urgent => Lane::Urgent,
+            gateway::Lane::Normal => Lane::Normal,
+        };
+        self.0.try_send(lane, input).is_ok()
+    }
+}
+
+/// The way in for the engine's events.
+pub struct LoopSink(pub Sender<Input>);
+
+impl EventSink for LoopSink {
+    fn send(&self, event: Event) -> bool {
+        self.0.send(Lane::Engine, Input::Engine(event)).is_ok()
+    }
+}
+
+/// The system's clocks. Copies share one origin.
+#[derive(Clone)]
+pub struct SystemClock {
+    started: Instant,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+/// The wall clock in ms since the epoch.
+pub fn wall_clock_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64
+}
+
+impl Clock for SystemClock {
+    fn now(&mut self) -> Now {
+        Now { wall_ms: wall_clock_ms(), monotonic_ms: self.started.elapsed().as_millis() as u64 }
+    }
+}
+
+/// The system's generator of unforeseeable numbers.
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn seed(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        let mut filled = 0;
+        while filled < seed.len() {
+            match rustix::rand::getrandom(&mut seed[filled..], rustix::rand::GetRandomFlags::empty()) {
+                Ok(count) => filled += count,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => panic!("the system gives no random numbers: {error}"),
+            }
+        }
+        seed
+    }
+}
+
+/// Where released effects go: answers and views to the gateway, calls to the engine, transitions to the log.
+pub struct LoopOutlet {
+    /// The door's other side.
+    pub gateway: Arc<Gateway>,
+    /// Runs tasks.
+    pub engine: Box<dyn Engine + Send>,
+}
+
+impl Outlet<Scheduler> for LoopOutlet {
+    fn publish(&mut self, view: Arc<View>) {
+        self.gateway.publish(view);
+    }
+
+    fn release(&mut self, epoch: Epoch, effects: Vec<Effect>) {
+        let mut calls = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Reply { request, reply } => self.gateway.deliver(request, reply),
+                Effect::Engine(call) => calls.push(call),
+                Effect::Transition(transition) => {
+                    log(&transition);
+                    self.gateway.announce(Arc::new(transition));
+                }
+                Effect::Notice(sentence) => tracing::warn!("{sentence}"),
+            }
+        }
+        if !calls.is_empty() {
+            self.engine.call(epoch.0, calls);
+        }
+    }
+}
+
+/// One line per transition: job key, task id, from, to, reason.
+fn log(transition: &Transition) {
+    let name = |status: Option<model::TaskStatus>, none: &'static str| status.map_or(none, model::TaskStatus::name);
+    tracing::info!(
+        job = %format_args!("{}/{}", transition.job, transition.instance),
+        task = %transition.task_id,
+        from = name(transition.from, "NEW"),
+        to = name(transition.to, "DELETED"),
+        reason = transition.reason.as_deref().unwrap_or(""),
+        "transition"
+    );
+}
+
+/// An inbox whose bell is `waker`.
+pub fn inbox(waker: &Waker) -> (Sender<Input>, Inbox<Input>) {
+    let bell = waker.clone();
+    node::inbox::inbox(Limits::default(), Arc::new(move || bell.ring()))
+}
+
+/// Longest wait between two looks at the stop flag.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Turns the loop until `stop` says so or the storage fails.
+pub fn run<S: Storage>(
+    mut node: Node<Scheduler, S, SystemClock, LoopOutlet>,
+    mut clock: SystemClock,
+    waker: &Waker,
+    stop: &dyn Fn() -> bool,
+) -> Result<S, StorageError> {
+    while !stop() {
+        let limit = match node.turn()? {
+            Turn::Again => continue,
+            Turn::WaitUntil(None) => IDLE,
+            Turn::WaitUntil(Some(wake_ms)) => {
+                IDLE.min(Duration::from_millis(wake_ms.saturating_sub(clock.now().monotonic_ms)))
+            }
+        };
+        waker.wait(limit);
+    }
+    Ok(node.into_storage())
+}
