@@ -26,8 +26,9 @@ use crate::state::WebState;
 
 /// Transitions that come together are told once.
 const SETTLE: Duration = Duration::from_millis(60);
-/// Least time between two refreshes of a tab.
+/// Least time between two refreshes of a tab; longer where the page counts all tasks.
 const GAP: Duration = Duration::from_millis(500);
+const GAP_OF_ALL: Duration = Duration::from_millis(1500);
 /// How often what has no transition is looked for.
 const LOOK: Duration = Duration::from_secs(1);
 /// Every how many looks the processes of a live task are read.
@@ -47,6 +48,9 @@ pub struct Scope {
     /// Position of the view the page was drawn from.
     #[serde(default)]
     since: u64,
+    /// Fingerprint of the processes the page shows.
+    #[serde(default)]
+    seen: u64,
 }
 
 impl Scope {
@@ -65,14 +69,17 @@ impl Scope {
         Self { job: key.name.clone(), ..Self::role(&key.role, Some(&key.environment)) }
     }
 
-    /// A task and its processes.
-    pub fn task(key: &JobKey, id: &TaskId) -> Self {
-        Self { task: id.as_str().into(), ..Self::job(key) }
+    /// A task and its processes, shown as `info` says.
+    pub fn task(key: &JobKey, id: &TaskId, info: Option<&TaskInfo>) -> Self {
+        Self { task: id.as_str().into(), seen: processes_fingerprint(info), ..Self::job(key) }
     }
 
     /// Address of the stream for a page drawn from `view`.
     pub fn address(&self, view: &View) -> String {
         let mut address = format!("/live?since={}", view.position);
+        if self.seen != 0 {
+            address.push_str(&format!("&seen={}", self.seen));
+        }
         for (name, value) in
             [("role", &self.role), ("environment", &self.environment), ("job", &self.job), ("task", &self.task)]
         {
@@ -121,6 +128,12 @@ impl Scope {
     }
 }
 
+fn processes_fingerprint(info: Option<&TaskInfo>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    format!("{info:?}").hash(&mut hasher);
+    hasher.finish()
+}
+
 struct Follower {
     state: WebState,
     scope: Scope,
@@ -129,7 +142,7 @@ struct Follower {
     look_count: u32,
     view: Arc<View>,
     fingerprint: u64,
-    info: Option<TaskInfo>,
+    processes: u64,
     last_sent: Option<Instant>,
     is_first: bool,
 }
@@ -171,8 +184,9 @@ impl Follower {
             let id = TaskId(self.scope.task.as_str().into());
             if self.view.task(&id).is_some_and(|task| task.status.is_assigned()) {
                 let info = self.state.read_files(move |files| files.task(&id)).await.ok();
-                is_changed |= self.info.is_some() && info != self.info;
-                self.info = info;
+                let processes = processes_fingerprint(info.as_ref());
+                is_changed |= processes != self.processes;
+                self.processes = processes;
             }
         }
         is_changed
@@ -182,7 +196,8 @@ impl Follower {
     async fn next_event(&mut self) -> Option<Event> {
         self.next_change().await?;
         let now = Instant::now();
-        let due = self.last_sent.map_or(now + SETTLE, |last| (last + GAP).max(now + SETTLE));
+        let gap = if self.scope.role.is_empty() { GAP_OF_ALL } else { GAP };
+        let due = self.last_sent.map_or(now + SETTLE, |last| (last + gap).max(now + SETTLE));
         sleep_until(due).await;
         while self.transitions.try_recv().is_ok() {}
         self.last_sent = Some(Instant::now());
@@ -203,13 +218,13 @@ pub async fn stream(State(state): State<WebState>, Query(scope): Query<Scope>, h
     let scope = if is_again { Scope { since: u64::MAX, ..scope } } else { scope };
     let follower = Follower {
         fingerprint: scope.fingerprint(&view),
+        processes: scope.seen,
         state,
         scope,
         transitions,
         looks,
         look_count: 0,
         view,
-        info: None,
         last_sent: None,
         is_first: true,
     };
@@ -241,7 +256,9 @@ mod tests {
     #[test]
     fn the_address_carries_the_scope() {
         let view = View { position: 7, ..View::default() };
-        let address = Scope::task(&JobKey::new("a", "b", "c&d"), &TaskId("t".into())).address(&view);
-        assert_eq!(address, "/live?since=7&role=a&environment=b&job=c%26d&task=t");
+        let key = JobKey::new("a", "b", "c&d");
+        assert_eq!(Scope::job(&key).address(&view), "/live?since=7&role=a&environment=b&job=c%26d");
+        let address = Scope::task(&key, &TaskId("t".into()), None).address(&view);
+        assert!(address.starts_with("/live?since=7&seen=") && address.ends_with("&task=t"), "{address}");
     }
 }

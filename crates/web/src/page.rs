@@ -5,7 +5,7 @@ use std::fmt::Write;
 use askama::Template;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use engine::files::FilesError;
 use model::JobKey;
 
@@ -171,6 +171,11 @@ fn capitalised(text: &str) -> String {
 
 /// Any address that is no page.
 pub async fn unknown_path(State(state): State<WebState>, uri: Uri, headers: HeaderMap) -> Response {
+    let trimmed = uri.path().trim_end_matches('/');
+    // Two slashes would lead to another host.
+    if trimmed.len() < uri.path().len() && trimmed.starts_with("/scheduler/") {
+        return Redirect::temporary(trimmed).into_response();
+    }
     Problem {
         heading: "No such page".into(),
         reason: format!("There is nothing at {}. A job's page is at /scheduler/ROLE/ENVIRONMENT/JOB.", uri.path()),

@@ -365,6 +365,7 @@ async fn an_update_shows_instances_events_and_settings() {
     let html = page(&router, &format!("/scheduler/www-data/prod/frontend/update/{}", known.update)).await;
     let seen = text(&html);
     assert!(seen.contains("ROLLING_FORWARD") && seen.contains("3 of 8 instances done"), "{seen}");
+    assert!(seen.contains("What changes Setting Before After resources.ram_mb 512 768 History"), "{seen}");
     assert!(seen.contains("INSTANCE_UPDATED instance 2") && seen.contains("1 at a time"), "{seen}");
     assert!(html.contains("Instance 3: updating") && html.contains("Instance 7: waiting"), "{html}");
     let list = text(&page(&router, "/updates").await);
@@ -516,6 +517,51 @@ async fn next_chunk(body: &mut (impl StreamExt<Item = Result<bytes::Bytes, axum:
     let wait = std::time::Duration::from_millis(400);
     let chunk = tokio::time::timeout(wait, body.next()).await.ok()??.unwrap();
     Some(String::from_utf8_lossy(&chunk).into_owned())
+}
+
+#[tokio::test]
+async fn a_slash_too_many_is_forgiven_but_leads_nowhere_else() {
+    let (router, ..) = cluster();
+    let answer = get(&router, "/scheduler/www-data/devel/").await;
+    assert_eq!(answer.headers[header::LOCATION], "/scheduler/www-data/devel");
+    assert_eq!(get(&router, "//evil.example/").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_task_without_files_says_where_they_are() {
+    let (router, harness, known) = cluster();
+    let path = task_path(&fixture::frontend(), &known.running);
+    harness.files.tasks.lock().unwrap().clear();
+    assert!(text(&page(&router, &path).await).contains("It is being started; its processes appear here in a moment."));
+    let failed = task_path(&fixture::hello(), &known.failed);
+    assert!(text(&page(&router, &failed).await).contains("Its files are gone"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_ends_is_told_though_the_task_goes_on() {
+    let (router, harness, known) = cluster();
+    let html = page(&router, &task_path(&fixture::frontend(), &known.running)).await;
+    let start = html.find("data-live=\"").unwrap() + 11;
+    let address = html[start..].split('"').next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
+    let mut body = get_stream(&router, &address).await;
+    next_chunk(&mut body).await;
+    let quiet = tokio::time::timeout(std::time::Duration::from_secs(20), body.next()).await;
+    assert!(quiet.is_err() || !String::from_utf8_lossy(&quiet.unwrap().unwrap().unwrap()).contains("refresh"));
+    harness.files.tasks.lock().unwrap().get_mut(&known.running).unwrap().processes[1].runs[1].return_code = Some(0);
+    loop {
+        let chunk = body.next().await.unwrap().unwrap();
+        if String::from_utf8_lossy(&chunk).contains("event: refresh") {
+            break;
+        }
+    }
+}
+
+async fn get_stream(
+    router: &Router,
+    path: &str,
+) -> impl futures::Stream<Item = Result<bytes::Bytes, axum::Error>> + Unpin + use<> {
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    router.clone().oneshot(request).await.unwrap().into_body().into_data_stream()
 }
 
 #[tokio::test]

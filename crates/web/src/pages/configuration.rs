@@ -1,5 +1,6 @@
 //! Configurations for reading: a table of what is in force, the processes, and the text the executor gets.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::container::{Container, Image};
@@ -124,20 +125,86 @@ fn process(value: &Value) -> Option<ProcessRow> {
 
 /// A configuration for reading.
 pub fn describe(config: &TaskConfig, instances: String) -> ConfigurationBox {
-    let data = config.executor_config.as_ref().and_then(|executor| serde_json::from_str::<Value>(&executor.data).ok());
+    let data = executor_data(config);
     let listed = data.as_ref().and_then(|data| data.pointer("/task/processes").or_else(|| data.get("processes")));
     let processes = listed.and_then(Value::as_array).into_iter().flatten().filter_map(process).collect();
-    let mut whole = serde_json::to_value(config).unwrap_or_default();
-    // The executor's text is JSON inside JSON: shown as what it is.
-    if let (Some(data), Some(place)) = (data, whole.pointer_mut("/executor_config/data")) {
-        *place = data;
-    }
     ConfigurationBox {
         instances,
         rows: rows(config),
         processes,
-        json: serde_json::to_string_pretty(&whole).unwrap_or_default(),
+        json: serde_json::to_string_pretty(&whole(config)).unwrap_or_default(),
     }
+}
+
+/// A value of two configurations that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Where, e.g. `resources.ram_mb` or `processes.main.cmdline`.
+    pub place: String,
+    /// Before; empty when it was not there.
+    pub before: String,
+    /// After; empty when it is not there any more.
+    pub after: String,
+}
+
+/// All values of a configuration by their place. Entries of lists go by their name where they have one.
+fn leaves(place: &str, value: &Value, found: &mut BTreeMap<String, String>) {
+    let inner = |name: &str| if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") };
+    match value {
+        Value::Object(entries) => entries.iter().for_each(|(name, value)| leaves(&inner(name), value, found)),
+        Value::Array(entries) => entries.iter().enumerate().for_each(|(index, value)| {
+            let name = value.get("name").and_then(Value::as_str).map_or_else(|| index.to_string(), str::to_owned);
+            leaves(&inner(&name), value, found);
+        }),
+        Value::Null => {}
+        Value::String(text) => {
+            found.insert(place.to_owned(), text.clone());
+        }
+        other => {
+            found.insert(place.to_owned(), other.to_string());
+        }
+    }
+}
+
+/// What differs between two configurations, in order of place.
+pub fn changes(before: &TaskConfig, after: &TaskConfig) -> Vec<Change> {
+    let [mut old, mut new] = [before, after].map(|config| {
+        let mut found = BTreeMap::new();
+        leaves("", &whole(config), &mut found);
+        found
+    });
+    old.retain(|place, value| match new.get(place) {
+        Some(same) if same == value => {
+            new.remove(place);
+            false
+        }
+        _ => true,
+    });
+    let places: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
+    let short = |place: &str| place.replace("executor_config.data.task.", "").replace("executor_config.data.", "");
+    let change = |place: String| Change {
+        before: old.get(&place).cloned().unwrap_or_default(),
+        after: new.get(&place).cloned().unwrap_or_default(),
+        place: short(&place),
+    };
+    places.into_iter().map(change).collect()
+}
+
+/// Everything as JSON; the executor's text, JSON inside JSON, is shown as what it is.
+fn whole(config: &TaskConfig) -> Value {
+    let mut whole = serde_json::to_value(config).unwrap_or_default();
+    if let (Some(data), Some(place)) = (executor_data(config), whole.pointer_mut("/executor_config/data")) {
+        *place = data;
+    }
+    // Cores are what people write; thousandths are ours.
+    if let Some(place) = whole.pointer_mut("/resources/cpu") {
+        *place = config.resources.cpu.cores().into();
+    }
+    whole
+}
+
+fn executor_data(config: &TaskConfig) -> Option<Value> {
+    serde_json::from_str(&config.executor_config.as_ref()?.data).ok()
 }
 
 /// Configurations that differ, each with the instances that have it, in order of the first instance.
@@ -167,6 +234,22 @@ mod tests {
         let described = describe(&TaskConfig::new(JobKey::new("r", "devel", "j"), 1.0, 1, 8, data), String::new());
         assert_eq!(described.processes[0].settings, "daemon, up to 3 runs");
         assert!(described.json.contains("\"cmdline\": \"echo <hi>\""), "{}", described.json);
+    }
+
+    #[test]
+    fn changes_name_their_place_and_both_values() {
+        let data = |cmdline| format!(r#"{{"task": {{"processes": [{{"name": "main", "cmdline": "{cmdline}"}}]}}}}"#);
+        let key = JobKey::new("r", "devel", "j");
+        let before = TaskConfig::new(key.clone(), 1.0, 1, 8, data("run v1"));
+        let after = TaskConfig::new(key, 1.5, 2, 8, data("run v2"));
+        let found: Vec<_> = changes(&before, &after).into_iter().map(|c| (c.place, c.before, c.after)).collect();
+        let expected = [
+            ("processes.main.cmdline", "run v1", "run v2"),
+            ("resources.cpu", "1.0", "1.5"),
+            ("resources.ram_mb", "1", "2"),
+        ];
+        assert_eq!(found, expected.map(|(place, old, new)| (place.into(), old.into(), new.into())));
+        assert_eq!(changes(&before, &before), []);
     }
 
     #[test]

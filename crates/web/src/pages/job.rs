@@ -1,6 +1,5 @@
 //! `/scheduler/<role>/<environment>/<job>`: why it is not running, its instances, its updates, its configuration.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -8,6 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use model::{JobKey, TaskStatus};
+use scheduler::view::PendingReason;
 use scheduler::{Task, View};
 use serde::Deserialize;
 
@@ -28,6 +28,8 @@ const ACTIVE_PER_PAGE: usize = 100;
 const COMPLETED_PER_PAGE: usize = 50;
 /// Updates shown here; the rest is at `/updates`.
 const UPDATES_SHOWN: usize = 10;
+/// Different reasons of pending instances shown.
+const PENDING_SHOWN: usize = 8;
 /// Different configurations shown.
 const CONFIGURATIONS_SHOWN: usize = 5;
 
@@ -42,7 +44,7 @@ pub struct PendingBox {
     /// Reason and on how many agents.
     pub vetoes: Vec<(String, String, Markup)>,
     /// Since when the longest of them waits.
-    pub since: Markup,
+    pub since: Option<Markup>,
 }
 
 /// A choice of statuses above the instances.
@@ -103,48 +105,62 @@ pub fn pending_boxes(view: &View, tasks: &[&Arc<Task>], now_ms: i64) -> Vec<Pend
         instances: Vec<u32>,
         since_ms: Option<i64>,
     }
-    let mut groups: BTreeMap<(String, String, BTreeMap<String, u32>), Group> = BTreeMap::new();
+    // Tasks of a group share their reason, so that few have to be compared.
+    let none = Arc::new(PendingReason::default());
+    let mut groups: Vec<(&Arc<PendingReason>, Group)> = Vec::new();
     for task in tasks.iter().filter(|task| task.status == TaskStatus::Pending) {
-        let reason = view.pending_reasons.get(&task.id).map(|reason| reason.as_ref().clone()).unwrap_or_default();
-        let group = groups.entry((reason.sentence, reason.nearest_fit, reason.vetoes)).or_default();
+        let reason = view.pending_reasons.get(&task.id).unwrap_or(&none);
+        let known = groups.iter().rposition(|(known, _)| Arc::ptr_eq(known, reason));
+        let known = known.or_else(|| groups.iter().position(|(known, _)| *known == reason)).unwrap_or_else(|| {
+            groups.push((reason, Group::default()));
+            groups.len() - 1
+        });
+        let group = &mut groups[known].1;
         group.instances.push(task.instance);
         group.since_ms = Some(group.since_ms.unwrap_or(i64::MAX).min(task.last_event_ms()));
     }
+    let more = groups.len().saturating_sub(PENDING_SHOWN);
+    groups.truncate(PENDING_SHOWN);
     let agents = view.agents.len() as u64;
     let unknown = match (view.registered, agents) {
         (false, _) => "The engine that runs tasks is not connected. They start as soon as it is.",
         (true, 0) => "No machine offers room yet. They start as soon as one does.",
         (true, _) => "Waiting for the next look at the machines.",
     };
-    let describe =
-        |((sentence, nearest_fit, vetoes), group): ((String, String, BTreeMap<String, u32>), Group)| PendingBox {
-            instances: format!(
-                "{} {}",
-                if group.instances.len() == 1 { "Instance" } else { "Instances" },
-                words::ranges(group.instances)
-            ),
-            sentence: if !sentence.is_empty() {
-                sentence
-            } else if !nearest_fit.is_empty() {
-                nearest_fit.replace(',', ", ")
-            } else {
-                unknown.into()
-            },
-            nearest_fit: nearest_fit.replace(',', ", "),
-            vetoes: vetoes
-                .into_iter()
-                .map(|(reason, count)| {
-                    let share = words::meter(f64::from(count), agents.max(1) as f64);
-                    (
-                        reason,
-                        format!("{} of {}", words::grouped(count.into()), words::plural(agents, "machine", "machines")),
-                        share,
-                    )
-                })
-                .collect(),
-            since: words::ago(group.since_ms.unwrap_or(now_ms), now_ms),
-        };
-    groups.into_iter().map(describe).collect()
+    let describe = |(reason, group): (&Arc<PendingReason>, Group)| PendingBox {
+        instances: format!(
+            "{} {}",
+            if group.instances.len() == 1 { "Instance" } else { "Instances" },
+            words::ranges(group.instances)
+        ),
+        sentence: match (reason.sentence.as_str(), reason.nearest_fit.as_str()) {
+            ("", "") => unknown.into(),
+            ("", nearest_fit) => nearest_fit.replace(',', ", "),
+            (sentence, _) => sentence.into(),
+        },
+        nearest_fit: reason.nearest_fit.replace(',', ", "),
+        vetoes: reason
+            .vetoes
+            .iter()
+            .map(|(reason, count)| {
+                let share = words::meter(f64::from(*count), agents.max(1) as f64);
+                let machines = words::plural(agents, "machine", "machines");
+                (reason.clone(), format!("{} of {machines}", words::grouped((*count).into())), share)
+            })
+            .collect(),
+        since: group.since_ms.map(|since| words::ago(since, now_ms)),
+    };
+    let mut boxes: Vec<PendingBox> = groups.into_iter().map(describe).collect();
+    if more > 0 {
+        boxes.push(PendingBox {
+            instances: "Other instances".into(),
+            sentence: format!("wait for {}.", words::plural(more as u64, "further reason", "further reasons")),
+            nearest_fit: String::new(),
+            vetoes: Vec::new(),
+            since: None,
+        });
+    }
+    boxes
 }
 
 fn address_with(key: &JobKey, status: &str, page: usize, completed: usize) -> String {

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
-use engine::files::{ProcessInfo, ProcessRun, Stream, TaskInfo};
+use engine::files::{FilesError, ProcessInfo, ProcessRun, Stream, TaskInfo};
 use model::{JobKey, TaskId, TaskStatus};
 use scheduler::{Task, View};
 use serde::Deserialize;
@@ -207,7 +207,7 @@ pub async fn show(State(state): State<WebState>, Path(path): Path<TaskPath>, hea
         });
         match read.await {
             Ok((info, failure)) => (Ok(info), failure),
-            Err(failure) => (Err(failure.to_string()), None),
+            Err(failure) => (Err(unreadable(&task, &failure)), None),
         }
     } else {
         (Err(String::new()), None)
@@ -219,7 +219,7 @@ pub async fn show(State(state): State<WebState>, Path(path): Path<TaskPath>, hea
         title: format!("{}/{}", key.name, task.instance),
         section: "jobs",
         crumbs: Frame::here(crumbs(&task)),
-        live: Scope::task(&key, &id).address(&view),
+        live: Scope::task(&key, &id, info.as_ref().ok()).address(&view),
         wide: false,
     };
     let page = Page {
@@ -237,6 +237,17 @@ pub async fn show(State(state): State<WebState>, Path(path): Path<TaskPath>, hea
         key,
     };
     page::show(&state, &headers, &frame, &page)
+}
+
+/// Why the files of a placed task cannot be read, for people.
+fn unreadable(task: &Task, failure: &FilesError) -> String {
+    match failure {
+        FilesError::NotFound(_) if task.status.is_terminal() => {
+            "Its files are gone: sandboxes are removed some time after their tasks have ended.".into()
+        }
+        FilesError::NotFound(_) => "It is being started; its processes appear here in a moment.".into(),
+        other => format!("Its files cannot be read: {other}."),
+    }
 }
 
 fn other_runs(view: &View, task: &Task, now_ms: i64) -> (Vec<TaskRow>, String) {

@@ -10,7 +10,7 @@ use model::update::{InstanceUpdateEvent, Update, UpdateAction, UpdateStatus, Upd
 use model::{InstanceId, JobKey, UpdateKey};
 use serde::Deserialize;
 
-use super::configuration::{self, ConfigurationBox};
+use super::configuration::{self, Change, ConfigurationBox};
 use super::task_row::EventRow;
 use crate::link;
 use crate::live::Scope;
@@ -23,6 +23,8 @@ use crate::words::{self, Markup};
 const UPDATES_PER_PAGE: usize = 100;
 /// Instances drawn in the grid of an update.
 const INSTANCES_SHOWN: usize = 1_000;
+/// Differing values listed.
+const CHANGES_SHOWN: usize = 60;
 /// Instance events listed.
 const EVENTS_SHOWN: usize = 200;
 
@@ -108,6 +110,29 @@ struct Cell {
     mark: &'static str,
 }
 
+/// What an update changes for some instances.
+struct ChangeBox {
+    instances: String,
+    changes: Vec<Change>,
+    more: String,
+}
+
+/// Differences of every replaced configuration to the new one.
+fn change_boxes(update: &Update) -> Vec<ChangeBox> {
+    let Some(desired) = &update.desired else { return Vec::new() };
+    let describe = |initial: &model::update::InstanceConfig| {
+        let mut changes = configuration::changes(&initial.task, &desired.task);
+        let more = changes.len().saturating_sub(CHANGES_SHOWN);
+        changes.truncate(CHANGES_SHOWN);
+        ChangeBox {
+            instances: format!("Instances {}", words::ranges(from_ranges(&initial.instances))),
+            changes,
+            more: if more > 0 { format!("and {} more", words::grouped(more as u64)) } else { String::new() },
+        }
+    };
+    update.initial.iter().map(describe).collect()
+}
+
 struct InstanceEventRow {
     at: Markup,
     instance: InstanceId,
@@ -129,6 +154,7 @@ struct Page {
     events: Vec<EventRow>,
     instance_events: Vec<InstanceEventRow>,
     more_events: String,
+    changes: Vec<ChangeBox>,
     before: Vec<ConfigurationBox>,
     after: Option<ConfigurationBox>,
 }
@@ -257,6 +283,7 @@ pub async fn show(
             .map(|event| instance_event(&key, event))
             .collect(),
         more_events: more(more_events),
+        changes: change_boxes(update),
         before: update.initial.iter().map(describe).collect(),
         after: update.desired.as_ref().map(describe),
         id,
