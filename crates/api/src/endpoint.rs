@@ -1,7 +1,7 @@
 //! The HTTP side: routes, body limits, content types, status codes. What a method means is in [`crate::read`] and [`crate::change`].
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
