@@ -337,6 +337,7 @@ async fn the_sandbox_is_browsed_and_its_files_are_shown() {
     assert!(text(&page(&router, &format!("{task}/files/frontend")).await).contains("This is not text."));
     let pipe = get(&router, &format!("{task}/files/pipe")).await;
     assert_eq!(pipe.status, StatusCode::FORBIDDEN);
+    assert!(text(&pipe.body).contains("it is no regular file"), "{}", pipe.body);
     let gone = get(&router, &format!("{task}/files/no/such")).await;
     assert_eq!(gone.status, StatusCode::NOT_FOUND);
     assert!(text(&gone.body).contains("may have been collected. The sandbox"), "{}", gone.body);

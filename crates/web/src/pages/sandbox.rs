@@ -59,24 +59,27 @@ enum Found {
     File,
 }
 
-/// Looks a path up: the entry in its directory says what it is; a link is tried as either. Blocks on disk.
+/// Looks a path up: what cannot be read as a file may be a directory. Blocks on disk.
 fn find(files: &dyn TaskFiles, id: &TaskId, path: &str) -> Result<Found, FilesError> {
     let path = path.trim_matches('/');
     if path.is_empty() {
         return files.list(id, "").map(Found::Directory);
     }
-    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let entry = files.list(id, parent)?.into_iter().find(|entry| entry.name == name);
-    match entry.map(|entry| entry.kind) {
-        Some('d') => files.list(id, path).map(Found::Directory),
-        Some('f') => Ok(Found::File),
-        Some('l') => match files.list(id, path) {
+    match files.read(id, path, 0, 1) {
+        Ok(_) => Ok(Found::File),
+        Err(refused @ FilesError::Refused(..)) => match files.list(id, path) {
             Ok(entries) => Ok(Found::Directory(entries)),
-            Err(_) => files.read(id, path, 0, 1).map(|_| Found::File),
+            Err(failure) => Err(if is_directory(files, id, path) { failure } else { refused }),
         },
-        Some(_) => Err(FilesError::Refused(path.into(), "it is neither a file nor a directory")),
-        None => Err(FilesError::NotFound(path.into())),
+        Err(failure) => Err(failure),
     }
+}
+
+/// Whether the entry of that path in the directory above is a directory. Blocks on disk.
+fn is_directory(files: &dyn TaskFiles, id: &TaskId, path: &str) -> bool {
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let above = files.list(id, parent).unwrap_or_default();
+    above.iter().any(|entry| entry.name == name && entry.kind == 'd')
 }
 
 /// The sandbox itself.
