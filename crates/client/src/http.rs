@@ -229,7 +229,8 @@ mod tests {
 
     #[test]
     fn what_is_no_scheduler_is_told_apart() {
-        let cases: [(Vec<u8>, fn(&TransportError) -> bool); 5] = [
+        type Check = fn(&TransportError) -> bool;
+        let cases: [(Vec<u8>, Check); 5] = [
             (
                 http("200 OK", "", "<html>Welcome to nginx</html>"),
                 |e| matches!(e, TransportError::Foreign(what) if what.contains("Welcome to nginx")),

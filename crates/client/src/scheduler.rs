@@ -63,7 +63,7 @@ pub struct Refusal {
     /// Reasons.
     pub messages: Vec<String>,
     /// The result; only a refused update has one.
-    pub result: Option<ResponseResult>,
+    pub result: Option<Box<ResponseResult>>,
 }
 
 impl Refusal {
@@ -272,7 +272,7 @@ fn settle(response: Response) -> Result<Reply, CallError> {
         code => Err(CallError::Refused(Refusal {
             code: code.unwrap_or(ResponseCode::Error),
             messages,
-            result: response.result,
+            result: response.result.map(Box::new),
         })),
     }
 }

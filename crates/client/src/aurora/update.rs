@@ -133,7 +133,7 @@ pub fn send_start(
             _ if reply.messages.is_empty() => Ok(Started::NothingToDo(vec!["No changes to update.".into()])),
             _ => Ok(Started::NothingToDo(reply.messages)),
         },
-        Err(CallError::Refused(refusal)) => match &refusal.result {
+        Err(CallError::Refused(refusal)) => match refusal.result.as_deref() {
             Some(ResponseResult::StartJobUpdate(result)) if is_ours(result, own_id) => {
                 Ok(Started::Update(id_of(result)))
             }

@@ -90,7 +90,7 @@ pub struct UpArguments {
     pub allow_root_role: bool,
     /// Listen beyond this machine although nobody has to authenticate
     #[arg(long)]
-    pub insecure_listen: bool,
+    pub allow_unauthenticated: bool,
     /// Form of log lines
     #[arg(long, value_enum, default_value_t)]
     pub log_format: LogFormat,

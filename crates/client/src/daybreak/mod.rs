@@ -46,13 +46,39 @@ pub fn run(arguments: Vec<OsString>, hooks: &Hooks) -> ExitCode {
                 // A session of its own: closing the terminal that started it must not end the daemon.
                 let _ = nix::unistd::setsid();
             }
-            (hooks.up)(arguments)
+            if arguments.ephemeral { run_ephemeral(arguments, hooks) } else { (hooks.up)(arguments) }
         }
         Verb::Journal(arguments) => (hooks.journal)(arguments),
         verb => {
             let outcome = run_verb(verb, &mut console);
             ExitCode::from(aurora::finish(&mut console, outcome).code())
         }
+    }
+}
+
+/// Runs the daemon of a private cluster: it ends when its standard input does, which the kernel closes however its starter ends, and takes
+/// the cluster's processes and directory with it.
+fn run_ephemeral(arguments: UpArguments, hooks: &Hooks) -> ExitCode {
+    let directory = std::env::var_os(daemon::RUN_DIRECTORY_VARIABLE).map(std::path::PathBuf::from);
+    let of_watcher = directory.clone();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM);
+        std::thread::sleep(EPHEMERAL_STOP_LIMIT);
+        clean_up(of_watcher.as_deref());
+        std::process::exit(1);
+    });
+    let code = (hooks.up)(arguments);
+    clean_up(directory.as_deref());
+    code
+}
+
+/// How long an ephemeral daemon may take to end by itself.
+const EPHEMERAL_STOP_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
+
+fn clean_up(directory: Option<&std::path::Path>) {
+    if let Some(directory) = directory {
+        crate::run::remove_cluster(directory);
     }
 }
 

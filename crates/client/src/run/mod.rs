@@ -8,6 +8,7 @@ mod processes;
 mod session;
 mod watch;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,6 +21,7 @@ use crate::scheduler::Scheduler;
 use crate::world::{RealWorld, World, login, program_path};
 use machine::Machine;
 use private::PrivateCluster;
+pub use private::remove_cluster;
 use session::Session;
 
 /// How often the user has asked to stop; the signals' only effect.
@@ -60,7 +62,7 @@ pub fn run(arguments: &RunArguments, console: &mut Console) -> Outcome {
             let scheduler = Scheduler::new(cluster, &world);
             Session::new(scheduler, &job, None, interrupts).run(console, None)
         }
-        None => run_privately(&job, &world, interrupts, console),
+        None => run_privately(&job, &program_path(), &world, interrupts, console),
     }
 }
 
@@ -84,9 +86,15 @@ fn load(arguments: &RunArguments, world: &RealWorld, console: &mut Console) -> O
     Ok(job)
 }
 
-fn run_privately(job: &LoadedJob, world: &RealWorld, interrupts: Interrupts, console: &mut Console) -> Outcome {
+fn run_privately(
+    job: &LoadedJob,
+    program: &Path,
+    world: &RealWorld,
+    interrupts: Interrupts,
+    console: &mut Console,
+) -> Outcome {
     console.err("No cluster named; starting one for this run (removed at exit)");
-    let mut private = PrivateCluster::start(&program_path(), &job.key.cluster)?;
+    let mut private = PrivateCluster::start(program, &job.key.cluster)?;
     let Some(endpoint) = private.endpoint().cloned() else {
         return Err(Failure::new(Exit::CommandFailure, "The private cluster's daemon does not say where it listens."));
     };
@@ -127,11 +135,12 @@ fn shown_program(program: &str) -> String {
     let found = std::env::var_os("PATH").and_then(|path| {
         std::env::split_paths(&path).map(|directory| directory.join("daybreak")).find(|candidate| candidate.is_file())
     });
-    let same = |candidate: std::path::PathBuf| {
-        candidate.canonicalize().ok() == std::path::Path::new(program).canonicalize().ok()
-    };
+    let same = |candidate: std::path::PathBuf| candidate.canonicalize().ok() == Path::new(program).canonicalize().ok();
     if found.is_some_and(same) { "daybreak".into() } else { program.to_owned() }
 }
+
+#[cfg(test)]
+mod end_to_end;
 
 #[cfg(test)]
 mod tests {

@@ -31,14 +31,14 @@ impl PrivateCluster {
         remove_stale(&base);
         let (directory, lock) = make_directory(&base)?;
         let mut private = Self { directory, _lock: lock, daemon: None };
-        let is_root = Uid::effective().is_root();
         let started = daemon::start(&DaemonOptions {
             program,
             state_directory: &private.directory.join("state"),
             log: private.directory.join("daemon.log"),
             listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
             cluster,
-            allow_root_role: is_root,
+            // Whoever starts a cluster for himself alone may run in it what he could run anyway.
+            allow_root_role: true,
             ephemeral: Some(&private.directory),
         });
         private.daemon = Some(started?);
@@ -71,9 +71,14 @@ impl Drop for PrivateCluster {
             let _ = daemon.child.kill();
             let _ = daemon.child.wait();
         }
-        processes::kill_all(&self.directory);
-        remove_directory(&self.directory);
+        remove_cluster(&self.directory);
     }
+}
+
+/// Ends every process of the cluster in a directory and removes the directory.
+pub fn remove_cluster(directory: &Path) {
+    processes::kill_all(directory);
+    remove_directory(directory);
 }
 
 fn cannot(what: &Path, error: &std::io::Error) -> Failure {
@@ -137,8 +142,7 @@ fn remove_stale(base: &Path) -> usize {
             Err(_) => is_old(&directory),
         };
         if is_stale {
-            processes::kill_all(&directory);
-            remove_directory(&directory);
+            remove_cluster(&directory);
             count += 1;
         }
     }

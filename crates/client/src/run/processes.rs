@@ -23,20 +23,32 @@ struct Process {
 }
 
 /// Kills every process of the cluster in `directory` and returns how many there were; false in the second place when some would not go.
+///
+/// They are stopped first: a stopped parent neither forks nor dies, so its children are still found as its children.
 pub fn kill_all(directory: &Path) -> (usize, bool) {
-    let mut killed = BTreeSet::new();
+    let mut members = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        let found = find(directory);
+        if found.is_subset(&members) {
+            break;
+        }
+        for pid in found.difference(&members) {
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGSTOP);
+        }
+        members.extend(found);
+    }
     for _ in 0..ROUNDS {
         let found = find(directory);
         if found.is_empty() {
-            return (killed.len(), true);
+            return (members.len(), true);
         }
-        for pid in found {
-            killed.insert(pid);
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        for pid in &found {
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
         }
+        members.extend(found);
         std::thread::sleep(ROUND_PAUSE);
     }
-    (killed.len(), false)
+    (members.len(), false)
 }
 
 /// Pids of the cluster's processes, without this one and its ancestors.
@@ -134,8 +146,7 @@ mod tests {
     fn orphans_and_their_children_are_killed_and_bystanders_are_not() {
         let directory = tempfile::tempdir().unwrap();
         let mut bystander = Command::new("sleep").arg("60").env("PWD", directory.path()).spawn().unwrap();
-        // A shell whose child wipes its environment, then the shell is killed: the child is an orphan with no mark, found only while its
-        // parent lives; so the second child keeps the mark.
+        // The first child wipes its environment: it is known only by its parent, who is killed as well.
         let script = "env -i sleep 61 & sleep 62 & wait";
         let mut shell = Command::new("sh")
             .args(["-c", script])
