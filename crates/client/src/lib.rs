@@ -19,7 +19,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use daybreak::Hooks;
-pub use daybreak::arguments::{JournalArguments, JournalVerb, LogFormat, UpArguments};
+pub use daybreak::arguments::{JournalArguments, JournalVerb, LogFormat, UpArguments, default_state_directory};
 
 /// Runs `aurora`. The first argument is the name the program was called by.
 pub fn main_aurora(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
