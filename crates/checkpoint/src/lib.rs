@@ -6,7 +6,9 @@
 //! - [`replay`]: the state of a run as its records tell it.
 //! - [`files`]: logs and sandbox files for readers.
 //! - [`protocol`]: the messages between engine, launcher and supervisors.
+//! - [`channel`]: the sockets they travel on.
 
+pub mod channel;
 pub mod files;
 pub mod layout;
 pub mod protocol;

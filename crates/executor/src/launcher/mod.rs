@@ -23,7 +23,7 @@ use rustix::event::epoll;
 
 use crate::system::cgroup::Cgroups;
 use crate::system::signals::{SignalSource, restore_broken_pipe_default};
-use crate::system::socket::Channel;
+use checkpoint::channel::Channel;
 use crate::system::{fork, monotonic_ms, procfs, wait};
 
 use recovery::Awaited;

@@ -14,7 +14,7 @@ use crate::aftermath::{self, Endings};
 use crate::supervisor::{self, Birth};
 use crate::system::cgroup::{self, SlotCgroup};
 use crate::system::shared::SharedNote;
-use crate::system::socket::Channel;
+use checkpoint::channel::Channel;
 use crate::system::wait::Look;
 use crate::system::{fork, monotonic_ms, procfs, wait};
 

@@ -25,7 +25,7 @@ use crate::launcher::log;
 use crate::system::cgroup::{OomWatch, SlotCgroup};
 use crate::system::shared::SharedNote;
 use crate::system::signals::SignalSource;
-use crate::system::socket::Channel;
+use checkpoint::channel::Channel;
 use crate::system::{monotonic_ms, procfs, wait};
 
 use start::PayloadCache;

@@ -9,7 +9,6 @@ pub mod identity;
 pub mod procfs;
 pub mod shared;
 pub mod signals;
-pub mod socket;
 pub mod spawn;
 pub mod user;
 pub mod wait;

@@ -16,7 +16,7 @@ use checkpoint::protocol::{
 };
 use checkpoint::record::{StatusRecord, StatusState};
 use checkpoint::replay::RunState;
-use executor::system::socket::Channel;
+use checkpoint::channel::Channel;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub const AGENT: &str = "agent-0";

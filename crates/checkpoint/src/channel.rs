@@ -1,11 +1,11 @@
-//! Unix stream sockets that carry framed messages and, beside them, descriptors. Never blocking, never raising SIGPIPE.
+//! Unix stream sockets that carry the framed messages of [`crate::protocol`] and, beside them, descriptors. Never blocking, never raising SIGPIPE.
 
 use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use checkpoint::protocol::{Incoming, WireError, encode};
+use crate::protocol::{Incoming, WireError, encode};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
