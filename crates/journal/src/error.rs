@@ -63,7 +63,7 @@ pub enum JournalError {
     #[error("the journal was used out of order: {0}")]
     Misused(&'static str),
     /// The target of a salvage holds files.
-    #[error("`{}` is not empty: name a new directory to salvage into", .0.display())]
+    #[error("`{}` is not empty: move it away, or name a new directory to salvage into", .0.display())]
     NotEmpty(PathBuf),
     /// There is nothing to work on.
     #[error("`{}` holds no journal", .0.display())]
@@ -73,8 +73,8 @@ pub enum JournalError {
 /// Damage to something that was durable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the journal is damaged: `{}` at byte {offset}: {reason}. Nothing was changed. See `daybreak journal inspect {}`; `daybreak journal salvage {} NEWDIR` copies what is sound",
-    path.display(), directory.display(), directory.display()
+    "the journal is damaged: `{}` at byte {offset}: {reason}. Nothing was changed. `daybreak journal inspect {}` shows what there is; `daybreak journal salvage {}` keeps what is sound",
+    path.display(), named(directory).display(), named(directory).display()
 )]
 pub struct Corruption {
     /// The journal's directory.
@@ -87,6 +87,15 @@ pub struct Corruption {
     pub position: Position,
     /// What is wrong, and how that is known.
     pub reason: String,
+}
+
+/// What the operator calls the place: a daemon keeps its journal in `journal` below its state directory, and the commands
+/// take the state directory.
+fn named(directory: &Path) -> &Path {
+    match directory.parent() {
+        Some(state_directory) if directory.ends_with("journal") && state_directory != Path::new("") => state_directory,
+        _ => directory,
+    }
 }
 
 impl JournalError {

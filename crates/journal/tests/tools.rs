@@ -174,3 +174,19 @@ fn a_start_after_a_salvage_reigns_above_everything_seen() {
     opened.append_durably(vec![record(1, b"x")]).expect("appends");
     assert!(opened.journal.progress().expect("works").durable > Position(60));
 }
+
+#[test]
+fn the_advice_names_the_directory_that_the_commands_take() {
+    let (disk, _) = sample();
+    disk.tamper(&segment(2), |bytes| bytes[2500] ^= 1);
+    let text = open(&disk, small()).err().expect("refused").to_string();
+    assert!(text.contains("`daybreak journal inspect /`") && text.contains("`daybreak journal salvage /`"), "{text}");
+    let copy = PathBuf::from("/elsewhere");
+    for path in disk.paths() {
+        let bytes = disk.bytes(&path);
+        let file = disk.create(&copy.join(path.file_name().expect("a name"))).expect("creates");
+        file.write_all_at(&bytes, 0).expect("writes");
+    }
+    let text = open_at(Arc::new(disk), &copy, small()).err().expect("refused").to_string();
+    assert!(text.contains("`daybreak journal inspect /elsewhere`"), "{text}");
+}
