@@ -23,7 +23,10 @@ pub struct HttpTransport {
 impl HttpTransport {
     /// For a base address such as `http://127.0.0.1:8081`.
     pub fn new(base: &str) -> Self {
+        // A proxy has no business between this machine and itself.
+        let proxy = if is_this_machine(base) { None } else { ureq::Proxy::try_from_env() };
         let config = Agent::config_builder()
+            .proxy(proxy)
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(5)))
             .timeout_global(Some(Duration::from_secs(120)))
@@ -93,6 +96,14 @@ impl HttpTransport {
             _ => Err(TransportError::Foreign(format!("it answers HTTP {status} to POST /api: {}", excerpt(&body)))),
         }
     }
+}
+
+/// Whether an address means this very machine.
+fn is_this_machine(url: &str) -> bool {
+    let host = url.split("://").last().unwrap_or_default().split('/').next().unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Where a 307 or 308 sends the same request; relative targets are resolved against the host.
@@ -263,6 +274,16 @@ mod tests {
         let error = HttpTransport::new(&url).call(&jobs_call()).unwrap_err();
         assert!(matches!(error, TransportError::Broken(_)), "{error:?}");
         server.join().unwrap();
+    }
+
+    #[test]
+    fn this_machine_has_several_names() {
+        for url in ["http://127.0.0.1:8081", "http://localhost", "http://[::1]:8081/x", "http://127.8.9.1"] {
+            assert!(is_this_machine(url), "{url}");
+        }
+        for url in ["http://10.0.0.1:8081", "http://localhost.example:80", "http://[2001:db8::1]"] {
+            assert!(!is_this_machine(url), "{url}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::scheduler::{CallError, Reply, Scheduler, wire_key};
 use crate::syntax::{Binding, ClusterJob, InstanceSpec, Instances, UpdateFilter, WildcardKey};
 
 /// The one-word verbs.
-const OLD_VERBS: [&str; 17] = [
+const OLD_VERBS: [&str; 16] = [
     "create",
     "update",
     "cancel_update",
@@ -37,7 +37,6 @@ const OLD_VERBS: [&str; 17] = [
     "run",
     "ssh",
     "version",
-    "help",
 ];
 
 /// Whether the words after the program's name begin with an old verb. `update` is one only when what follows is no verb of today's noun.
@@ -84,8 +83,6 @@ enum OldVerb {
     Open(OldOpen),
     /// Print the version
     Version,
-    /// Print this help
-    Help(NotYet),
     /// Not in this version
     Diff(NotYet),
     /// Not in this version
@@ -314,11 +311,6 @@ fn run_verb(verb: OldVerb, context: &mut Context<'_>) -> Outcome {
         }
         OldVerb::Version => {
             context.console.out(env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
-        OldVerb::Help(_) => {
-            let help = <Old as clap::CommandFactory>::command().render_help().to_string();
-            context.console.out(help.trim_end());
             Ok(())
         }
         OldVerb::Diff(_) => not_yet("aurora diff"),

@@ -27,9 +27,7 @@ pub struct PrivateCluster {
 impl PrivateCluster {
     /// Starts one named `cluster`, after removing what earlier commands left.
     pub fn start(program: &Path, cluster: &str) -> Outcome<Self> {
-        let base = base_directory()?;
-        remove_stale(&base);
-        let (directory, lock) = make_directory(&base)?;
+        let (directory, lock) = claim_directory()?;
         let mut private = Self { directory, _lock: lock, daemon: None };
         let started = daemon::start(&DaemonOptions {
             program,
@@ -72,6 +70,10 @@ impl Drop for PrivateCluster {
             let _ = daemon.child.wait();
         }
         remove_cluster(&self.directory);
+        // Fails, as it should, while another cluster lives there.
+        if let Some(base) = self.directory.parent() {
+            let _ = std::fs::remove_dir(base);
+        }
     }
 }
 
@@ -79,6 +81,21 @@ impl Drop for PrivateCluster {
 pub fn remove_cluster(directory: &Path) {
     processes::kill_all(directory);
     remove_directory(directory);
+}
+
+/// A new directory with its lock, after removing what earlier commands left.
+fn claim_directory() -> Outcome<(PathBuf, File)> {
+    let mut attempts = 0;
+    loop {
+        let base = base_directory()?;
+        remove_stale(&base);
+        match make_directory(&base) {
+            Ok(claimed) => return Ok(claimed),
+            // The last cluster of another command has just taken the common directory with it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && attempts < 10 => attempts += 1,
+            Err(error) => return Err(cannot(&base, &error)),
+        }
+    }
 }
 
 fn cannot(what: &Path, error: &std::io::Error) -> Failure {
@@ -111,22 +128,18 @@ fn base_directory() -> Outcome<PathBuf> {
         let error = std::io::Error::other("it is not a directory that only you can write to");
         return Err(cannot(&base, &error));
     }
-    Ok(base)
+    // Links resolved, so that it is written as the kernel writes it in the environment of tasks.
+    base.canonicalize().map_err(|error| cannot(&base, &error))
 }
 
-fn make_directory(base: &Path) -> Outcome<(PathBuf, File)> {
+fn make_directory(base: &Path) -> std::io::Result<(PathBuf, File)> {
     let directory = base.join(format!("{:016x}", world::random_u128() as u64));
-    let make = || -> std::io::Result<File> {
-        // Locked before it has its final name: nobody may take it for a stale one in between.
-        let nascent = base.join(format!(".{:016x}", world::random_u128() as u64));
-        DirBuilder::new().mode(directory_mode()).create(&nascent)?;
-        let lock =
-            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(nascent.join("lock"))?;
-        lock.try_lock().map_err(std::io::Error::from)?;
-        std::fs::rename(&nascent, &directory)?;
-        Ok(lock)
-    };
-    let lock = make().map_err(|error| cannot(base, &error))?;
+    // Locked before it has its final name: nobody may take it for a stale one in between.
+    let nascent = base.join(format!(".{:016x}", world::random_u128() as u64));
+    DirBuilder::new().mode(directory_mode()).create(&nascent)?;
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(nascent.join("lock"))?;
+    lock.try_lock().map_err(std::io::Error::from)?;
+    std::fs::rename(&nascent, &directory)?;
     Ok((directory, lock))
 }
 

@@ -80,6 +80,9 @@ impl<'a> Session<'a> {
     }
 
     fn create(&mut self, console: &mut Console) -> Outcome {
+        if self.interrupts.count() > 0 {
+            return Err(Failure::silent(Exit::Interrupted));
+        }
         console.err(format!("Page: {}", self.scheduler.job_url(&self.job.key.job)));
         let call = CreateJobArguments { description: Some((&self.job.configuration).into()) };
         self.scheduler
