@@ -52,7 +52,7 @@ enum NameChange {
 pub struct Plan {
     /// The power goes with this operation (counted from 1): it and all later ones fail.
     pub power_off_at: Option<u64>,
-    /// This sync of a segment's data (counted from 1) fails, once. What it should have stored counts as clean and is lost.
+    /// This sync of the first segment's data (counted from 1) fails, once. What it should have stored counts as clean and is lost.
     pub sync_error_at: Option<u64>,
     /// Syncs say they worked and do nothing.
     pub syncs_lie: bool,
@@ -240,8 +240,10 @@ impl FaultFile {
         self.world.lock().expect("no test thread panics while it holds the disk")
     }
 
-    fn name(&self) -> String {
-        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    /// The name the file has now.
+    fn name(&self, world: &World) -> String {
+        let now = world.names.iter().find(|(_, inode)| **inode == self.inode).map(|(path, _)| path);
+        now.unwrap_or(&self.path).file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 
@@ -266,7 +268,8 @@ impl DiskFile for FaultFile {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let offset = offset as usize;
         let mut world = self.world();
-        world.operation(|| format!("write {}", self.name()))?;
+        let name = self.name(&world);
+        world.operation(|| format!("write {name}"))?;
         world.grow(self.inode, offset + bytes.len())?;
         let inode = &mut world.inodes[self.inode];
         inode.volatile[offset..offset + bytes.len()].copy_from_slice(bytes);
@@ -276,7 +279,8 @@ impl DiskFile for FaultFile {
 
     fn allocate(&self, length_bytes: u64) -> io::Result<()> {
         let mut world = self.world();
-        world.operation(|| format!("allocate {}", self.name()))?;
+        let name = self.name(&world);
+        world.operation(|| format!("allocate {name}"))?;
         world.grow(self.inode, length_bytes as usize)?;
         world.inodes[self.inode].pending.push((length_bytes as usize, None));
         Ok(())
@@ -284,8 +288,9 @@ impl DiskFile for FaultFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut world = self.world();
-        world.operation(|| format!("sync {}", self.name()))?;
-        if self.path.extension().is_some_and(|extension| extension == "log") || self.name().starts_with("segment") {
+        let name = self.name(&world);
+        world.operation(|| format!("sync {name}"))?;
+        if name == "segment-000000000001.log" {
             world.syncs += 1;
             if world.plan.sync_error_at == Some(world.syncs) {
                 world.plan.sync_error_at = None;
