@@ -44,10 +44,11 @@
       return;
     }
     for (const { name } of [...from.attributes]) {
-      if (!to.hasAttribute(name) && !(name === "open" && from.nodeName === "DETAILS") && name !== "hidden") from.removeAttribute(name);
+      if (!to.hasAttribute(name) && name !== "open" && name !== "hidden") from.removeAttribute(name);
     }
     for (const { name, value } of to.attributes) {
-      if (name === "hidden" && from.dataset.copy !== undefined) continue;
+      // What the reader opened or closed stays so.
+      if (name === "open" || name === "hidden" && from.dataset.copy !== undefined) continue;
       if (from.getAttribute(name) !== value) from.setAttribute(name, value);
     }
     if (from.nodeName === "TIME" || from === document.activeElement && from.nodeName === "INPUT") {
@@ -209,6 +210,13 @@
       set(button, "Copied");
       setTimeout(() => set(button, "Copy"), 1600);
     });
+  });
+
+  // "/" goes to the search, or to the filter of a log.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || /INPUT|TEXTAREA/.test(event.target.nodeName)) return;
+    event.preventDefault();
+    ($("filter") || $("find")).focus();
   });
 
   ready();

@@ -8,6 +8,8 @@ use crate::words::{self, Markup};
 
 /// Lines shown.
 const TAIL_LINES: usize = 50;
+/// Longest last line shown, in bytes.
+const LAST_LINE_BYTES: usize = 300;
 /// Bytes read for them.
 const TAIL_BYTES: usize = 16 * 1024;
 
@@ -24,6 +26,8 @@ pub struct Failure {
     pub stream: Stream,
     /// Last lines, colours and all; empty when nothing was written.
     pub tail: Markup,
+    /// The last line that is not empty, the one that mostly says what went wrong.
+    pub last_line: Markup,
     /// Whether there is more than `tail`.
     pub is_cut: bool,
 }
@@ -53,6 +57,7 @@ pub fn find(files: &dyn TaskFiles, task: &TaskId) -> Result<Option<Failure>, Fil
         how,
         stream: Stream::Stderr,
         tail: Markup::default(),
+        last_line: Markup::default(),
         is_cut: false,
     };
     // A program that says nothing on stderr usually said it on stdout.
@@ -64,10 +69,16 @@ pub fn find(files: &dyn TaskFiles, task: &TaskId) -> Result<Option<Failure>, Fil
             continue;
         }
         let (tail, is_cut) = last_lines(&range.data, range.offset > 0);
-        failure = Failure { stream, tail, is_cut, ..failure };
+        failure = Failure { stream, tail, is_cut, last_line: last_line(&range.data), ..failure };
         break;
     }
     Ok(Some(failure))
+}
+
+fn last_line(data: &[u8]) -> Markup {
+    let mut lines = data.rsplit(|byte| *byte == b'\n');
+    let line = lines.find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    Markup(ansi::line(&line[..line.len().min(LAST_LINE_BYTES)], &mut Style::default()))
 }
 
 fn last_lines(data: &[u8], begins_inside: bool) -> (Markup, bool) {
@@ -116,5 +127,7 @@ mod tests {
         let (tail, is_cut) = last_lines(many.as_bytes(), false);
         assert!(is_cut && tail.0.starts_with("line 10\n") && tail.0.ends_with("line 59"));
         assert_eq!(last_lines(b"half\n<i>", true), (Markup("&lt;i&gt;".into()), true));
+        assert_eq!(last_line(b"one\ntwo <b>\n \n\n"), Markup("two &lt;b&gt;".into()));
+        assert_eq!(last_line(b""), Markup::default());
     }
 }

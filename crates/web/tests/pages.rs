@@ -62,6 +62,7 @@ fn text(html: &str) -> String {
             _ => {}
         }
     }
+    let text = text.replace("&#60;", "<").replace("&#62;", ">").replace("&#38;", "&").replace("&#34;", "\"");
     let unescaped = text.replace("&#39;", "'").replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">");
     unescaped.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -120,11 +121,28 @@ async fn a_role_lists_jobs_by_environment_and_finds_by_name() {
 }
 
 #[tokio::test]
+async fn jobs_are_found_across_roles_and_the_only_one_is_shown_at_once() {
+    let (router, ..) = cluster();
+    let several = text(&page(&router, "/scheduler?q=prod+T").await);
+    assert!(
+        several.contains("data/prod") && several.contains("trainer") && several.contains("thumbnails"),
+        "{several}"
+    );
+    assert!(!several.contains("import"), "{several}");
+    let only = get(&router, "/scheduler?q=Hello").await;
+    assert_eq!(only.headers[header::LOCATION], "/scheduler/www-data/devel/hello_world");
+    let none = text(&page(&router, "/scheduler?q=%3Cb%3E").await);
+    assert!(none.contains("No job here has “<b>” in its name."), "{none}");
+}
+
+#[tokio::test]
 async fn a_flapping_job_shows_exit_code_stderr_and_the_time_left() {
     let (router, _, known) = cluster();
     let html = page(&router, "/scheduler/www-data/devel/hello_world").await;
     let seen = text(&html);
-    assert!(seen.contains("hello_world ended: exit 1 whole stderr Traceback"), "{seen}");
+    assert!(seen.contains("hello_world ended: exit 1 NameError: name 'xrang' is not defined Traceback"), "{seen}");
+    assert_eq!(html.matches("class=\"failure\"").count(), 2);
+    assert_eq!(html.matches(" open>").count(), 1, "only the latest failure is unfolded");
     assert!(seen.contains("NameError: name 'xrang' is not defined"), "{seen}");
     assert!(seen.contains("THROTTLED not placed flapping , 27 s left until it is tried again"), "{seen}");
     assert!(html.contains("data-left"));

@@ -196,8 +196,11 @@ async fn fill_failures(state: &WebState, shown: &[&Arc<Task>], rows: &mut [TaskR
     }
     let found = state.read_files(move |files| Ok(task_row::find_failures(files, &failed))).await;
     let mut found = found.unwrap_or_default();
+    let mut is_open = true;
     for (task, row) in shown.iter().zip(rows) {
-        row.failure = found.remove(&task.id).map(|failure| task_row::failure_box(task, failure));
+        // Only the latest is unfolded: those of a flapping job are mostly alike.
+        let failure = found.remove(&task.id);
+        row.failure = failure.map(|failure| task_row::failure_box(task, failure, std::mem::take(&mut is_open)));
     }
 }
 

@@ -3,7 +3,9 @@
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Redirect, Response};
+use model::JobKey;
+use scheduler::View;
 use serde::Deserialize;
 
 use crate::link;
@@ -16,6 +18,7 @@ use crate::words::{self, Markup};
 /// Jobs on one page.
 const JOBS_PER_PAGE: usize = 150;
 
+/// A job with its counts.
 struct JobRow {
     name: String,
     href: String,
@@ -26,8 +29,9 @@ struct JobRow {
     update: Option<(Markup, String)>,
 }
 
+/// Jobs that stand together under a heading.
 struct Group {
-    environment: String,
+    label: String,
     href: String,
     jobs: Vec<JobRow>,
 }
@@ -49,11 +53,12 @@ struct Page {
 /// Which part of the list.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Wanted {
+    /// From 1.
     #[serde(default)]
-    page: usize,
+    pub page: usize,
     /// Part of a job's name.
     #[serde(default)]
-    q: String,
+    pub q: String,
 }
 
 /// `/scheduler/<role>`.
@@ -106,26 +111,7 @@ fn show(state: &WebState, headers: &HeaderMap, role: &str, environment: Option<&
     });
     let mut groups: Vec<Group> = Vec::new();
     for job in &found[paging.first..paging.end] {
-        if groups.last().is_none_or(|group| group.environment != job.key.environment) {
-            groups.push(Group {
-                environment: job.key.environment.clone(),
-                href: link::environment(role, &job.key.environment),
-                jobs: Vec::new(),
-            });
-        }
-        if let Some(group) = groups.last_mut() {
-            group.jobs.push(JobRow {
-                name: job.key.name.clone(),
-                href: link::job(&job.key),
-                kind: if job.is_service { "service" } else { "batch" },
-                badges: job.tally.badges(),
-                bar: job.tally.bar(),
-                changed: words::ago(job.changed_ms, now_ms),
-                update: view.active_update(&job.key).map(|update| {
-                    (words::update_look(update.status()).badge(), link::update(&job.key, &update.key.id))
-                }),
-            });
-        }
+        add(&mut groups, &job.key.environment, job_row(&view, job, now_ms), &job.key);
     }
     let frame = Frame { title: role.into(), section: "jobs", crumbs: Frame::here(crumbs), live, wide: false };
     let page = Page {
@@ -137,6 +123,75 @@ fn show(state: &WebState, headers: &HeaderMap, role: &str, environment: Option<&
         address,
         is_one_environment: environment.is_some(),
         has_search: total > 12 || !search.is_empty(),
+        paging,
+    };
+    page::show(state, headers, &frame, &page)
+}
+
+fn job_row(view: &View, job: &JobTally, now_ms: i64) -> JobRow {
+    let update = view.active_update(&job.key);
+    JobRow {
+        name: job.key.name.clone(),
+        href: link::job(&job.key),
+        kind: if job.is_service { "service" } else { "batch" },
+        badges: job.tally.badges(),
+        bar: job.tally.bar(),
+        changed: words::ago(job.changed_ms, now_ms),
+        update: update
+            .map(|update| (words::update_look(update.status()).badge(), link::update(&job.key, &update.key.id))),
+    }
+}
+
+/// Puts a row under the heading `label`, a new one if the last is another.
+fn add(groups: &mut Vec<Group>, label: &str, row: JobRow, key: &JobKey) {
+    match groups.last_mut() {
+        Some(group) if group.label == label => group.jobs.push(row),
+        _ => groups.push(Group {
+            label: label.into(),
+            href: link::environment(&key.role, &key.environment),
+            jobs: vec![row],
+        }),
+    }
+}
+
+/// `/scheduler?q=…`: jobs of all roles with every word of `q` in their key; the only one found is shown at once.
+pub fn search(state: &WebState, headers: &HeaderMap, wanted: &Wanted) -> Response {
+    let view = (state.view)();
+    let words_wanted: Vec<String> = wanted.q.to_lowercase().split_whitespace().map(str::to_owned).collect();
+    let is_found = |key: &&JobKey| {
+        let text = key.to_string().to_lowercase();
+        words_wanted.iter().all(|word| text.contains(word))
+    };
+    let found: Vec<&JobKey> = view.jobs().filter(is_found).collect();
+    if let [only] = found.as_slice()
+        && !headers.contains_key(page::FRAGMENT)
+    {
+        return Redirect::to(&link::job(only)).into_response();
+    }
+    let paging = Paging::new(found.len(), JOBS_PER_PAGE, wanted.page, |page| {
+        format!("/scheduler?page={page}&q={}", link::part(&wanted.q))
+    });
+    let mut groups = Vec::new();
+    for key in &found[paging.first..paging.end] {
+        let row = job_row(&view, &tally::of_job(&view, key), state.now_ms());
+        add(&mut groups, &format!("{}/{}", key.role, key.environment), row, key);
+    }
+    let frame = Frame {
+        title: format!("Jobs with “{}”", wanted.q),
+        section: "jobs",
+        crumbs: Vec::new(),
+        live: Scope::all().address(&view),
+        wide: false,
+    };
+    let page = Page {
+        heading: "Found".into(),
+        summary: words::plural(found.len() as u64, "job", "jobs"),
+        badges: Vec::new(),
+        groups,
+        search: wanted.q.clone(),
+        address: "/scheduler".into(),
+        is_one_environment: false,
+        has_search: true,
         paging,
     };
     page::show(state, headers, &frame, &page)

@@ -7,8 +7,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use scheduler::view::AgentView;
 use scheduler::{Command, Principal, ReplyCode, View};
-use serde::Deserialize;
 
+use super::role::{self, Wanted};
 use crate::link;
 use crate::live::Scope;
 use crate::page::{self, Crumb, Frame, Problem};
@@ -100,15 +100,11 @@ struct Page {
     sample: String,
 }
 
-/// Which page of a list.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Wanted {
-    #[serde(default)]
-    page: usize,
-}
-
-/// `/scheduler`.
+/// `/scheduler`; with `?q=…` the jobs found.
 pub async fn show(State(state): State<WebState>, Query(wanted): Query<Wanted>, headers: HeaderMap) -> Response {
+    if !wanted.q.trim().is_empty() {
+        return role::search(&state, &headers, &wanted);
+    }
     let view = (state.view)();
     let now_ms = state.now_ms();
     let roles = tally::roles(&view);

@@ -213,7 +213,7 @@ pub async fn show(State(state): State<WebState>, Path(path): Path<TaskPath>, hea
         (Err(String::new()), None)
     };
     let mut row = task_row::row(&view, &task, now_ms);
-    row.failure = failure.map(|failure| task_row::failure_box(&task, failure));
+    row.failure = failure.map(|failure| task_row::failure_box(&task, failure, true));
     let (others, more_others) = other_runs(&view, &task, now_ms);
     let frame = Frame {
         title: format!("{}/{}", key.name, task.instance),

@@ -46,8 +46,12 @@ pub struct FailureBox {
     pub stream: &'static str,
     /// Last lines.
     pub tail: Markup,
+    /// The line that mostly says what went wrong.
+    pub last_line: Markup,
     /// Whether there is more.
     pub is_cut: bool,
+    /// Whether it is unfolded at first.
+    pub is_open: bool,
     /// Page of the whole output.
     pub href: String,
 }
@@ -163,14 +167,16 @@ pub fn row(view: &View, task: &Task, now_ms: i64) -> TaskRow {
 }
 
 /// A failure as a box, with the page of the whole output.
-pub fn failure_box(task: &Task, failure: Failure) -> FailureBox {
+pub fn failure_box(task: &Task, failure: Failure, is_open: bool) -> FailureBox {
     let source = Source::Log { process: failure.process.clone(), run: failure.run, stream: failure.stream };
     FailureBox {
         process: failure.process,
         how: failure.how,
         stream: failure.stream.name(),
         tail: failure.tail,
+        last_line: failure.last_line,
         is_cut: failure.is_cut,
+        is_open,
         href: source.page(&task.config.job, &task.id),
     }
 }
