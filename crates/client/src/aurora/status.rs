@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use model::JobKey;
 use serde_json::{Value, json};
-use thrift::{Resource, ScheduleStatus, ScheduledTask, TaskConfig};
+use thrift::{GetPendingReasonArguments, Resource, ResponseResult, ScheduleStatus, ScheduledTask, TaskConfig};
 
 use super::arguments::StatusArguments;
 use super::status_json::task_json;
@@ -13,7 +14,7 @@ use super::tasks::{id_of, instance_of, is_active, newest_by_instance, status_of}
 use super::{Context, job};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::files;
-use crate::scheduler::{Scheduler, query_of};
+use crate::scheduler::{Scheduler, model_key, query_of};
 
 /// How many lines of a failed process's stderr are shown.
 const STDERR_LINES: usize = 10;
@@ -72,15 +73,61 @@ fn print_text(
     context: &mut Context<'_>,
 ) {
     let latest_failed = latest_failed(all);
+    let reasons = pending_reasons(active, scheduler, context);
     for (name, tasks) in [("Active", active), ("Inactive", inactive)] {
         context.console.out(format!("{name} tasks ({}):", tasks.len()));
         for task in tasks {
             for line in task_lines(task, &TimeZone::system()) {
                 context.console.out(line);
             }
+            if let Some(reason) = reasons.get(id_of(task)) {
+                context.console.out(format!("\t  waits because: {reason}"));
+            }
             if latest_failed.values().any(|id| *id == id_of(task)) {
                 print_failure(task, scheduler, context);
             }
+        }
+    }
+}
+
+/// Why pending tasks wait, by task id, as far as the scheduler knows.
+fn pending_reasons(
+    active: &[&ScheduledTask],
+    scheduler: &mut Scheduler<'_>,
+    context: &mut Context<'_>,
+) -> BTreeMap<String, String> {
+    let Some(pending) = active.iter().find(|task| status_of(task) == ScheduleStatus::Pending) else {
+        return BTreeMap::new();
+    };
+    let config = pending.assigned_task.as_ref().and_then(|assigned| assigned.task.as_ref());
+    let query = query_of(&model_key(config.and_then(|config| config.job.as_ref())));
+    let call = GetPendingReasonArguments { query: Some(query) };
+    match scheduler.call_quietly(call, &mut context.console).map(|reply| reply.result) {
+        Ok(Some(ResponseResult::GetPendingReason(result))) => result
+            .reasons
+            .iter()
+            .filter(|reason| !reason.reason.trim().is_empty())
+            .map(|reason| (reason.task_id.clone(), reason.reason.clone()))
+            .collect(),
+        // The reason is an extra; the status stands without it.
+        _ => BTreeMap::new(),
+    }
+}
+
+/// How many instances of a failed update show the end of their stderr.
+const FAILURES_SHOWN: usize = 3;
+
+/// Tells on stderr why the newest tasks of a job failed.
+pub fn explain_failures(job: &JobKey, scheduler: &mut Scheduler<'_>, context: &mut Context<'_>) {
+    let Ok(tasks) = scheduler.tasks(query_of(job), &mut context.console) else { return };
+    let failed: Vec<(i32, String)> =
+        latest_failed(&tasks).into_iter().map(|(instance, id)| (instance, id.to_owned())).collect();
+    for (instance, id) in failed.into_iter().take(FAILURES_SHOWN) {
+        let Some(failed) = files::failed_process(scheduler, &id, STDERR_LINES) else { continue };
+        let name = &job.name;
+        context.console.err(format!("{name}/{instance}: process '{}' {}", failed.process, failed.ending));
+        for line in &failed.stderr {
+            context.console.err(format!("    {line}"));
         }
     }
 }

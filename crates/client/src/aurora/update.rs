@@ -13,7 +13,7 @@ use thrift::{
 
 use super::arguments::{UpdateActionArguments, UpdateRollbackArguments, UpdateStartArguments, UpdateWaitArguments};
 use super::kill::check_strict;
-use super::{Context, job, load, wait};
+use super::{Context, job, load, status, wait};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::scheduler::{CallError, Scheduler, active_query_of, missing_result, wire_key};
 use crate::syntax::{ClusterJob, Instances};
@@ -185,6 +185,9 @@ pub fn wait_for(
     let status = follow(&key.job, &id, scheduler, context, |console, status| {
         console.out(format!("Current state {status}"));
     })?;
+    if wanted == Wanted::Forward && matches!(status, JobUpdateStatus::RolledBack | JobUpdateStatus::Failed) {
+        status::explain_failures(&key.job, scheduler, context);
+    }
     match (wanted, status) {
         (Wanted::Forward, JobUpdateStatus::RolledForward) | (Wanted::Back, JobUpdateStatus::RolledBack) => Ok(()),
         (Wanted::Forward, JobUpdateStatus::RolledBack) | (Wanted::Back, JobUpdateStatus::RolledForward) => {

@@ -1,7 +1,10 @@
 //! Verbs that only look: `job status`, `job list`, `job inspect`, `config list`.
 
 use serde_json::{Value, json};
-use thrift::{Call, GetJobsResult, JobConfiguration, Metadata, ResponseResult, ScheduleStatus as S, Set};
+use thrift::{
+    Call, GetJobsResult, GetPendingReasonResult, JobConfiguration, Metadata, PendingReason, ResponseResult,
+    ScheduleStatus as S, Set,
+};
 
 use crate::evaluation::{Evaluation, LoadedJob};
 use crate::exit::Exit;
@@ -121,6 +124,22 @@ fn status_of_a_failed_task_ends_with_its_stderr() {
         "{}",
         ran.out
     );
+}
+
+#[test]
+fn status_of_a_pending_task_says_why_it_waits() {
+    let world = FakeWorld::new(|call| match call {
+        Call::GetTasksWithoutConfigs(_) => Some(with_tasks(vec![task(0, "t-0", &[(1, S::Pending, None)])])),
+        Call::GetPendingReason(arguments) => {
+            assert_eq!(arguments.query.clone().unwrap().job_keys.unwrap()[0], wire_key(&hello_key().job));
+            let reason = PendingReason { task_id: "t-0".into(), reason: "Insufficient: CPU".into() };
+            let reasons = [reason].into_iter().collect();
+            Some(with_result(ResponseResult::GetPendingReason(GetPendingReasonResult { reasons })))
+        }
+        _ => None,
+    });
+    let ran = world.aurora(&format!("job status {KEY}"));
+    assert!(ran.out.contains("PENDING: None\n\t  waits because: Insufficient: CPU\n"), "{}", ran.out);
 }
 
 #[test]
