@@ -19,7 +19,7 @@ use crate::link;
 use crate::live::Scope;
 use crate::page::{self, Frame};
 use crate::state::WebState;
-use crate::tally::{self, Paging};
+use crate::tally::{self, Paging, Tally};
 use crate::words::{self, Markup};
 
 /// Active instances on one page.
@@ -241,14 +241,6 @@ pub async fn show(
     fill_failures(&state, &completed[range], &mut completed_list.rows).await;
 
     let tally = tally::of_job(&view, &key).tally;
-    let choices = tally
-        .entries()
-        .map(|(entry, count)| Choice {
-            badge: words::task_look(entry).count(count),
-            href: if shown == Some(entry) { link::job(&key) } else { address_with(&key, entry.name(), 1, 1) },
-            is_on: shown == Some(entry),
-        })
-        .collect();
     let newest = all.iter().max_by_key(|task| task.last_event_ms()).map(|task| task.config.clone());
     let flapping = tally.of(TaskStatus::Throttled);
     let (configurations, more_configurations) = configurations(&all, newest.as_ref());
@@ -262,7 +254,7 @@ pub async fn show(
     let page = Page {
         kind: newest.as_ref().map_or("", |config| words::kind(config)),
         tier: newest.as_ref().and_then(|config| config.tier.clone()).unwrap_or_default(),
-        choices,
+        choices: choices(&key, &tally, shown),
         shown: shown.map(TaskStatus::name),
         address: link::job(&key),
         updating: stored_updates
@@ -281,6 +273,16 @@ pub async fn show(
         key,
     };
     page::show(&state, &headers, &frame, &page)
+}
+
+/// One choice per status that occurs; the one in force leads back to all.
+fn choices(key: &JobKey, tally: &Tally, shown: Option<TaskStatus>) -> Vec<Choice> {
+    let choice = |(status, count): (TaskStatus, u64)| Choice {
+        badge: words::task_look(status).count(count),
+        href: if shown == Some(status) { link::job(key) } else { address_with(key, status.name(), 1, 1) },
+        is_on: shown == Some(status),
+    };
+    tally.entries().map(choice).collect()
 }
 
 /// Configurations of the active instances; of the newest task when none is active.
