@@ -1,7 +1,7 @@
 //! What tasks and placement share: the tables, what is derived from them, and what the present step has produced so far. The
 //! update controller sits above and never reaches into it except through its methods.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +39,10 @@ pub(crate) struct Core {
     pub(crate) book: OfferBook,
     pub(crate) groups: Groups,
     /// Jobs of which a task ended in this step: their history may have become too long.
-    pub(crate) ended_jobs: std::collections::BTreeSet<JobKey>,
-    /// Changes not yet seen by the layer above, oldest first.
+    pub(crate) ended_jobs: BTreeSet<JobKey>,
+    /// Jobs whose changes the layer above wants to see.
+    pub(crate) followed: BTreeSet<JobKey>,
+    /// Changes of their tasks it has not yet seen, oldest first.
     pub(crate) changes: VecDeque<TaskChange>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) space_low: bool,
@@ -50,8 +52,28 @@ pub(crate) struct Core {
     /// Where a walk over all placed tasks (reconciliation) goes on.
     pub(crate) reconcile_after: Option<Option<TaskId>>,
     status_counts: [i64; TaskStatus::ALL.len()],
-    status_counts_changed: bool,
+    published_counts: [i64; TaskStatus::ALL.len()],
+    published_offers: i64,
 }
+
+/// Names of the gauges of stored tasks, in the order of [`TaskStatus::ALL`]. Nobody ever sees a task in INIT.
+const STATUS_GAUGES: [&str; TaskStatus::ALL.len()] = [
+    "task_store_INIT",
+    "task_store_THROTTLED",
+    "task_store_PENDING",
+    "task_store_ASSIGNED",
+    "task_store_STARTING",
+    "task_store_RUNNING",
+    "task_store_PREEMPTING",
+    "task_store_RESTARTING",
+    "task_store_DRAINING",
+    "task_store_KILLING",
+    "task_store_PARTITIONED",
+    "task_store_FINISHED",
+    "task_store_FAILED",
+    "task_store_KILLED",
+    "task_store_LOST",
+];
 
 impl Core {
     pub(crate) fn new(settings: Settings) -> Self {
@@ -65,6 +87,7 @@ impl Core {
             book: OfferBook::default(),
             groups: Groups::default(),
             ended_jobs: Default::default(),
+            followed: BTreeSet::new(),
             changes: VecDeque::new(),
             effects: Vec::new(),
             space_low: false,
@@ -72,7 +95,8 @@ impl Core {
             work: 0,
             reconcile_after: None,
             status_counts: [0; TaskStatus::ALL.len()],
-            status_counts_changed: false,
+            published_counts: [0; TaskStatus::ALL.len()],
+            published_offers: 0,
         }
     }
 
@@ -124,20 +148,19 @@ impl Core {
     pub(crate) fn count_status(&mut self, status: TaskStatus, by: i64) {
         let at = TaskStatus::ALL.iter().position(|known| *known == status).expect("a known status");
         self.status_counts[at] += by;
-        self.status_counts_changed = true;
     }
 
     /// Writes the gauges that are kept aside because they change with every task.
     pub(crate) fn publish_gauges(&mut self) {
-        if std::mem::take(&mut self.status_counts_changed) {
-            for (at, status) in TaskStatus::ALL.into_iter().enumerate() {
-                if status != TaskStatus::Init {
-                    self.gauge(&format!("task_store_{status}"), self.status_counts[at]);
-                }
+        for (at, name) in STATUS_GAUGES.iter().enumerate() {
+            if self.status_counts[at] != self.published_counts[at] {
+                self.published_counts[at] = self.status_counts[at];
+                self.gauge(name, self.status_counts[at]);
             }
         }
         let held = self.book.held_offers() as i64;
-        if self.store.view.counters.get("outstanding_offers") != Some(&held) {
+        if held != self.published_offers {
+            self.published_offers = held;
             self.gauge("outstanding_offers", held);
         }
     }

@@ -58,8 +58,10 @@ impl Core {
                 let (job, instance) = (&task.config.job, task.instance);
                 self.notice(format!("Instance {instance} of {job} is active twice: {} and {}.", other.id, task.id));
             }
-            if task.status.is_assigned() {
-                self.occupy(task);
+            if task.status.is_assigned()
+                && let Some(slot) = self.slot_of_placed(task)
+            {
+                self.occupy(task, slot);
             }
         }
         // Penalties look at ancestors, so all tasks must be listed before the first timer is armed.

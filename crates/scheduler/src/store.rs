@@ -31,7 +31,8 @@ pub(crate) struct Store {
     next_config: u64,
     new_configs: BTreeSet<u64>,
     unused_configs: BTreeSet<u64>,
-    changed_tasks: BTreeSet<TaskId>,
+    /// May name a task several times.
+    changed_tasks: Vec<TaskId>,
     other_records: Vec<Record>,
     hosts: BTreeMap<Host, Arc<Host>>,
     agents: BTreeSet<Arc<str>>,
@@ -129,7 +130,7 @@ impl Store {
 
     /// Puts a task, new or changed as a whole.
     pub(crate) fn put_task(&mut self, task: Task) {
-        self.changed_tasks.insert(task.id.clone());
+        self.changed_tasks.push(task.id.clone());
         self.place_task(task);
     }
 
@@ -148,19 +149,18 @@ impl Store {
         }
     }
 
-    /// A stored task, to be changed; its configuration must stay the same.
-    pub(crate) fn task_mut(&mut self, id: &TaskId) -> Option<&mut Task> {
+    /// Changes a stored task and returns it as it is then. Its configuration must stay the same.
+    pub(crate) fn change_task(&mut self, id: &TaskId, change: impl FnOnce(&mut Task)) -> Option<Arc<Task>> {
         let task = self.view.tasks.get_mut(id)?;
-        if !self.changed_tasks.contains(id) {
-            self.changed_tasks.insert(id.clone());
-        }
-        Some(Arc::make_mut(task))
+        change(Arc::make_mut(task));
+        self.changed_tasks.push(id.clone());
+        Some(task.clone())
     }
 
     /// Deletes a task.
     pub(crate) fn remove_task(&mut self, id: &TaskId) -> Option<Arc<Task>> {
         let task = self.displace_task(id)?;
-        self.changed_tasks.insert(id.clone());
+        self.changed_tasks.push(id.clone());
         Some(task)
     }
 
@@ -274,7 +274,10 @@ impl Store {
         for number in std::mem::take(&mut self.new_configs) {
             records.push(config_record(number, &self.view.configs[&number]));
         }
-        for id in std::mem::take(&mut self.changed_tasks) {
+        let mut changed = std::mem::take(&mut self.changed_tasks);
+        changed.sort_unstable();
+        changed.dedup();
+        for id in changed {
             records.push(match self.view.tasks.get(&id) {
                 Some(task) => task_record(task, self.config_number(&task.config)),
                 None => Record::delete(record::TABLE_TASKS, id.as_str().as_bytes().to_vec()),

@@ -44,8 +44,9 @@ impl Core {
 
     /// How many of the job's tasks are where, as far as its limits ask.
     pub(crate) fn limit_counts(&self, config: &TaskConfig) -> LimitCounts {
-        let placed = self.jobs.get(&config.job).map(|index| &index.hosts);
-        LimitCounts::new(config, placed, &self.store.view.hosts)
+        let placed = self.jobs.get(&config.job).into_iter().flat_map(|index| &index.placed);
+        let counted = placed.filter_map(|(slot, count)| Some((&self.book.agent(*slot)?.attributes, i64::from(*count))));
+        LimitCounts::new(config, counted)
     }
 
     // ---- offers ----
@@ -128,6 +129,9 @@ impl Core {
         if self.book.remove(slot) {
             self.groups.forget_slot(slot);
         } else {
+            if let Some(agent) = self.book.agent_mut(slot) {
+                agent.gone = true;
+            }
             self.forget_free(slot);
             self.store.view.agents.remove(agent_id);
         }
@@ -143,32 +147,33 @@ impl Core {
 
     // ---- placed tasks ----
 
+    /// The slot of the agent that a task was placed on before this process began, made anew.
+    pub(crate) fn slot_of_placed(&mut self, task: &Task) -> Option<usize> {
+        let (agent_id, host) = (task.agent_id.as_ref()?, task.host.as_ref()?);
+        let attributes = self.store.view.hosts.get(host.as_ref()).map(|record| record.attributes.clone());
+        Some(self.book.slot_of(agent_id).unwrap_or_else(|| self.book.ensure(agent_id, host, attributes.as_ref()).0))
+    }
+
     /// A task holds room on its agent from now on.
-    pub(crate) fn occupy(&mut self, task: &Task) {
-        let (Some(agent_id), Some(host)) = (&task.agent_id, &task.host) else { return };
-        let slot = match self.book.slot_of(agent_id) {
-            Some(slot) => slot,
-            None => {
-                let attributes = self.store.view.hosts.get(host.as_ref()).map(|record| record.attributes.clone());
-                let (slot, _) = self.book.ensure(agent_id, host, attributes.as_ref());
-                self.groups.forget_slot(slot);
-                slot
-            }
-        };
+    pub(crate) fn occupy(&mut self, task: &Task, slot: usize) {
         let demand = self.demand(&task.config);
         self.book.place(slot, &task.id, demand);
-        self.jobs.entry(task.config.job.clone()).or_default().add_host(host);
+        if let Some(active) = self.active_mut(task) {
+            active.slot = Some(slot);
+            self.jobs.entry(task.config.job.clone()).or_default().add_placed(slot);
+        }
     }
 
     /// A task holds room no longer.
     pub(crate) fn vacate(&mut self, task: &Task) {
-        let (Some(agent_id), Some(host)) = (&task.agent_id, &task.host) else { return };
+        let Some(slot) = self.active_mut(task).and_then(|active| active.slot.take()) else { return };
         let demand = self.demand(&task.config);
-        if let Some(slot) = self.book.slot_of(agent_id) {
-            self.book.unplace(slot, &task.id, demand);
-        }
+        self.book.unplace(slot, &task.id, demand);
         if let Some(index) = self.jobs.get_mut(&task.config.job) {
-            index.remove_host(host);
+            index.remove_placed(slot);
+        }
+        if self.book.agent(slot).is_some_and(|agent| agent.gone) && self.book.remove(slot) {
+            self.groups.forget_slot(slot);
         }
     }
 
@@ -335,11 +340,11 @@ impl Core {
         let mut taken = Resources::ZERO;
         for id in ids {
             let ports = draw_ports(&mut free_ports, config, &mut self.random);
-            let assignment =
-                Assignment { agent_id: shared_agent.clone(), host: shared_host.clone(), ports: ports.clone() };
-            self.assign(&id, assignment);
+            let (agent_id, host) = (shared_agent.clone(), shared_host.clone());
+            let Some(task) = self.assign(&id, Assignment { slot, agent_id, host, ports: ports.clone() }) else {
+                continue;
+            };
             taken += class.demand;
-            let Some(task) = self.store.view.tasks.get(&id) else { continue };
             launches.push(Launch {
                 instance: task.instance,
                 config: config.clone(),

@@ -2,17 +2,15 @@
 //! the weakest and stop at the first kind that refuses; only missing resources can be several at once.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use model::constraint::DEDICATED;
-use model::{Host, ResourceType, Resources, TaskConfig, TaskConstraint};
+use model::{ResourceType, Resources, TaskConfig, TaskConstraint};
 
 use super::index::{UNDEDICATED, Wanted, value_bit};
-use super::offers::{Agent, Attributes, OfferBook, host_attributes};
-use crate::view::HostRecord;
+use super::offers::{Agent, Attributes, OfferBook};
 
 /// Why an agent is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Veto<'a> {
     /// The host is kept for others.
     Dedicated,
@@ -49,6 +47,14 @@ impl Veto<'_> {
         }
     }
 
+    /// The veto without amounts: those alike have the same texts.
+    pub(crate) fn kind(&self) -> Self {
+        match self {
+            Self::Resources(missing) => Self::Resources(missing.map(i64::signum)),
+            other => other.clone(),
+        }
+    }
+
     /// The texts of the reasons.
     pub(crate) fn texts(&self) -> Vec<String> {
         match self {
@@ -76,22 +82,14 @@ fn resource_score(kind: ResourceType, missing: i64) -> i64 {
 pub(crate) struct LimitCounts(BTreeMap<String, BTreeMap<String, i64>>);
 
 impl LimitCounts {
-    /// Counts the placed tasks of a job by host.
-    pub(crate) fn new(
-        config: &TaskConfig,
-        placed: Option<&BTreeMap<Arc<Host>, u32>>,
-        hosts: &imbl::OrdMap<Host, Arc<HostRecord>>,
-    ) -> Self {
+    /// Counts the placed tasks of a job, given with the attributes of their agents.
+    pub(crate) fn new<'a>(config: &TaskConfig, placed: impl Iterator<Item = (&'a Attributes, i64)>) -> Self {
         let mut counts = Self::default();
         for (name, _) in limits(config) {
             counts.0.insert(name.into(), BTreeMap::new());
         }
         if !counts.0.is_empty() {
-            for (host, count) in placed.into_iter().flatten() {
-                if let Some(attributes) = host_attributes(hosts, host) {
-                    counts.add(attributes, i64::from(*count));
-                }
-            }
+            placed.for_each(|(attributes, count)| counts.add(attributes, count));
         }
         counts
     }

@@ -1,7 +1,6 @@
 //! The offer book: every agent seen since the engine connected, what of it is offered now, and what placed tasks hold there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use engine::Offer;
 use model::constraint::DEDICATED;
@@ -33,6 +32,8 @@ pub(crate) struct Agent {
     pub(crate) placed_resources: Resources,
     /// The agent's size: its latest offer and what was placed then.
     pub(crate) total: Resources,
+    /// It went away for good; only its tasks keep it known.
+    pub(crate) gone: bool,
     /// The group that preempted tasks here and may use the room first.
     pub(crate) reserved_for: Option<u64>,
 }
@@ -197,6 +198,7 @@ impl OfferBook {
             }
             (agent.free, agent.revocable_cpu, agent.ports) = Default::default();
         }
+        agent.gone = false;
         agent.offers.push((offer.id.clone(), timer));
         agent.free += Resources { ports: offer.port_ranges.count(), ..offer.resources };
         agent.revocable_cpu.0 += offer.revocable_cpu.0;
@@ -314,12 +316,4 @@ impl MaxEach for Resources {
             gpus: self.gpus.max(other.gpus),
         }
     }
-}
-
-/// Attributes of hosts, as far as they are known; shared with the frozen views.
-pub(crate) fn host_attributes<'a>(
-    hosts: &'a imbl::OrdMap<Host, Arc<crate::view::HostRecord>>,
-    host: &Host,
-) -> Option<&'a Attributes> {
-    hosts.get(host).map(|record| &record.attributes)
 }

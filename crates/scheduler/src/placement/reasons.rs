@@ -66,20 +66,22 @@ pub(crate) fn explain<'a>(
     agents: impl Iterator<Item = &'a Agent>,
 ) -> PendingReason {
     let mut nearest: Option<Veto<'_>> = None;
-    let mut vetoes = BTreeMap::new();
+    let mut kinds: BTreeMap<Veto<'_>, u32> = BTreeMap::new();
     let mut sight = Sight::default();
     for agent in agents {
         // What is left after the last placement counts, even while the agent offers nothing.
         let usable = agent.left(query.revocable);
         sight.agents += 1;
         let Some(veto) = query.veto(agent, &usable, counts) else { continue };
-        for text in veto.texts() {
-            *vetoes.entry(text).or_default() += 1;
-        }
+        *kinds.entry(veto.kind()).or_default() += 1;
         sight.see(agent, &usable, &veto);
         if nearest.as_ref().is_none_or(|nearest| veto.score() < nearest.score()) {
             nearest = Some(veto);
         }
+    }
+    let mut vetoes = BTreeMap::new();
+    for (kind, count) in kinds {
+        kind.texts().into_iter().for_each(|text| *vetoes.entry(text).or_default() += count);
     }
     let nearest_fit = nearest.as_ref().map(|veto| veto.texts().join(",")).unwrap_or_default();
     PendingReason { nearest_fit, sentence: sight.sentence(query, nearest.as_ref()), vetoes }

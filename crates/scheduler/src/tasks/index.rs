@@ -1,10 +1,10 @@
-//! What is derived from the tasks of a job: which are active, which have ended and when, and on which hosts they are.
+//! What is derived from the tasks of a job: which are active, which have ended and when, and on which agents they are.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{Host, InstanceId, TaskId};
+use model::{InstanceId, TaskId};
 
 use crate::task::Task;
 use crate::timers::TimerKey;
@@ -17,6 +17,8 @@ pub(crate) struct Active {
     pub(crate) timers: Vec<TimerKey>,
     /// Its place in the queue of its group, while PENDING.
     pub(crate) queue_number: Option<u64>,
+    /// The slot of its agent in the offer book, while it is placed.
+    pub(crate) slot: Option<usize>,
     /// How long it is to be THROTTLED, from its creation until that begins; else 0.
     pub(crate) penalty_ms: u64,
 }
@@ -24,7 +26,7 @@ pub(crate) struct Active {
 impl Active {
     /// With nothing hanging on it yet.
     pub(crate) fn new(id: TaskId) -> Self {
-        Self { id, timers: Vec::new(), queue_number: None, penalty_ms: 0 }
+        Self { id, timers: Vec::new(), queue_number: None, slot: None, penalty_ms: 0 }
     }
 }
 
@@ -65,8 +67,8 @@ pub(crate) struct JobIndex {
     pub(crate) active: BTreeMap<InstanceId, Active>,
     /// Ended ones, oldest first.
     pub(crate) ended: BTreeSet<Ended>,
-    /// How many placed tasks each host has.
-    pub(crate) hosts: BTreeMap<Arc<Host>, u32>,
+    /// How many placed tasks each agent has, by slot of the offer book.
+    pub(crate) placed: BTreeMap<usize, u32>,
     /// Fires when the oldest ended one may be forgotten.
     pub(crate) prune: Option<TimerKey>,
 }
@@ -76,15 +78,15 @@ impl JobIndex {
         self.active.is_empty() && self.ended.is_empty()
     }
 
-    pub(crate) fn add_host(&mut self, host: &Arc<Host>) {
-        *self.hosts.entry(host.clone()).or_default() += 1;
+    pub(crate) fn add_placed(&mut self, slot: usize) {
+        *self.placed.entry(slot).or_default() += 1;
     }
 
-    pub(crate) fn remove_host(&mut self, host: &Arc<Host>) {
-        if let Some(count) = self.hosts.get_mut(host) {
+    pub(crate) fn remove_placed(&mut self, slot: usize) {
+        if let Some(count) = self.placed.get_mut(&slot) {
             *count -= 1;
             if *count == 0 {
-                self.hosts.remove(host);
+                self.placed.remove(&slot);
             }
         }
     }

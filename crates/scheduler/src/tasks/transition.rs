@@ -44,9 +44,30 @@ impl TransitionResult {
 /// Where a task was placed.
 #[derive(Clone, Debug)]
 pub(crate) struct Assignment {
+    pub(crate) slot: usize,
     pub(crate) agent_id: Arc<str>,
     pub(crate) host: Arc<Host>,
     pub(crate) ports: std::collections::BTreeMap<String, u16>,
+}
+
+/// What changes in a task beside its status.
+#[derive(Debug, Default)]
+struct Change {
+    assignment: Option<Assignment>,
+    count_failure: bool,
+}
+
+impl Change {
+    fn apply(self, task: &mut Task) {
+        if let Some(assignment) = self.assignment {
+            task.agent_id = Some(assignment.agent_id);
+            task.host = Some(assignment.host);
+            task.ports = assignment.ports;
+        }
+        if self.count_failure {
+            task.failure_count += 1;
+        }
+    }
 }
 
 /// The instance has an active task already (spec scheduler 1.10).
@@ -98,16 +119,14 @@ impl Core {
         Ok(id)
     }
 
-    /// Places a PENDING task: PENDING to ASSIGNED, with where and on which ports.
-    pub(crate) fn assign(&mut self, id: &TaskId, assignment: Assignment) -> TransitionResult {
-        if self.store.view.tasks.get(id).is_none_or(|task| task.status != TaskStatus::Pending) {
-            return TransitionResult::InvalidCasState;
+    /// Places a PENDING task: PENDING to ASSIGNED, with where and on which ports. Returns it as it is then.
+    pub(crate) fn assign(&mut self, id: &TaskId, assignment: Assignment) -> Option<Arc<Task>> {
+        let task = self.store.view.tasks.get(id)?;
+        if task.status != TaskStatus::Pending {
+            return None;
         }
-        let task = self.store.task_mut(id).expect("looked up above");
-        task.agent_id = Some(assignment.agent_id);
-        task.host = Some(assignment.host);
-        task.ports = assignment.ports;
-        self.transition(id, Some(TaskStatus::Pending), State::Stored(TaskStatus::Assigned), None)
+        self.work += 1;
+        self.save(id, TaskStatus::Assigned, None, Change { assignment: Some(assignment), ..Change::default() })
     }
 
     /// Asks for a transition. With `expected` the task must be stored in that status.
@@ -135,23 +154,20 @@ impl Core {
                 TransitionResult::IllegalWithSideEffects
             }
             Cell::Legal(effects) => {
-                self.carry_out(id, to, effects, message);
+                let replaced = task.is_some_and(|task| is_replaced(task, effects.replacement));
+                self.carry_out(id, to, effects, replaced, message);
                 TransitionResult::Success
             }
         }
     }
 
-    /// The effects of a legal transition, in the order in which they must happen (spec scheduler 1.2).
-    fn carry_out(&mut self, id: &TaskId, to: State, effects: Effects, message: Option<Arc<str>>) {
+    /// The effects of a legal transition, in the order in which they must happen (spec scheduler 1.2). The failure is counted
+    /// together with the new status: nobody sees what is between.
+    fn carry_out(&mut self, id: &TaskId, to: State, effects: Effects, replaced: bool, message: Option<Arc<str>>) {
         self.work += 1;
-        let replaced = self.store.view.tasks.get(id).is_some_and(|task| is_replaced(task, effects.replacement));
-        if effects.count_failure
-            && let Some(task) = self.store.task_mut(id)
-        {
-            task.failure_count += 1;
-        }
         if let (true, State::Stored(status)) = (effects.save, to) {
-            self.save(id, status, message.clone());
+            let change = Change { count_failure: effects.count_failure, ..Change::default() };
+            self.save(id, status, message.clone(), change);
         }
         if replaced {
             self.reschedule(id);
@@ -174,27 +190,32 @@ impl Core {
     }
 
     /// Stores the new status with its event, and brings all that is derived from it in line.
-    fn save(&mut self, id: &TaskId, status: TaskStatus, message: Option<Arc<str>>) {
+    fn save(
+        &mut self,
+        id: &TaskId,
+        status: TaskStatus,
+        message: Option<Arc<str>>,
+        change: Change,
+    ) -> Option<Arc<Task>> {
         let now_ms = self.now.wall_ms;
-        let Some(task) = self.store.task_mut(id) else { return };
-        let from = task.status;
-        if status == TaskStatus::Partitioned {
-            task.times_partitioned += 1;
-            compact_partitions(&mut task.events);
-        }
-        let timestamp_ms = now_ms.max(task.last_event_ms());
-        if task.events.is_empty() {
+        let mut from = TaskStatus::Init;
+        let slot = change.assignment.as_ref().map(|assignment| assignment.slot);
+        let task = self.store.change_task(id, |task| {
+            from = task.status;
+            change.apply(task);
+            if status == TaskStatus::Partitioned {
+                task.times_partitioned += 1;
+                compact_partitions(&mut task.events);
+            }
             // The first stamp has nothing before it; a clock before the epoch is taken as it is.
-            task.events.push(TaskEvent { timestamp_ms: now_ms, status, message: message.clone() });
-        } else {
+            let timestamp_ms = task.events.last().map_or(now_ms, |last| now_ms.max(last.timestamp_ms));
             task.events.push(TaskEvent { timestamp_ms, status, message: message.clone() });
-        }
-        task.status = status;
-        if status.is_terminal() {
-            task.events.shrink_to_fit();
-        }
-        let task = self.store.view.tasks[id].clone();
-        let job = task.config.job.clone();
+            task.status = status;
+            if status.is_terminal() {
+                task.events.shrink_to_fit();
+            }
+        })?;
+        let job = &task.config.job;
         self.count_status(from, -1);
         self.count_status(status, 1);
         self.effects.push(Effect::Transition(Transition {
@@ -207,8 +228,21 @@ impl Core {
             timestamp_ms: task.last_event_ms(),
         }));
         self.leave(&task, from, status);
+        if let Some(slot) = slot {
+            self.occupy(&task, slot);
+        }
         self.enter(&task, status);
-        self.changes.push_back(TaskChange { job, instance: task.instance, task_id: id.clone(), status: Some(status) });
+        self.follow(&task, Some(status));
+        Some(task)
+    }
+
+    /// Tells the layer above of a change, if it looks at the job.
+    fn follow(&mut self, task: &Task, status: Option<TaskStatus>) {
+        let job = &task.config.job;
+        if self.followed.contains(job) {
+            let (job, instance, task_id) = (job.clone(), task.instance, task.id.clone());
+            self.changes.push_back(TaskChange { job, instance, task_id, status });
+        }
     }
 
     /// Undoes what hung on the status before.
@@ -221,9 +255,6 @@ impl Core {
         }
         if from.is_assigned() && !to.is_assigned() {
             self.vacate(task);
-        }
-        if from == TaskStatus::Pending && to.is_assigned() {
-            self.occupy(task);
         }
     }
 
@@ -277,12 +308,7 @@ impl Core {
             if let Some(index) = self.jobs.get_mut(job) {
                 index.active.remove(&task.instance);
             }
-            self.changes.push_back(TaskChange {
-                job: job.clone(),
-                instance: task.instance,
-                task_id: id.clone(),
-                status: None,
-            });
+            self.follow(&task, None);
         }
         if let Some(index) = self.jobs.get_mut(job)
             && index.is_empty()

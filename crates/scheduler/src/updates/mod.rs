@@ -105,6 +105,7 @@ impl Scheduler {
                 active.updater = Some(Updater::new(&update));
             }
             self.updates.active.insert(update.key.job.clone(), active);
+            self.core.followed.insert(update.key.job.clone());
             self.evaluate(&update.key, None);
         }
     }
@@ -214,12 +215,14 @@ impl Scheduler {
     /// Drops the work in memory; a rolling update gets a fresh start and is evaluated at once.
     fn take_up(&mut self, key: &UpdateKey) {
         let Some(update) = self.core.store.view.updates.get(key).cloned() else { return };
+        self.core.followed.insert(key.job.clone());
         let active = self.updates.active.entry(key.job.clone()).or_insert_with(|| Active::new(&update));
         if let Some(updater) = active.updater.take() {
             updater.timers.into_values().for_each(|timer| self.core.timers.cancel(timer));
         }
         if !update.status().is_active() {
             self.updates.active.remove(&key.job);
+            self.core.followed.remove(&key.job);
         } else if status::is_rolling(update.status()) {
             active.updater = Some(Updater::new(&update));
             self.evaluate(key, None);
