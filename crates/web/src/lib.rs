@@ -40,6 +40,7 @@ pub fn router(state: WebState) -> Router {
         .route("/scheduler/{role}", get(pages::role::show_role))
         .route("/scheduler/{role}/{environment}", get(pages::role::show_environment))
         .route(job, get(pages::job::show))
+        .route(&format!("{job}/configuration.json"), get(pages::job::configuration_file))
         .route(&format!("{job}/{{instance}}"), get(pages::task::newest_of_instance))
         .route(&format!("{job}/update/{{update}}"), get(pages::update::show))
         .route(&task, get(pages::task::show))

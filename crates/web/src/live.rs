@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
-use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use engine::files::TaskInfo;
@@ -208,14 +207,13 @@ impl Follower {
 }
 
 /// `/live`: the stream of refreshes of a scope.
-pub async fn stream(State(state): State<WebState>, Query(scope): Query<Scope>, headers: HeaderMap) -> Response {
-    // A browser that lost the connection missed what happened meanwhile.
-    let is_again = headers.contains_key("last-event-id");
+///
+/// A browser that comes back after a lost connection asks with the position its page was first drawn from, and is refreshed.
+pub async fn stream(State(state): State<WebState>, Query(scope): Query<Scope>) -> Response {
     let transitions = (state.follow)();
     let view = (state.view)();
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let scope = if is_again { Scope { since: u64::MAX, ..scope } } else { scope };
     let follower = Follower {
         fingerprint: scope.fingerprint(&view),
         processes: scope.seen,

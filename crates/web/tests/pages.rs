@@ -404,6 +404,21 @@ async fn agents_show_room_and_what_runs_there() {
 }
 
 #[tokio::test]
+async fn a_configuration_can_be_had_as_a_job_file() {
+    let (router, ..) = cluster();
+    let html = page(&router, "/scheduler/www-data/prod/frontend").await;
+    assert!(
+        html.contains("href=\"/scheduler/www-data/prod/frontend/configuration.json?instance=4\" download"),
+        "{html}"
+    );
+    let answer = get(&router, "/scheduler/www-data/prod/frontend/configuration.json?instance=4").await;
+    assert_eq!(answer.headers[header::CONTENT_DISPOSITION], "attachment; filename=\"frontend.json\"");
+    let job: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((job["instances"].as_u64(), job["task"]["processes"][0]["name"].as_str()), (Some(8), Some("serve")));
+    assert_eq!(get(&router, "/scheduler/www-data/prod/no/configuration.json").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn pages_of_what_is_not_there_say_what_to_do() {
     let (router, ..) = cluster();
     for (path, words) in [

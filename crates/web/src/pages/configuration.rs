@@ -32,6 +32,8 @@ pub struct ConfigurationBox {
     pub processes: Vec<ProcessRow>,
     /// Everything, as JSON.
     pub json: String,
+    /// Where it can be had as a job file; empty when it cannot.
+    pub file: String,
 }
 
 fn constraint(constraint: &model::Constraint) -> String {
@@ -133,6 +135,7 @@ pub fn describe(config: &TaskConfig, instances: String) -> ConfigurationBox {
         rows: rows(config),
         processes,
         json: serde_json::to_string_pretty(&whole(config)).unwrap_or_default(),
+        file: String::new(),
     }
 }
 
@@ -188,6 +191,15 @@ pub fn changes(before: &TaskConfig, after: &TaskConfig) -> Vec<Change> {
         place: short(&place),
     };
     places.into_iter().map(change).collect()
+}
+
+/// The configuration as a job file that the client takes with `--read-json`, for so many instances.
+///
+/// The executor's text is the job without instances (spec config-dsl 4.3); `None` when another executor's text is none.
+pub fn job_file(config: &TaskConfig, instances: usize) -> Option<String> {
+    let mut job = executor_data(config).filter(|data| data.get("task").is_some())?;
+    job.as_object_mut()?.insert("instances".into(), instances.into());
+    serde_json::to_string_pretty(&job).ok()
 }
 
 /// Everything as JSON; the executor's text, JSON inside JSON, is shown as what it is.
@@ -250,6 +262,15 @@ mod tests {
         ];
         assert_eq!(found, expected.map(|(place, old, new)| (place.into(), old.into(), new.into())));
         assert_eq!(changes(&before, &before), []);
+    }
+
+    #[test]
+    fn a_job_file_has_its_instances_again() {
+        let config = TaskConfig::new(JobKey::new("r", "devel", "j"), 1.0, 1, 8, r#"{"name": "j", "task": {}}"#);
+        let file: Value = serde_json::from_str(&job_file(&config, 3).unwrap()).unwrap();
+        assert_eq!((file["name"].as_str(), file["instances"].as_u64()), (Some("j"), Some(3)));
+        let foreign = TaskConfig::new(JobKey::new("r", "devel", "j"), 1.0, 1, 8, "text");
+        assert_eq!(job_file(&foreign, 3), None);
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use model::{JobKey, TaskStatus};
 use scheduler::view::PendingReason;
 use scheduler::{Task, View};
@@ -243,7 +244,7 @@ pub async fn show(
     let tally = tally::of_job(&view, &key).tally;
     let newest = all.iter().max_by_key(|task| task.last_event_ms()).map(|task| task.config.clone());
     let flapping = tally.of(TaskStatus::Throttled);
-    let (configurations, more_configurations) = configurations(&all, newest.as_ref());
+    let (configurations, more_configurations) = configurations(&key, &all, newest.as_ref());
     let frame = Frame {
         title: key.to_string(),
         section: "jobs",
@@ -286,7 +287,11 @@ fn choices(key: &JobKey, tally: &Tally, shown: Option<TaskStatus>) -> Vec<Choice
 }
 
 /// Configurations of the active instances; of the newest task when none is active.
-fn configurations(all: &[&Arc<Task>], newest: Option<&Arc<model::TaskConfig>>) -> (Vec<ConfigurationBox>, usize) {
+fn configurations(
+    key: &JobKey,
+    all: &[&Arc<Task>],
+    newest: Option<&Arc<model::TaskConfig>>,
+) -> (Vec<ConfigurationBox>, usize) {
     let active = all.iter().filter(|task| task.status.is_active()).map(|task| (task.instance, &task.config));
     let mut distinct = configuration::distinct(active);
     if distinct.is_empty() {
@@ -295,12 +300,45 @@ fn configurations(all: &[&Arc<Task>], newest: Option<&Arc<model::TaskConfig>>) -
     let only_one = distinct.len() == 1;
     let more = distinct.len().saturating_sub(CONFIGURATIONS_SHOWN);
     let boxes = distinct.into_iter().take(CONFIGURATIONS_SHOWN).map(|(config, instances)| {
+        let query = instances.first().map(|instance| format!("?instance={instance}")).unwrap_or_default();
         let label = match (only_one, instances.len()) {
             (true, _) | (_, 0) => String::new(),
             (_, 1) => format!("Instance {}", instances[0]),
             _ => format!("Instances {}", words::ranges(instances)),
         };
-        configuration::describe(&config, label)
+        let file = configuration::job_file(&config, 1).map(|_| format!("{}/configuration.json{query}", link::job(key)));
+        ConfigurationBox { file: file.unwrap_or_default(), ..configuration::describe(&config, label) }
     });
     (boxes.collect(), more)
+}
+
+/// Which configuration of a job.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct WantedFile {
+    /// That of this instance; of the newest task when absent.
+    instance: Option<u32>,
+}
+
+/// `…/configuration.json`: a configuration as a job file.
+pub async fn configuration_file(
+    State(state): State<WebState>,
+    Path(path): Path<JobPath>,
+    Query(wanted): Query<WantedFile>,
+    headers: HeaderMap,
+) -> Response {
+    let key = path.key();
+    let view = (state.view)();
+    let active = view.tasks_of(&key).filter(|task| task.status.is_active()).count();
+    let newest = view
+        .tasks_of(&key)
+        .filter(|task| wanted.instance.is_none_or(|instance| task.instance == instance))
+        .max_by_key(|task| (task.status.is_active(), task.last_event_ms()));
+    match newest.and_then(|task| configuration::job_file(&task.config, active.max(1))) {
+        Some(file) => {
+            let name: String = key.name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
+            let disposition = format!("attachment; filename=\"{name}.json\"");
+            ([(CONTENT_TYPE, "application/json".to_owned()), (CONTENT_DISPOSITION, disposition)], file).into_response()
+        }
+        None => no_such_job(&state, &key).answer(StatusCode::NOT_FOUND, &state, &headers),
+    }
 }
