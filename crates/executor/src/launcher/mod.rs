@@ -23,8 +23,8 @@ use rustix::event::epoll;
 
 use crate::system::cgroup::Cgroups;
 use crate::system::signals::{SignalSource, restore_broken_pipe_default};
-use checkpoint::channel::Channel;
 use crate::system::{fork, monotonic_ms, procfs, wait};
+use checkpoint::channel::Channel;
 
 use recovery::Awaited;
 use slots::Slot;
@@ -74,6 +74,8 @@ struct Launcher {
     lonely_since_ms: Option<u64>,
     shutting_down: bool,
     root: bool,
+    /// After a spare died unused, none is made before this time.
+    no_spares_before_ms: u64,
 }
 
 /// Runs the launcher of the engine directory until it has nothing more to do. Never returns to a caller that has other threads.
@@ -114,6 +116,7 @@ pub fn run(directory: &Path) -> io::Result<()> {
         lonely_since_ms: None,
         shutting_down: false,
         root,
+        no_spares_before_ms: 0,
     };
     epoll::add(&launcher.epoll, &launcher.listener, epoll::EventData::new_u64(TOKEN_LISTENER), epoll::EventFlags::IN)?;
     epoll::add(&launcher.epoll, &launcher.signals, epoll::EventData::new_u64(TOKEN_SIGNALS), epoll::EventFlags::IN)?;
@@ -226,7 +229,7 @@ impl Launcher {
         let busy = self.shutting_down || self.slots.values().any(|slot| slot.is_attaching() || slot.is_dead());
         if busy {
             20
-        } else if self.slots.len() < SPARES && self.engine.is_some() {
+        } else if self.wants_spare() {
             // Time to make one more spare, but only when nothing else is to be done.
             1
         } else {

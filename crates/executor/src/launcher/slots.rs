@@ -14,13 +14,16 @@ use crate::aftermath::{self, Endings};
 use crate::supervisor::{self, Birth};
 use crate::system::cgroup::{self, SlotCgroup};
 use crate::system::shared::SharedNote;
-use checkpoint::channel::Channel;
 use crate::system::wait::Look;
 use crate::system::{fork, monotonic_ms, procfs, wait};
+use checkpoint::channel::Channel;
 
 /// How long killed strays may take to disappear before a run is completed without them, milliseconds. Only a process that the kernel
 /// itself holds takes longer than an instant.
 const STRAYS_MS_MAX: u64 = 10_000;
+
+/// Pause after a spare could not be made or died unused, milliseconds.
+const SPARE_PAUSE_MS: u64 = 1_000;
 
 /// A supervisor and what the launcher knows of it.
 pub(super) struct Slot {
@@ -69,14 +72,20 @@ impl Slot {
 }
 
 impl Launcher {
-    /// Makes one supervisor in advance, if there are too few and an engine may want one.
-    pub(super) fn replenish_spares(&mut self) {
+    /// Whether there are too few supervisors in advance, and an engine may want one.
+    pub(super) fn wants_spare(&self) -> bool {
         let spares = self.slots.values().filter(|slot| slot.is_spare()).count();
-        if self.engine.is_none() || self.shutting_down || spares >= SPARES {
+        self.engine.is_some() && !self.shutting_down && spares < SPARES && monotonic_ms() >= self.no_spares_before_ms
+    }
+
+    /// Makes one supervisor in advance.
+    pub(super) fn replenish_spares(&mut self) {
+        if !self.wants_spare() {
             return;
         }
         if let Err(error) = self.fork_supervisor() {
             log(&format!("no spare supervisor: {error}"));
+            self.no_spares_before_ms = monotonic_ms() + SPARE_PAUSE_MS;
         }
     }
 
@@ -277,6 +286,9 @@ impl Launcher {
     fn begin_aftermath(&mut self, key: u64, run_directory: String) {
         let Some(slot) = self.slots.get_mut(&key) else { return };
         let child = slot.note.is_some();
+        if slot.specification.is_none() && !self.shutting_down {
+            self.no_spares_before_ms = monotonic_ms() + SPARE_PAUSE_MS;
+        }
         slot.attach_deadline_ms = None;
         slot.engine_end = None;
         slot.aftermath = Some(Aftermath {

@@ -25,8 +25,8 @@ use crate::launcher::log;
 use crate::system::cgroup::{OomWatch, SlotCgroup};
 use crate::system::shared::SharedNote;
 use crate::system::signals::SignalSource;
-use checkpoint::channel::Channel;
 use crate::system::{monotonic_ms, procfs, wait};
+use checkpoint::channel::Channel;
 
 use start::PayloadCache;
 use task::RunningTask;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use checkpoint::channel::Channel;
 use checkpoint::layout::{EngineDirectory, RunDirectory};
 use checkpoint::protocol::{
     Empty, FromLauncher, FromLauncherBody, FromSlot, FromSlotBody, Hello, Kill, Launch, SlotReady, SlotSpecification,
@@ -16,7 +17,6 @@ use checkpoint::protocol::{
 };
 use checkpoint::record::{StatusRecord, StatusState};
 use checkpoint::replay::RunState;
-use checkpoint::channel::Channel;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub const AGENT: &str = "agent-0";

@@ -1,0 +1,505 @@
+//! The engine with a real launcher and real tasks, through the words between scheduler and engines.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use engine::{Call, Engine, Event, EventSink, Launch, Offer, Reason, StatusUpdate, TaskState};
+use engine_local::{LocalEngine, Options, StartError};
+use model::{CpuMillis, JobKey, Resources, TaskConfig, TaskId};
+
+/// The program that can be a launcher, built with the profile of this test.
+fn executable() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let mut build = std::process::Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "-p", "executor", "--bin", "daybreak-executor"]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        assert!(build.status().unwrap().success());
+        let own = std::env::current_exe().unwrap();
+        own.parent().unwrap().parent().unwrap().join("daybreak-executor")
+    })
+}
+
+#[derive(Default)]
+struct Recorder {
+    events: Mutex<Vec<Event>>,
+    changed: Condvar,
+}
+
+impl EventSink for Recorder {
+    fn send(&self, event: Event) -> bool {
+        self.events.lock().unwrap().push(event);
+        self.changed.notify_all();
+        true
+    }
+}
+
+struct Cluster {
+    engine: Option<LocalEngine>,
+    sink: Arc<Recorder>,
+    options: Options,
+    root: tempfile::TempDir,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    fn start_with(change: impl FnOnce(&mut Options)) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::Builder::new().prefix("daybreak-engine").tempdir().unwrap();
+        std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut options = Options {
+            state_dir: root.path().to_owned(),
+            executable: executable().to_owned(),
+            hostname: "machine".into(),
+            resources: Some("cpus:4;mem:4096;disk:10000;ports:[31000-31009]".into()),
+            kill_grace: Duration::from_millis(500),
+            resend_interval: Duration::from_millis(200),
+            ..Options::default()
+        };
+        change(&mut options);
+        let mut cluster = Self { engine: None, sink: Arc::default(), options, root };
+        cluster.restart();
+        cluster
+    }
+
+    /// Another daemon on the same state.
+    fn restart(&mut self) {
+        self.stop();
+        self.sink = Arc::default();
+        let sink: Arc<dyn EventSink> = self.sink.clone();
+        self.engine = Some(LocalEngine::start(self.options.clone(), sink).unwrap());
+        self.wait("registration", |events| {
+            events.iter().any(|event| matches!(event, Event::Registered { .. })).then_some(())
+        });
+    }
+
+    fn stop(&mut self) {
+        self.engine = None;
+    }
+
+    fn call(&mut self, calls: Vec<Call>) {
+        self.engine.as_mut().unwrap().call(1, calls);
+    }
+
+    fn wait<T>(&self, what: &str, mut found: impl FnMut(&[Event]) -> Option<T>) -> T {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut events = self.sink.events.lock().unwrap();
+        loop {
+            if let Some(found) = found(&events) {
+                return found;
+            }
+            let left = deadline.checked_duration_since(Instant::now());
+            let left = left.unwrap_or_else(|| {
+                let log = std::fs::read_to_string(self.root.path().join("local/launcher.log")).unwrap_or_default();
+                panic!("waited in vain for {what}; events: {events:#?}; launcher: {log}")
+            });
+            events = self.sink.changed.wait_timeout(events, left).unwrap().0;
+        }
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        self.wait("an offer", |events| {
+            let offers: Vec<Offer> = events
+                .iter()
+                .filter_map(|event| if let Event::Offers(offers) = event { Some(offers.clone()) } else { None })
+                .flatten()
+                .collect();
+            (!offers.is_empty()).then_some(offers)
+        })
+    }
+
+    fn statuses(&self, task_id: &TaskId) -> Vec<StatusUpdate> {
+        let events = self.sink.events.lock().unwrap();
+        statuses_of(&events, task_id)
+    }
+
+    fn until(&self, task_id: &TaskId, state: TaskState) -> StatusUpdate {
+        self.wait(&format!("{state:?} of {}", task_id.as_str()), |events| {
+            statuses_of(events, task_id).into_iter().find(|status| status.state == state)
+        })
+    }
+
+    fn acknowledge(&mut self, status: &StatusUpdate) {
+        let token = status.token.clone().unwrap();
+        self.call(vec![Call::Acknowledge { task_id: status.task_id.clone(), agent_id: None, token }]);
+    }
+
+    /// Starts tasks on the newest offer.
+    fn launch(&mut self, launches: Vec<Launch>) {
+        let offer = self.offers().pop().unwrap();
+        self.call(vec![Call::Accept { offers: vec![offer.id], launches }]);
+    }
+
+    fn sandbox(&self, task_id: &TaskId) -> PathBuf {
+        self.root.path().join("local/agents/agent-0/tasks").join(task_id.as_str()).join("sandbox")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.engine.is_none() {
+            let sink: Arc<dyn EventSink> = Arc::new(Recorder::default());
+            self.engine = LocalEngine::start(self.options.clone(), sink).ok();
+        }
+        if let Some(engine) = &self.engine {
+            let ended = engine.control().shut_down(Duration::from_secs(20));
+            assert!(ended || std::thread::panicking());
+        }
+    }
+}
+
+fn statuses_of(events: &[Event], task_id: &TaskId) -> Vec<StatusUpdate> {
+    let statuses =
+        events.iter().filter_map(|event| if let Event::Status(status) = event { Some(status) } else { None });
+    statuses.filter(|status| status.task_id == *task_id).cloned().collect()
+}
+
+/// The user that tasks of these tests run as.
+fn role() -> String {
+    let output = std::process::Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn launch(name: &str, cmdline: &str) -> Launch {
+    let job = JobKey::new(role(), "test", "job");
+    let payload = serde_json::json!({"task": {"name": "t", "processes": [{"name": "p", "cmdline": cmdline}]}});
+    let config = TaskConfig::new(job, 0.5, 1, 10, payload.to_string());
+    let resources = Resources { ram_mb: config.resources.ram_mb + 128, ..config.resources };
+    Launch {
+        task_id: TaskId(name.into()),
+        instance: 0,
+        config: Arc::new(config),
+        resources,
+        revocable: false,
+        ports: BTreeMap::new(),
+        assigned_ms: 0,
+    }
+}
+
+fn task(name: &str) -> TaskId {
+    TaskId(name.into())
+}
+
+#[test]
+fn tasks_run_on_what_is_offered_and_give_it_back() {
+    let mut cluster = Cluster::start();
+    let offer = cluster.offers().remove(0);
+    assert_eq!((offer.host.as_str(), offer.resources.cpu, offer.resources.ports), ("machine", CpuMillis(4000), 10));
+    assert_eq!(offer.attributes["host"], ["machine"]);
+    let mut with_port = launch("b", "echo {{thermos.ports[http]}} > port");
+    with_port.ports.insert("http".into(), 31_004);
+    cluster.call(vec![Call::Accept { offers: vec![offer.id], launches: vec![launch("a", "true"), with_port] }]);
+    for name in ["a", "b"] {
+        let finished = cluster.until(&task(name), TaskState::Finished);
+        let states: Vec<TaskState> = cluster.statuses(&task(name)).iter().map(|status| status.state).collect();
+        assert_eq!(states[..3], [TaskState::Starting, TaskState::Running, TaskState::Finished]);
+        assert_eq!(finished.message.as_deref(), Some("Task finished."));
+        assert_eq!(finished.reason, Some(Reason::Executor));
+    }
+    assert_eq!(std::fs::read_to_string(cluster.sandbox(&task("b")).join("port")).unwrap(), "31004\n");
+    // All that was ever offered and not accepted adds up to the machine again.
+    cluster.wait("everything to be offered again", |events| {
+        let offers =
+            events.iter().filter_map(|event| if let Event::Offers(offers) = event { Some(offers) } else { None });
+        let sum = offers.flatten().skip(1).fold(Resources::ZERO, |sum, offer| sum + offer.resources);
+        (sum == Resources { cpu: CpuMillis(4000), ram_mb: 4096, disk_mb: 10_000, ports: 10, gpus: 0 }).then_some(())
+    });
+}
+
+#[test]
+fn one_megabyte_of_memory_is_enough_for_python() {
+    let mut cluster = Cluster::start();
+    cluster.launch(vec![launch("py", "exec /usr/bin/env python3 -c 'print(sum(range(1000)))' || exit 0")]);
+    let last = cluster.wait("the end", |events| {
+        statuses_of(events, &task("py")).into_iter().find(|status| status.state.is_terminal())
+    });
+    assert_eq!(last.state, TaskState::Finished, "{last:?}");
+}
+
+#[test]
+fn a_status_is_repeated_until_it_is_acknowledged() {
+    let mut cluster = Cluster::start();
+    cluster.launch(vec![launch("a", "exit 3")]);
+    let failed = cluster.until(&task("a"), TaskState::Failed);
+    assert_eq!(failed.message.as_deref(), Some("Task failed: process p exited with status 3."));
+    cluster.wait("repetitions", |events| {
+        let count = statuses_of(events, &task("a")).iter().filter(|status| status.state == TaskState::Failed).count();
+        (count >= 3).then_some(())
+    });
+    cluster.acknowledge(&failed);
+    // What was acknowledged stays so in the next engine, and is still known when asked for.
+    cluster.restart();
+    cluster.call(vec![Call::Reconcile { tasks: vec![(task("a"), None), (task("never"), None)] }]);
+    let answer = cluster.until(&task("a"), TaskState::Failed);
+    assert_eq!((answer.reason, answer.token.clone()), (Some(Reason::Reconciliation), None));
+    let unknown = cluster.until(&task("never"), TaskState::Lost);
+    assert_eq!(unknown.token, None);
+    assert_eq!(cluster.statuses(&task("a")).len(), 1, "it is not told again by itself");
+}
+
+#[test]
+fn a_running_task_survives_the_engine_and_is_adopted_with_what_it_holds() {
+    let mut cluster = Cluster::start();
+    cluster.launch(vec![launch("a", "echo $$ > pid; while ! test -e go; do sleep 0.02; done; exit 9")]);
+    cluster.until(&task("a"), TaskState::Running);
+    let pid = std::fs::read_to_string(cluster.sandbox(&task("a")).join("pid")).unwrap();
+    cluster.restart();
+    cluster.until(&task("a"), TaskState::Running);
+    assert_eq!(cluster.offers()[0].resources.cpu, CpuMillis(3500), "what it holds is not offered");
+    assert!(Path::new("/proc").join(pid.trim()).exists(), "the same process");
+    std::fs::write(cluster.sandbox(&task("a")).join("go"), "").unwrap();
+    let failed = cluster.until(&task("a"), TaskState::Failed);
+    assert_eq!(failed.message.as_deref(), Some("Task failed: process p exited with status 9."));
+}
+
+#[test]
+fn what_ended_while_no_engine_was_there_is_told_by_the_next() {
+    let mut cluster = Cluster::start();
+    cluster.launch(vec![launch("a", "while ! test -e go; do sleep 0.02; done; touch went; exit 7")]);
+    cluster.until(&task("a"), TaskState::Running);
+    let sandbox = cluster.sandbox(&task("a"));
+    cluster.stop();
+    std::fs::write(sandbox.join("go"), "").unwrap();
+    while !sandbox.join("went").exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    cluster.restart();
+    let failed = cluster.until(&task("a"), TaskState::Failed);
+    assert_eq!(failed.message.as_deref(), Some("Task failed: process p exited with status 7."));
+}
+
+#[test]
+fn kills_are_answered_whatever_the_task_does() {
+    let mut cluster = Cluster::start();
+    cluster
+        .launch(vec![launch("deaf", "trap '' TERM; while :; do sleep 0.05; done"), launch("meek", "exec sleep 1000")]);
+    for name in ["deaf", "meek"] {
+        cluster.until(&task(name), TaskState::Running);
+        let kill = Call::Kill { task_id: task(name), agent_id: None };
+        cluster.call(vec![kill.clone(), kill]);
+    }
+    cluster.call(vec![Call::Kill { task_id: task("never"), agent_id: None }]);
+    for name in ["deaf", "meek"] {
+        let killed = cluster.until(&task(name), TaskState::Killed);
+        assert_eq!(killed.message.as_deref(), Some("Instructed to kill task."));
+    }
+    cluster.until(&task("never"), TaskState::Lost);
+}
+
+#[test]
+fn a_kill_right_behind_the_launch_is_not_lost() {
+    let mut cluster = Cluster::start();
+    let offer = cluster.offers().remove(0);
+    let launches = (0..6).map(|number| launch(&format!("t{number}"), "exec sleep 1000")).collect();
+    let mut calls = vec![Call::Accept { offers: vec![offer.id], launches }];
+    calls.extend((0..6).map(|number| Call::Kill { task_id: task(&format!("t{number}")), agent_id: None }));
+    cluster.call(calls);
+    for number in 0..6 {
+        cluster.until(&task(&format!("t{number}")), TaskState::Killed);
+    }
+}
+
+#[test]
+fn a_name_is_started_once_however_often_it_is_asked_for() {
+    let mut cluster = Cluster::start();
+    for _ in 0..2 {
+        cluster.launch(vec![launch("a", "echo x >> $HOME/../../count-a; true")]);
+        cluster.until(&task("a"), TaskState::Finished);
+    }
+    let finished = cluster.until(&task("a"), TaskState::Finished);
+    cluster.acknowledge(&finished);
+    cluster.restart();
+    cluster.launch(vec![launch("a", "echo x >> $HOME/../../count-a; true")]);
+    let again = cluster.until(&task("a"), TaskState::Finished);
+    assert_eq!(again.message.as_deref(), Some("Task finished."));
+    let count = std::fs::read_to_string(cluster.root.path().join("local/agents/agent-0/tasks/count-a")).unwrap();
+    assert_eq!(count, "x\n");
+}
+
+#[test]
+fn an_offer_is_good_once_and_not_for_more_than_it_holds() {
+    let mut cluster = Cluster::start();
+    let offer = cluster.offers().remove(0);
+    let mut greedy = launch("greedy", "true");
+    greedy.resources.cpu = CpuMillis(4001);
+    cluster.call(vec![Call::Accept { offers: vec![offer.id.clone()], launches: vec![greedy] }]);
+    assert_eq!(cluster.until(&task("greedy"), TaskState::Lost).reason, Some(Reason::InvalidOffer));
+    cluster.call(vec![Call::Accept { offers: vec![offer.id], launches: vec![launch("late", "true")] }]);
+    assert_eq!(cluster.until(&task("late"), TaskState::Lost).reason, Some(Reason::InvalidOffer));
+}
+
+#[test]
+fn what_this_engine_cannot_run_fails_with_the_reason() {
+    let mut cluster = Cluster::start();
+    let with = |name: &str, change: fn(&mut TaskConfig)| {
+        let mut launch = launch(name, "true");
+        let mut config = (*launch.config).clone();
+        change(&mut config);
+        launch.config = Arc::new(config);
+        launch
+    };
+    cluster.launch(vec![
+        with("docker", |config| {
+            config.container = model::container::Container::Docker { image: "busybox".into(), parameters: Vec::new() };
+        }),
+        with("executor", |config| config.executor_config.as_mut().unwrap().name = "other".into()),
+        with("none", |config| config.executor_config = None),
+        with("garbage", |config| config.executor_config.as_mut().unwrap().data = "{".into()),
+    ]);
+    for (name, part) in [
+        ("docker", "container images"),
+        ("executor", "Executor other is not available"),
+        ("none", "no executor configuration"),
+        ("garbage", "not JSON"),
+    ] {
+        let failed = cluster.until(&task(name), TaskState::Failed);
+        assert_eq!(failed.reason, Some(Reason::LaunchFailed));
+        assert!(failed.message.as_ref().unwrap().contains(part), "{failed:?}");
+    }
+}
+
+#[test]
+fn the_launcher_is_replaced_under_running_tasks_and_new_ones_start() {
+    let mut cluster = Cluster::start();
+    cluster.launch(vec![launch("old", "while ! test -e go; do sleep 0.02; done")]);
+    cluster.until(&task("old"), TaskState::Running);
+    let lock = cluster.root.path().join("local/launcher.lock");
+    let pid: i32 = std::fs::read_to_string(&lock).unwrap().parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    cluster.launch(vec![launch("new", "true")]);
+    cluster.until(&task("new"), TaskState::Finished);
+    std::fs::write(cluster.sandbox(&task("old")).join("go"), "").unwrap();
+    cluster.until(&task("old"), TaskState::Finished);
+}
+
+#[test]
+fn a_dead_supervisor_is_a_lost_task_and_its_room_is_offered_again() {
+    let mut cluster = Cluster::start();
+    cluster.launch(vec![launch("a", "echo $PPID > parent; exec sleep 1000")]);
+    cluster.until(&task("a"), TaskState::Running);
+    let path = cluster.sandbox(&task("a")).join("parent");
+    let parent = loop {
+        match std::fs::read_to_string(&path) {
+            Ok(text) if text.ends_with('\n') => break text.trim().parse().unwrap(),
+            _ => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let pid = rustix::process::Pid::from_raw(parent).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let lost = cluster.until(&task("a"), TaskState::Lost);
+    assert_eq!(lost.reason, Some(Reason::ExecutorTerminated));
+    assert!(lost.message.unwrap().ends_with("exit code unknown."));
+    cluster.wait("its room", |events| {
+        let last =
+            events.iter().rev().find_map(|event| if let Event::Offers(offers) = event { offers.last() } else { None });
+        last.filter(|offer| offer.resources.cpu >= CpuMillis(500)).map(|_| ())
+    });
+}
+
+#[test]
+fn calls_of_a_deposed_scheduler_are_refused() {
+    let mut cluster = Cluster::start();
+    let offer = cluster.offers().remove(0);
+    let engine = cluster.engine.as_mut().unwrap();
+    engine.call(5, vec![Call::Revive]);
+    engine.call(4, vec![Call::Accept { offers: vec![offer.id.clone()], launches: vec![launch("deposed", "true")] }]);
+    engine.call(5, vec![Call::Accept { offers: vec![offer.id], launches: vec![launch("rightful", "true")] }]);
+    cluster.until(&task("rightful"), TaskState::Finished);
+    assert_eq!(cluster.statuses(&task("deposed")), []);
+}
+
+#[test]
+fn declined_offers_come_back_after_their_time() {
+    let mut cluster = Cluster::start();
+    let offer = cluster.offers().remove(0);
+    let began = Instant::now();
+    cluster.call(vec![Call::Decline { offers: vec![offer.id.clone()], refuse_ms: 300 }]);
+    cluster.wait("another offer", |events| {
+        events.iter().any(|event| matches!(event, Event::Offers(offers) if offers[0].id != offer.id)).then_some(())
+    });
+    assert!(began.elapsed() >= Duration::from_millis(290));
+}
+
+#[test]
+fn several_agents_share_the_machine_under_names_of_their_own() {
+    let mut cluster = Cluster::start_with(|options| {
+        options.agents = 3;
+        options.attributes = Some("rack:a".into());
+    });
+    let offers = cluster.wait("three offers", |events| {
+        events.iter().find_map(|event| if let Event::Offers(offers) = event { Some(offers.clone()) } else { None })
+    });
+    let hosts: Vec<&str> = offers.iter().map(|offer| offer.host.as_str()).collect();
+    assert_eq!(hosts, ["machine-1", "machine-2", "machine-3"]);
+    assert!(offers.iter().all(|offer| offer.resources.ram_mb == 4096 / 3 && offer.attributes["rack"] == ["a"]));
+    for (number, offer) in offers.into_iter().enumerate() {
+        let launches = vec![launch(&format!("t{number}"), "echo {{mesos.hostname}}")];
+        cluster.call(vec![Call::Accept { offers: vec![offer.id], launches }]);
+    }
+    let files = cluster.engine.as_ref().unwrap().files();
+    for number in 0..3 {
+        let id = task(&format!("t{number}"));
+        let finished = cluster.until(&id, TaskState::Finished);
+        assert_eq!(finished.agent_id, Some(format!("agent-{number}")));
+        let log = files.log(&id, "p", 0, engine::files::Stream::Stdout, 0, 100).unwrap();
+        assert_eq!(String::from_utf8(log.data).unwrap(), format!("machine-{}\n", number + 1));
+    }
+}
+
+#[test]
+fn a_hundred_tasks_at_once_all_end_and_nothing_is_left_over() {
+    let mut cluster = Cluster::start_with(|options| options.resources = Some("cpus:100;mem:100000;disk:100000".into()));
+    let launches: Vec<Launch> = (0..100).map(|number| launch(&format!("t{number}"), "true")).collect();
+    cluster.launch(launches);
+    for number in 0..100 {
+        cluster.until(&task(&format!("t{number}")), TaskState::Finished);
+    }
+}
+
+#[test]
+fn a_directory_that_users_cannot_enter_is_refused_with_its_name() {
+    use std::os::unix::fs::PermissionsExt;
+    if !rustix::process::geteuid().is_root() {
+        // Tasks run as whoever runs the engine, who can enter.
+        return;
+    }
+    let root = tempfile::Builder::new().prefix("daybreak-closed").tempdir().unwrap();
+    std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let options = Options {
+        state_dir: root.path().join("state"),
+        executable: executable().to_owned(),
+        hostname: "machine".into(),
+        ..Options::default()
+    };
+    let sink: Arc<dyn EventSink> = Arc::new(Recorder::default());
+    let error = LocalEngine::start(options, sink).err().expect("refused");
+    assert!(
+        matches!(&error, StartError::NotEnterable { folder, mode: 0o700, .. } if Path::new(folder) == root.path()),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_launcher_that_cannot_be_started_does_not_stop_the_engine_and_is_tried_again() {
+    let folder = tempfile::Builder::new().prefix("daybreak-exe").tempdir().unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let missing = folder.path().join("not-there-yet");
+    let target = missing.clone();
+    let appears = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        std::fs::copy(executable(), target).unwrap();
+    });
+    let mut cluster = Cluster::start_with(|options| options.executable = missing);
+    appears.join().unwrap();
+    cluster.launch(vec![launch("a", "true")]);
+    cluster.until(&task("a"), TaskState::Finished);
+}
