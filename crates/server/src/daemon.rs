@@ -131,7 +131,12 @@ fn run(options: &Options) -> Result<(), DaemonError> {
 }
 
 fn scheduler_settings(engine: &engine_local::LocalEngine) -> scheduler::Settings {
-    scheduler::Settings { executor_overhead: engine.executor_overhead(), ..scheduler::Settings::default() }
+    scheduler::Settings {
+        executor_overhead: engine.executor_overhead(),
+        // The engine never takes an offer back: what becomes free meanwhile is another offer.
+        second_offer: scheduler::settings::SecondOffer::Adds,
+        ..scheduler::Settings::default()
+    }
 }
 
 fn engine_options(options: &Options) -> engine_local::Options {
