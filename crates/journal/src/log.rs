@@ -171,8 +171,7 @@ impl Log<'_> {
         while let Some((index, offset)) = at {
             at = match self.images.get(index) {
                 Some(image) if image.header.is_err() || self.is_foreign(image) => {
-                    self.skip_headerless(&mut walk, index)?;
-                    Some((index + 1, HEADER_BYTES))
+                    return Err(self.unusable(&walk, index));
                 }
                 Some(_) => self.step(&mut walk, index, offset, visit)?,
                 None => None,
@@ -303,6 +302,13 @@ impl Log<'_> {
             );
             return Err(self.corruption(walk, index, offset, reason));
         }
+        let image = &self.images[index];
+        let reserved = image.header.map_or(0, |header| header.extra);
+        if (image.bytes.len() as u64) < reserved {
+            let reason =
+                format!("the file ends here, and {reserved} bytes were reserved: groups may have been cut off");
+            return Err(self.corruption(walk, index, image.bytes.len(), reason));
+        }
         let started = offset > HEADER_BYTES || ahead.bytes > 0 || walk.end.is_none();
         if started {
             walk.end = Some(LogEnd { image: index, offset, sealed: false });
@@ -324,23 +330,15 @@ impl Log<'_> {
         Ok(None)
     }
 
-    /// A segment whose header is unreadable: fine if it was never used.
-    fn skip_headerless(&self, walk: &mut Walk, index: usize) -> Result<(), JournalError> {
-        let image = &self.images[index];
-        let ahead = self.look_ahead(index, HEADER_BYTES);
-        let used = next_frame(image.place(self.journal), &image.bytes, HEADER_BYTES).is_some();
-        if used || self.is_foreign(image) || ahead.claimed > self.known(walk) {
-            let reason = if self.is_foreign(image) {
-                "the segment belongs to another journal".to_owned()
-            } else {
-                "the segment's header is unreadable, and groups follow it".to_owned()
-            };
-            return Err(self.corruption(walk, index, 0, reason));
-        }
-        walk.unusable.push(index);
-        walk.notes
-            .push(format!("`{}` has no readable header and holds no groups; it was made anew", image.path.display()));
-        Ok(())
+    /// A segment that comes next in use cannot be read. Segments get their name after their header is on the device, so an
+    /// interrupted start does not leave one like this.
+    fn unusable(&self, walk: &Walk, index: usize) -> JournalError {
+        let reason = if self.is_foreign(&self.images[index]) {
+            "the segment belongs to another journal"
+        } else {
+            "the segment's header is unreadable, and its groups cannot be told from another journal's"
+        };
+        self.corruption(walk, index, 0, reason.to_owned())
     }
 
     fn look_ahead(&self, index: usize, offset: usize) -> Ahead {

@@ -118,3 +118,21 @@ fn a_damaged_snapshot_is_passed_over_while_the_log_reaches_it_and_refused_when_n
     let JournalError::Corrupt(corruption) = cause(&error) else { panic!("{error}") };
     assert_eq!((&corruption.path, corruption.offset), (&snapshots[1], 64));
 }
+
+#[test]
+fn a_file_cut_short_anywhere_is_noticed_or_harmless() {
+    let (disk, state, head) = sample();
+    for (path, bytes) in files(&disk) {
+        let starts = frame_starts(&bytes);
+        for length in (0..bytes.len()).step_by(41).chain(starts.iter().map(|start| *start as usize)) {
+            let damaged = disk.copy();
+            damaged.tamper(&path, |bytes| bytes.truncate(length));
+            match open(&damaged, small()) {
+                Ok(opened) => {
+                    assert_eq!((opened.state, opened.head), (state.clone(), head), "{path:?} cut to {length}")
+                }
+                Err(error) => assert!(matches!(cause(&error), JournalError::Corrupt(_)), "{error}"),
+            }
+        }
+    }
+}

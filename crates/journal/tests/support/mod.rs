@@ -406,7 +406,7 @@ impl Bell {
 
     pub fn wait(&self) {
         let count = self.0.0.lock().expect("no panic under the bell's lock");
-        let _ = self.0.1.wait_timeout(count, Duration::from_millis(2)).expect("no panic under the bell's lock");
+        let _ = self.0.1.wait_timeout(count, Duration::from_micros(300)).expect("no panic under the bell's lock");
     }
 }
 
