@@ -79,7 +79,7 @@ fn dispatch(arguments: Vec<OsString>, context: &mut Context<'_>) -> Outcome {
     let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str().unwrap_or_default()).collect();
     match words.as_slice() {
         [] => {
-            let help = Aurora::command().render_help().to_string();
+            let help = Aurora::command().render_long_help().to_string();
             context.console.out(help.trim_end());
             return Ok(());
         }

@@ -33,7 +33,7 @@ pub fn run(arguments: Vec<OsString>, hooks: &Hooks) -> ExitCode {
     }
     let mut console = Console::standard();
     if arguments.len() <= 1 {
-        console.out(Daybreak::command().render_help().to_string().trim_end());
+        console.out(Daybreak::command().render_long_help().to_string().trim_end());
         return ExitCode::SUCCESS;
     }
     let verb = match aurora::parse::<Daybreak>(arguments, &mut console) {
