@@ -62,6 +62,9 @@ pub enum JournalError {
     /// A call out of order; a fault in the caller.
     #[error("the journal was used out of order: {0}")]
     Misused(&'static str),
+    /// A thread of the journal ended by a fault of this program.
+    #[error("the thread `{0}` ended by a fault of its own; see above. The next start goes on from what is stored")]
+    Fault(String),
     /// The target of a salvage holds files.
     #[error("`{}` is not empty: move it away, or name a new directory to salvage into", .0.display())]
     NotEmpty(PathBuf),

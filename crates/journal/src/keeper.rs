@@ -1,5 +1,6 @@
 //! Work beside the writer: preparing segments, writing snapshots, and removing what a snapshot replaced.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
 
 use node::storage::{Epoch, Position, SnapshotRecords};
@@ -19,7 +20,7 @@ const SNAPSHOTS_KEPT: usize = 2;
 /// while, and at once when something was removed.
 pub(crate) fn prepare_segments(setup: &Setup, shared: &Shared) {
     let mut state = shared.lock();
-    while !state.writer_ended {
+    while !state.writer_ended && state.failure.is_none() {
         let enough = if state.closing { 1 } else { SPARES };
         if state.spares.len() >= enough {
             state = shared.to_preparer.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -120,14 +121,27 @@ fn remove(setup: &Setup, files: Vec<std::path::PathBuf>) {
     }
 }
 
-/// Starts a named thread that works on the journal.
+/// Starts a named thread that works on the journal. If it panics, the journal has failed: nobody waits for it in vain.
 pub(crate) fn spawn(
     name: &str,
     setup: &Arc<Setup>,
     shared: &Arc<Shared>,
     work: impl FnOnce(&Arc<Setup>, &Arc<Shared>) + Send + 'static,
 ) -> Result<std::thread::JoinHandle<()>, JournalError> {
-    let (ours, theirs) = (Arc::clone(setup), Arc::clone(shared));
+    let (setup, shared) = (Arc::clone(setup), Arc::clone(shared));
+    let (thread, directory) = (name.to_owned(), setup.directory.clone());
     let builder = std::thread::Builder::new().name(name.to_owned());
-    builder.spawn(move || work(&ours, &theirs)).map_err(JournalError::io("start a thread for", &setup.directory))
+    let run = move || {
+        if std::panic::catch_unwind(AssertUnwindSafe(|| work(&setup, &shared))).is_ok() {
+            return;
+        }
+        let mut state = shared.lock();
+        state.failure.get_or_insert(JournalError::Fault(thread));
+        state.snapshot_running = false;
+        drop(state);
+        shared.to_writer.notify_all();
+        shared.to_preparer.notify_all();
+        (setup.on_progress)();
+    };
+    builder.spawn(run).map_err(JournalError::io("start a thread for", &directory))
 }

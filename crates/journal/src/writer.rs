@@ -41,6 +41,8 @@ enum Work {
     Groups(Vec<Group>),
     Rest,
     Close,
+    /// Another thread failed: what the disk holds is left as it is.
+    Stop,
 }
 
 impl Writer {
@@ -51,6 +53,7 @@ impl Writer {
                 Work::Groups(groups) => self.write_batch(groups),
                 Work::Rest => self.settle(),
                 Work::Close => break self.settle(),
+                Work::Stop => break Ok(()),
             };
             if done.is_err() {
                 break done;
@@ -70,6 +73,9 @@ impl Writer {
     fn wait(&self) -> Work {
         let mut state = self.shared.lock();
         loop {
+            if state.failure.is_some() {
+                return Work::Stop;
+            }
             if !state.queue.is_empty() {
                 return Work::Groups(take_batch(&mut state));
             }
@@ -202,6 +208,9 @@ impl Writer {
     fn wait_for_spare<'a>(&self, shared: &'a Shared) -> Result<std::sync::MutexGuard<'a, State>, JournalError> {
         let mut state = shared.lock();
         while state.spares.is_empty() {
+            if let Some(failure) = &state.failure {
+                return Err(failure.clone());
+            }
             if let Some(failure) = &state.spare_failure
                 && (state.closing || !failure.is_out_of_space())
             {

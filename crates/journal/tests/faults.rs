@@ -522,3 +522,23 @@ fn a_snapshot_says_what_it_holds() {
     put(&mut state, record(1, b"one"));
     assert_ne!(opened.state, state);
 }
+
+#[test]
+fn a_fault_in_a_thread_of_the_journal_is_told_and_not_waited_for() {
+    let disk = FaultDisk::default();
+    let mut opened = open(&disk, small()).expect("a new journal");
+    opened.append_durably(vec![record(1, b"one")]).expect("appends");
+    let state = opened.state.clone();
+    let records = std::iter::once_with(|| panic!("on purpose: a view that cannot be read"));
+    opened.journal.start_snapshot(Position(1), Epoch(1), Box::new(records)).expect("starts");
+    let error = loop {
+        match opened.journal.progress() {
+            Ok(_) => opened.bell.wait(),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("`journal-snapshot` ended by a fault"), "{error}");
+    assert!(opened.append(vec![record(2, b"two")]).is_err());
+    drop(opened.journal);
+    assert_eq!(open(&disk, small()).expect("opens").state, state);
+}

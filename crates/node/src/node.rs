@@ -21,6 +21,9 @@ pub struct Settings {
     pub held_bytes: usize,
     /// A snapshot is due when the log since the last one is longer than this and than the last snapshot, in bytes.
     pub snapshot_bytes: u64,
+    /// However large the last snapshot was, the next is due at this length of the log, in bytes: it bounds what a recovery
+    /// has to replay.
+    pub snapshot_bytes_max: u64,
     /// A snapshot is due after this time if anything was logged since the last one, in ms.
     pub snapshot_interval_ms: u64,
     /// After a snapshot failed, or while space is low, the next is tried after this time, in ms.
@@ -35,6 +38,7 @@ impl Default for Settings {
             held_turns: 1024,
             held_bytes: 32 << 20,
             snapshot_bytes: 64 << 20,
+            snapshot_bytes_max: 256 << 20,
             snapshot_interval_ms: 60 * 60 * 1000,
             snapshot_retry_ms: 60 * 1000,
         }
@@ -295,8 +299,9 @@ impl<C: Core, S: Storage, K: Clock, O: Outlet<C>> Node<C, S, K, O> {
         if progress.snapshot_failure.is_some() || self.space_low {
             return since_ms >= self.settings.snapshot_retry_ms;
         }
-        let by_size = logged >= self.settings.snapshot_bytes.max(progress.snapshot_bytes);
-        by_size || since_ms >= self.settings.snapshot_interval_ms
+        let Settings { snapshot_bytes, snapshot_bytes_max, .. } = self.settings;
+        let enough = progress.snapshot_bytes.min(snapshot_bytes_max).max(snapshot_bytes);
+        logged >= enough || since_ms >= self.settings.snapshot_interval_ms
     }
 
     fn next_turn(&self, now: Now) -> Turn {

@@ -114,7 +114,9 @@ pub enum Space {
 /// What the loop asks a storage after every turn; cheap, never waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Every group up to this position is durable.
+    /// Every group up to this position, of those that were recovered and those that this node appended, is durable. Where
+    /// several nodes share a log, another's group at the same position does not count: two who begin at the same moment
+    /// choose the same position and epoch.
     pub durable: Position,
     /// Whether the storage can still grow.
     pub space: Space,

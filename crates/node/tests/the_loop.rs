@@ -485,6 +485,22 @@ fn snapshots_are_taken_by_size_and_by_time_and_hold_durable_state_only() {
 }
 
 #[test]
+fn the_log_to_be_replayed_is_bounded_however_large_the_state_is() {
+    let settings = Settings { snapshot_bytes: 10, snapshot_bytes_max: 100, ..Settings::default() };
+    let mut stage = running(settings);
+    stage.disk.0.borrow_mut().progress.snapshot_bytes = 1 << 30;
+    let mut snapshots = Vec::new();
+    for key in 0..10 {
+        stage.send(Input::Set(key, 1));
+        stage.turn();
+        stage.disk.sync();
+        stage.turn();
+        snapshots.push(stage.disk.0.borrow().snapshots.len());
+    }
+    assert_eq!(snapshots, [0, 0, 0, 1, 1, 1, 1, 2, 2, 2], "28 bytes a group: due at 100, not at the snapshot's size");
+}
+
+#[test]
 fn the_end_of_the_epoch_ends_the_node() {
     let mut stage = running(Settings::default());
     stage.send(Input::Set(1, 10));
