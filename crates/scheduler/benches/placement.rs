@@ -51,7 +51,7 @@ fn offers(percent_full: u64, dice: &mut Dice) -> Vec<Offer> {
         let mut attributes = BTreeMap::from([
             ("host".to_owned(), vec![format!("host-{agent}")]),
             ("rack".to_owned(), vec![format!("rack-{}", agent % 40)]),
-            ("disk".to_owned(), vec![if agent % 3 == 0 { "ssd" } else { "hdd" }.to_owned()]),
+            ("disk".to_owned(), vec![if agent.is_multiple_of(3) { "ssd" } else { "hdd" }.to_owned()]),
         ]);
         if agent % 20 == 7 {
             attributes.insert("dedicated".into(), vec!["role/special".into()]);

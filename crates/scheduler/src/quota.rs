@@ -6,6 +6,7 @@ use model::update::{InstanceConfig, Update, from_ranges};
 use model::{InstanceId, JobKey, ResourceType, Resources, TaskConfig};
 
 use crate::core::Core;
+use crate::placement::offers::MaxEach;
 
 /// The kinds of resource that quota is about.
 const KINDS: [ResourceType; 3] = [ResourceType::Cpus, ResourceType::RamMb, ResourceType::DiskMb];
@@ -13,15 +14,6 @@ const KINDS: [ResourceType; 3] = [ResourceType::Cpus, ResourceType::RamMb, Resou
 /// Whether a task counts against quota.
 pub(crate) fn counts(config: &TaskConfig) -> bool {
     config.production == Some(true) && config.constraint(DEDICATED).is_none()
-}
-
-fn larger(one: Resources, other: Resources) -> Resources {
-    Resources {
-        cpu: one.cpu.max(other.cpu),
-        ram_mb: one.ram_mb.max(other.ram_mb),
-        disk_mb: one.disk_mb.max(other.disk_mb),
-        ..Resources::ZERO
-    }
 }
 
 fn instances_of(update: &Update) -> std::collections::BTreeSet<InstanceId> {
@@ -35,7 +27,7 @@ fn update_demand(update: &Update) -> Resources {
         if counts(&config.task) { config.task.resources.times(instances) } else { Resources::ZERO }
     };
     let initial = update.initial.iter().map(sum).fold(Resources::ZERO, |total, part| total + part);
-    larger(initial, update.desired.as_ref().map_or(Resources::ZERO, sum))
+    initial.max_each(&update.desired.as_ref().map_or(Resources::ZERO, sum))
 }
 
 impl Core {

@@ -8,6 +8,7 @@ use model::{Ports, Resources, TaskConfig, TaskId};
 
 use super::filter::{LimitCounts, Query};
 use super::groups::{Class, Turn};
+use super::offers::MaxEach;
 use crate::core::{Core, ms};
 use crate::random::Random;
 use crate::settings::SecondOffer;
@@ -212,7 +213,7 @@ impl Core {
             return;
         }
         self.count("schedule_attempts_no_match", (wanted - placed) as i64);
-        self.explain_group(number);
+        self.explain_if_old(number);
         self.block_group(number);
         // Room that was given back unused may be just what is missing.
         if std::mem::take(&mut self.book.gave_back) {
@@ -229,8 +230,7 @@ impl Core {
         fresh.sort_unstable();
         fresh.dedup();
         if fresh.len() > MANY_FRESH {
-            let blocked: Vec<u64> = self.groups.blocked.values().flat_map(|groups| groups.values().copied()).collect();
-            blocked.into_iter().for_each(|number| self.wake_group(number));
+            self.wake_for(&fresh);
             return true;
         }
         let (mut later, mut classes): (Vec<Class>, Vec<Class>) =
@@ -247,6 +247,19 @@ impl Core {
         }
         self.explain_again();
         true
+    }
+
+    /// Much room at once: every blocked group that asks for no more than some of it has queues for its turn.
+    fn wake_for(&mut self, fresh: &[usize]) {
+        let most = |revocable| {
+            let usable = fresh.iter().filter_map(|slot| Some(self.book.agent(*slot)?.usable(revocable)));
+            usable.fold(Resources::ZERO, |most, usable| most.max_each(&usable))
+        };
+        let (ordinary, revocable) = (most(false), most(true));
+        let fits = |class: &Class| if class.revocable { &revocable } else { &ordinary }.contains(&class.demand);
+        let blocked = self.groups.blocked.iter().filter(|(class, _)| fits(class));
+        let numbers: Vec<u64> = blocked.flat_map(|(_, groups)| groups.values().copied()).collect();
+        numbers.into_iter().for_each(|number| self.wake_group(number));
     }
 
     /// True when a group of the class was tried.

@@ -215,3 +215,73 @@ impl<'a> Query<'a> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{CpuMillis, JobKey};
+
+    fn missing(cpu_millis: i64, ram_mb: i64, disk_mb: i64, ports: i64, gpus: i64) -> Veto<'static> {
+        Veto::Resources([cpu_millis, ram_mb, disk_mb, ports, gpus])
+    }
+
+    #[test]
+    fn scores_are_those_of_the_reference() {
+        assert_eq!(Veto::Dedicated.score(), 1_000_000);
+        assert_eq!(Veto::Maintenance.score(), 100_000);
+        assert_eq!(Veto::Constraint("rack").score(), 10_000);
+        assert_eq!(Veto::Limit("rack").score(), 10_000);
+        assert_eq!(missing(1000, 0, 0, 0, 0).score(), 62, "1000 * 1 / 16");
+        assert_eq!(missing(0, 24_576, 0, 0, 0).score(), 1000);
+        assert_eq!(missing(0, 0, 460_800, 0, 0).score(), 1000);
+        assert_eq!(missing(0, 0, 0, 1, 0).score(), 1);
+        assert_eq!(missing(0, 0, 0, 0, 1).score(), 250);
+        assert_eq!(missing(900_000, 0, 0, 0, 9).score(), 2000, "each kind counts up to 1000");
+        assert_eq!(missing(i64::MAX, i64::MAX, 0, 0, 0).score(), 2000);
+    }
+
+    #[test]
+    fn texts_are_those_of_the_reference() {
+        assert_eq!(Veto::Dedicated.texts(), ["Host is dedicated"]);
+        assert_eq!(Veto::Maintenance.texts(), ["Host draining for maintenance"]);
+        assert_eq!(Veto::Constraint("rack").texts(), ["Constraint not satisfied: rack"]);
+        assert_eq!(Veto::Limit("host").texts(), ["Limit not satisfied: host"]);
+        let all = ["CPU", "RAM", "disk", "ports", "GPU"].map(|name| format!("Insufficient: {name}"));
+        assert_eq!(missing(1, 1, 1, 1, 1).texts(), all);
+    }
+
+    /// The first kind of veto wins, from the strongest on; only resources can be several.
+    #[test]
+    fn the_strongest_veto_is_the_one_that_is_told() {
+        let value = |negated| TaskConstraint::Value { negated, values: ["r1".to_owned()].into() };
+        let constraint = |name: &str, constraint| model::Constraint { name: name.into(), constraint };
+        let mut config = TaskConfig::new(JobKey::new("r", "e", "j"), 2.0, 2, 2, "");
+        // By name the limit comes first; value constraints are looked at first all the same.
+        config.constraints =
+            [constraint("a", TaskConstraint::Limit { limit: 1 }), constraint("rack", value(false))].into();
+        let query = Query { config: &config, demand: config.resources, revocable: false, unavailable_until_ms: 1000 };
+        let attributes = |pairs: &[(&str, &str)]| -> Attributes {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()])).collect()
+        };
+        let mut counts = LimitCounts::new(&config, std::iter::empty());
+        counts.add(&attributes(&[("a", "full")]), 1);
+        let poor = Resources { cpu: CpuMillis(1999), ram_mb: 1, disk_mb: 2, ..Resources::ZERO };
+        let mut agent = Agent::default();
+        agent.attributes = attributes(&[("dedicated", "x/y"), ("rack", "r2")]);
+        agent.unavailable_from_ms = Some(999);
+        let veto = |agent: &Agent| query.veto(agent, &poor, &counts);
+        assert_eq!(veto(&agent), Some(Veto::Dedicated));
+        agent.attributes.remove("dedicated");
+        assert_eq!(veto(&agent), Some(Veto::Maintenance));
+        agent.unavailable_from_ms = Some(1000);
+        assert_eq!(veto(&agent), Some(Veto::Constraint("rack")));
+        agent.attributes = attributes(&[("rack", "r1")]);
+        assert_eq!(veto(&agent), Some(Veto::Constraint("a")), "a limit on an attribute the host lacks");
+        agent.attributes = attributes(&[("rack", "r1"), ("a", "full")]);
+        assert_eq!(veto(&agent), Some(Veto::Limit("a")));
+        agent.attributes = attributes(&[("rack", "r1"), ("a", "empty")]);
+        assert_eq!(veto(&agent), Some(missing(1, 1, 0, 0, 0)));
+        let rich = config.resources;
+        assert_eq!(query.veto(&agent, &rich, &counts), None);
+    }
+}

@@ -302,7 +302,8 @@ fn pairs(attributes: &Attributes) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// The larger amount of each kind.
-trait MaxEach {
+pub(crate) trait MaxEach {
+    /// The larger of two amounts, kind by kind.
     fn max_each(&self, other: &Self) -> Self;
 }
 

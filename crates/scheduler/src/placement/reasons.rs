@@ -7,7 +7,7 @@ use model::{ResourceType, Resources};
 
 use super::filter::{LimitCounts, Query, Veto};
 use super::groups::{Group, Turn};
-use super::offers::Agent;
+use super::offers::{Agent, MaxEach};
 use crate::core::Core;
 use crate::view::PendingReason;
 
@@ -18,6 +18,8 @@ const MOST_AGENTS: usize = 1024;
 const FEW: usize = 64;
 /// How old a reason may be before an offer makes it be worked out anew; one that knew of no agent at all is never too young.
 const REASON_AGE_MS: u64 = 1000;
+/// The same where there are many.
+const REASON_AGE_OF_MANY_MS: u64 = 10_000;
 
 impl Core {
     /// After new room was handed out: those who got nothing may have another reason now.
@@ -33,6 +35,17 @@ impl Core {
         let groups = self.groups.by_number.iter().filter(|(_, group)| stale(group));
         let numbers: Vec<u64> = groups.map(|(number, _)| *number).collect();
         numbers.into_iter().for_each(|number| self.explain_group(number));
+    }
+
+    /// A group found no place: works out why, unless that was done a moment ago and many others wait.
+    pub(crate) fn explain_if_old(&mut self, number: u64) {
+        let many = self.groups.by_number.len() > FEW;
+        let now_ms = self.now.monotonic_ms;
+        let young =
+            |group: &Group| group.reason.is_some() && now_ms.saturating_sub(group.explained_ms) < REASON_AGE_OF_MANY_MS;
+        if !(many && self.groups.by_number.get(&number).is_some_and(young)) {
+            self.explain_group(number);
+        }
     }
 
     /// Works out why nothing (more) of a group can be placed, and shows it with each of its tasks.
@@ -98,8 +111,8 @@ struct Sight {
 impl Sight {
     fn see(&mut self, agent: &Agent, usable: &Resources, veto: &Veto<'_>) {
         if matches!(veto, Veto::Resources(_)) {
-            self.largest = larger(&self.largest, &agent.total);
-            self.most_free = larger(&self.most_free, usable);
+            self.largest = self.largest.max_each(&agent.total);
+            self.most_free = self.most_free.max_each(usable);
         }
     }
 
@@ -140,16 +153,6 @@ impl Sight {
         } else {
             not_free.join("; ")
         }
-    }
-}
-
-fn larger(one: &Resources, other: &Resources) -> Resources {
-    Resources {
-        cpu: one.cpu.max(other.cpu),
-        ram_mb: one.ram_mb.max(other.ram_mb),
-        disk_mb: one.disk_mb.max(other.disk_mb),
-        ports: one.ports.max(other.ports),
-        gpus: one.gpus.max(other.gpus),
     }
 }
 
