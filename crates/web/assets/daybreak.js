@@ -178,8 +178,7 @@
     }
     // A stream closed while hidden goes on where it stopped.
     function remember(event) {
-      const [from, line, identity] = event.lastEventId.split("-");
-      address = log.dataset.follow.split("?")[0] + "?from=" + from + "&identity=" + identity + (line > 0 ? "&line=" + line : "");
+      address = log.dataset.follow.split("?")[0] + "?" + event.lastEventId;
     }
     wrap.onclick = () => { press(wrap, log.classList.toggle("wrap")); };
     follow.onclick = () => { turn(!on); settle(); };

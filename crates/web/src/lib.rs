@@ -18,6 +18,7 @@ mod page;
 mod pages;
 mod state;
 mod stream;
+mod tail;
 mod tally;
 mod words;
 

@@ -1,8 +1,6 @@
 //! Output and files of tasks as streams: what is appended, as ready markup (following), and the bytes themselves (download).
 
 use std::convert::Infallible;
-use std::fmt::Write;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -10,25 +8,21 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use engine::files::{FileRange, FilesError, Stream, TaskFiles};
-use futures::stream;
+use engine::files::Stream;
+use futures::{StreamExt, stream};
 use model::{JobKey, TaskId};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use crate::ansi::{self, Style};
 use crate::link::Source;
 use crate::page::Problem;
 use crate::state::WebState;
+use crate::tail::{Lines, News, Tail, read};
 
-/// Bytes read at a time while following.
-const FOLLOW_BYTES: usize = 64 * 1024;
 /// Bytes read at a time for a download.
 const RAW_BYTES: usize = 256 * 1024;
-/// Wait after something was read, and the longest wait.
-const SOON: Duration = Duration::from_millis(150);
-const LATE: Duration = Duration::from_millis(1000);
-/// After so many fruitless reads it is asked whether the writer has ended.
-const READS_PER_CHECK: u32 = 3;
+/// Said where a followed file was replaced.
+const ROTATED: &str = "the file was rotated; what follows is from its successor";
 
 /// Parts of the address of a stream of a process.
 #[derive(Clone, Debug, Deserialize)]
@@ -74,70 +68,6 @@ pub fn is_known(state: &WebState, key: &JobKey, id: &TaskId) -> bool {
     (state.view)().task(id).is_some_and(|task| task.config.job == *key)
 }
 
-/// At most `limit` bytes of a source; a negative offset counts from the end. Blocks on disk.
-pub fn read(
-    files: &dyn TaskFiles,
-    id: &TaskId,
-    source: &Source,
-    offset: i64,
-    limit: usize,
-) -> Result<FileRange, FilesError> {
-    match source {
-        Source::Log { process, run, stream } => files.log(id, process, *run, *stream, offset, limit),
-        Source::File { path } => files.read(id, path, offset, limit),
-    }
-}
-
-/// Whether nothing will be appended to a source any more. Blocks on disk.
-pub fn is_ended(files: &dyn TaskFiles, id: &TaskId, source: &Source, task_is_over: bool) -> bool {
-    if task_is_over {
-        return true;
-    }
-    let Source::Log { process, run, .. } = source else { return false };
-    files.task(id).ok().is_some_and(|info| {
-        let found = info.processes.iter().find(|info| info.name == *process);
-        found.and_then(|info| info.runs.iter().find(|info| info.run == *run)).is_some_and(|run| run.state.is_terminal())
-    })
-}
-
-/// Lines as markup: each with its offset as anchor, and its number where the beginning of the file is known.
-pub struct Lines {
-    /// Offset of the next byte.
-    pub offset: u64,
-    /// Number of the next line, from 1, if known.
-    pub number: Option<u64>,
-    /// Colours in force.
-    pub style: Style,
-}
-
-impl Lines {
-    /// Draws one line, given without its line feed; `length` is what it takes in the file.
-    pub fn draw(&mut self, html: &mut String, line: &[u8], length: usize) {
-        let offset = self.offset;
-        let _ = write!(
-            html,
-            r##"<span class="l" id="o{offset}"><a class="n" tabindex="-1" href="?at={offset}#o{offset}""##
-        );
-        if let Some(number) = &mut self.number {
-            let _ = write!(html, r#" data-n="{number}""#);
-            *number += 1;
-        }
-        let _ = writeln!(html, r#"></a><span class="t">{}"#, ansi::line(line, &mut self.style));
-        html.push_str("</span></span>");
-        self.offset += length as u64;
-    }
-
-    /// Draws the complete lines of `data` and returns what follows the last of them.
-    pub fn draw_complete<'a>(&mut self, html: &mut String, data: &'a [u8]) -> &'a [u8] {
-        let mut rest = data;
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            self.draw(html, &rest[..end], end + 1);
-            rest = &rest[end + 1..];
-        }
-        rest
-    }
-}
-
 /// Where a follower begins.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct From {
@@ -149,119 +79,51 @@ pub struct From {
     identity: Option<u64>,
 }
 
-struct Tail {
-    state: WebState,
-    id: TaskId,
-    source: Source,
-    lines: Lines,
-    identity: Option<u64>,
-    /// Length of the unfinished line already shown.
-    shown_part: usize,
-    fruitless: u32,
-    has_ended: bool,
+/// An event whose id is the query with which a reader goes on after it.
+fn event(name: &str, query: &str, data: &str) -> Event {
+    Event::default().event(name).id(query).data(data)
 }
 
-impl Tail {
-    fn event(&self, name: &str, data: &str) -> Event {
-        let number = self.lines.number.unwrap_or(0);
-        let id = format!("{}-{}-{}", self.lines.offset, number, self.identity.unwrap_or(0));
-        Event::default().event(name).id(id).data(data)
-    }
+/// Where a reader goes on who lost the connection after an event made by [`event`].
+fn resumed<T: DeserializeOwned>(headers: &HeaderMap) -> Option<T> {
+    let query = headers.get("last-event-id")?.to_str().ok()?;
+    let uri = format!("/?{query}").parse().ok()?;
+    Query::try_from_uri(&uri).ok().map(|Query(from)| from)
+}
 
-    /// Reads once; an event if there is something to say.
-    async fn look(&mut self) -> Option<Event> {
-        let (id, source, offset) = (self.id.clone(), self.source.clone(), self.lines.offset);
-        let read = self.state.read_files(move |files| read(files, &id, &source, offset as i64, FOLLOW_BYTES)).await;
-        let range = match read {
-            Ok(range) => range,
-            // Not written yet, or collected: both are found out by the check for the end.
-            Err(FilesError::NotFound(_)) => return self.check_end(&[]).await,
-            Err(failure) => {
-                self.has_ended = true;
-                return Some(self.event(
-                    "end",
-                    &format!("{}\n", ansi::line(failure.to_string().as_bytes(), &mut Style::default())),
-                ));
-            }
-        };
-        if self.identity.is_some_and(|identity| identity != range.identity) || range.size_bytes < self.lines.offset {
-            self.identity = Some(range.identity);
-            self.lines = Lines { offset: 0, number: Some(1), style: Style::default() };
-            self.shown_part = 0;
-            return Some(self.event("rotated", "the file was rotated; what follows is from its successor"));
-        }
-        self.identity = Some(range.identity);
-        let mut html = String::new();
-        let rest = self.lines.draw_complete(&mut html, &range.data);
-        if html.is_empty() && rest.len() >= FOLLOW_BYTES {
-            self.lines.draw(&mut html, rest, rest.len());
-        }
-        if !html.is_empty() {
-            self.shown_part = 0;
-            self.fruitless = 0;
-            return Some(self.event("lines", &html));
-        }
-        if rest.len() > self.shown_part {
-            self.shown_part = rest.len();
-            self.fruitless = 0;
-            let mut style = self.lines.style.clone();
-            return Some(self.event("part", &ansi::line(rest, &mut style)));
-        }
-        let rest = rest.to_vec();
-        self.check_end(&rest).await
-    }
-
-    /// Now and then asks whether the writer has ended; if so the unfinished line is its last.
-    async fn check_end(&mut self, rest: &[u8]) -> Option<Event> {
-        self.fruitless += 1;
-        if !self.fruitless.is_multiple_of(READS_PER_CHECK) {
-            return None;
-        }
-        let over = (self.state.view)().task(&self.id).is_none_or(|task| task.status.is_terminal());
-        let (id, source) = (self.id.clone(), self.source.clone());
-        let ended = self.state.read_files(move |files| Ok(is_ended(files, &id, &source, over))).await.unwrap_or(over);
-        // What was written between the last read and the end must still be read: the end counts when seen twice.
-        if !ended || self.fruitless < 2 * READS_PER_CHECK {
-            return None;
-        }
-        self.has_ended = true;
-        let mut html = String::new();
-        if !rest.is_empty() {
-            self.lines.draw(&mut html, rest, rest.len());
-        }
-        Some(self.event("end", &html))
-    }
-
-    async fn next_event(&mut self) -> Option<Event> {
-        if self.has_ended {
-            return None;
-        }
-        loop {
-            if let Some(event) = self.look().await {
-                return Some(event);
-            }
-            tokio::time::sleep((SOON * (self.fruitless + 1)).min(LATE)).await;
-        }
-    }
+fn answer(events: impl futures::Stream<Item = Event> + Send + 'static) -> Response {
+    let opened = stream::once(async { Event::default().comment("open") });
+    let events = opened.chain(events).map(Ok::<_, Infallible>);
+    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
 }
 
 fn follow(state: WebState, id: TaskId, source: Source, from: From, headers: &HeaderMap) -> Response {
-    // A browser that lost the connection names the last event it saw: offset, line number, identity.
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let again = last.and_then(|last| {
-        let mut parts = last.split('-').map(|part| part.parse::<u64>().ok());
-        Some(From { from: parts.next()??, line: parts.next()?.filter(|line| *line > 0), identity: parts.next()? })
-    });
-    let from = again.unwrap_or(from);
-    let lines = Lines { offset: from.from, number: from.line, style: Style::default() };
-    let tail =
-        Tail { state, id, source, lines, identity: from.identity, shown_part: 0, fruitless: 0, has_ended: false };
-    let events = stream::unfold(tail, |mut tail| async move {
-        let event = tail.next_event().await?;
-        Some((Ok::<_, Infallible>(event), tail))
-    });
-    let opened = stream::once(async { Ok(Event::default().comment("open")) });
-    Sse::new(futures::StreamExt::chain(opened, events)).keep_alive(KeepAlive::default()).into_response()
+    let from = resumed(headers).unwrap_or(from);
+    let tail = Tail::new(state, id, source, Lines::new(from.from, from.line), from.identity);
+    answer(stream::unfold(tail, |mut tail| async move {
+        if tail.has_ended() {
+            return None;
+        }
+        let news = loop {
+            match tail.look().await {
+                Some(news) => break news,
+                None => tokio::time::sleep(tail.pause()).await,
+            }
+        };
+        let mut query = format!("from={}", tail.lines.offset);
+        for (name, value) in [("line", tail.lines.number), ("identity", tail.identity)] {
+            if let Some(value) = value {
+                query.push_str(&format!("&{name}={value}"));
+            }
+        }
+        let event = match news {
+            News::Lines(html) => event("lines", &query, &html),
+            News::Part(html) => event("part", &query, &html),
+            News::Rotated => event("rotated", &query, ROTATED),
+            News::End(html) => event("end", &query, &html),
+        };
+        Some((event, tail))
+    }))
 }
 
 fn not_there() -> Response {
@@ -387,17 +249,6 @@ pub async fn raw_file(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_carry_offset_and_number() {
-        let mut lines = Lines { offset: 10, number: Some(4), style: Style::default() };
-        let mut html = String::new();
-        let rest = lines.draw_complete(&mut html, b"a\n<b>\npart");
-        assert_eq!(rest, b"part");
-        assert_eq!((lines.offset, lines.number), (16, Some(6)));
-        assert!(html.contains(r#"id="o10""#) && html.contains(r#"id="o12""#) && html.contains(r#"data-n="5""#));
-        assert!(html.contains("&lt;b&gt;") && !html.contains("<b>"));
-    }
 
     #[test]
     fn names_of_downloads_are_tame() {

@@ -10,11 +10,11 @@ use scheduler::Task;
 use serde::Deserialize;
 
 use super::task::{crumbs, no_such_task};
-use crate::ansi::Style;
 use crate::link::{self, Source};
 use crate::page::{self, Crumb, Frame, Problem};
 use crate::state::WebState;
-use crate::stream::{self, Lines, LogPath};
+use crate::stream::LogPath;
+use crate::tail::{self, Lines};
 use crate::words::{self, Markup};
 
 /// Bytes of a page.
@@ -85,7 +85,7 @@ fn window(
     let start = wanted.from.or(wanted.at.map(|at| at.saturating_sub(half)));
     // One byte before shows whether the part begins with a line.
     let offset = start.map_or(-(WINDOW_BYTES as i64), |start| start.saturating_sub(1) as i64);
-    let range = stream::read(files, id, source, offset, WINDOW_BYTES)?;
+    let range = tail::read(files, id, source, offset, WINDOW_BYTES)?;
     Ok(draw_window(&range, start.is_none(), is_ended))
 }
 
@@ -111,7 +111,7 @@ fn draw_window(range: &FileRange, from_end: bool, is_ended: bool) -> Window {
         data = &data[..ends[WINDOW_LINES - 1]];
         is_cut = true;
     }
-    let mut lines = Lines { offset: start, number: (start == 0).then_some(1), style: Style::default() };
+    let mut lines = Lines::new(start, (start == 0).then_some(1));
     let mut html = String::new();
     let mut part = String::new();
     if !is_binary {
@@ -169,7 +169,7 @@ pub async fn show(state: &WebState, headers: &HeaderMap, task: &Task, source: So
     let read = {
         let (id, source, wanted) = (task.id.clone(), source.clone(), wanted.clone());
         state.read_files(move |files| {
-            let is_ended = stream::is_ended(files, &id, &source, over);
+            let is_ended = tail::is_ended(files, &id, &source, over);
             let writer = match &source {
                 Source::Log { process, .. } => files.task(&id).ok().and_then(|info| {
                     let found = info.processes.into_iter().find(|info| info.name == *process)?;
