@@ -76,23 +76,25 @@ pub(crate) fn snapshot(setup: &Setup, shared: &Shared, position: Position, epoch
     let go_on = || !shared.lock().closing;
     let written = write_snapshot(&*setup.disk, &setup.directory, header, &mut records, &go_on);
     drop(records);
-    let mut state = shared.lock();
-    state.snapshot_running = false;
-    match written {
+    let outcome = match written {
         Ok(info) => {
-            state.snapshot_failure = None;
+            let mut state = shared.lock();
             state.snapshot_began_at_bytes = began_at;
             let replaced = replace(&mut state, info);
             drop(state);
             remove(setup, replaced);
+            None
         }
         Err(Unfinished::Closing) => return,
         Err(Unfinished::Failed(error)) => {
             tracing::warn!(%error, "a snapshot could not be written; the journal keeps growing until one can");
-            state.snapshot_failure = Some(error.to_string());
-            drop(state);
+            Some(error.to_string())
         }
-    }
+    };
+    let mut state = shared.lock();
+    state.snapshot_failure = outcome;
+    state.snapshot_running = false;
+    drop(state);
     shared.to_preparer.notify_all();
     (setup.on_progress)();
 }

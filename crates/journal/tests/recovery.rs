@@ -84,7 +84,7 @@ fn a_snapshot_replaces_the_segments_before_the_snapshot_before_it() {
         assert_eq!(opened.journal.progress().expect("works").bytes_since_snapshot, 0);
         used.push(disk.used_bytes());
     }
-    assert!(used[5] <= used[2] + 4096, "the log does not grow with its age: {used:?}");
+    assert!(used[5] <= used[2] + 3 * 4096, "the log does not grow with its age, give or take spares: {used:?}");
     let kept: Vec<Position> = opened.journal.snapshots().iter().map(|snapshot| snapshot.position).collect();
     assert_eq!(kept, [Position(300), Position(360)]);
     opened.append_durably(vec![record(7, b"after the snapshot")]).expect("appends");

@@ -19,6 +19,10 @@ fn sample() -> (FaultDisk, State) {
             opened.snapshot().expect("a snapshot");
         }
     }
+    // Nine thousand bytes are in three segments; at least one more is prepared.
+    while disk.paths().iter().filter(|path| path.extension().is_some_and(|extension| extension == "log")).count() < 4 {
+        opened.bell.wait();
+    }
     let state = opened.state.clone();
     opened.journal.close().expect("closes");
     (disk, state)
