@@ -175,8 +175,10 @@ fn prepare() -> std::io::Result<(EvaluationRequest, std::fs::File)> {
     let request: EvaluationRequest = serde_json::from_reader(std::io::stdin().lock())?;
     let out = std::fs::File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
     nix::unistd::dup2_stdout(std::io::stderr())?;
-    let limit = request.limits.memory_bytes + STACK_BYTES as u64;
-    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_AS, limit, limit)?;
+    // Only the soft limit: a program that the file starts may raise it again if it needs more room.
+    let (_, most) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_AS)?;
+    let limit = (request.limits.memory_bytes + STACK_BYTES as u64).min(most);
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_AS, limit, most)?;
     Ok((request, out))
 }
 

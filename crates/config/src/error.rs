@@ -58,8 +58,8 @@ pub struct ConfigError {
     pub kind: ErrorKind,
     /// What is wrong, without the place. May have several lines.
     pub reason: String,
-    /// Where.
-    pub place: Option<Place>,
+    /// Where. Boxed, so that passing a failure on stays cheap.
+    pub place: Option<Box<Place>>,
     /// What to do about it, each a sentence.
     pub help: Vec<String>,
     /// Other places on the way there, outermost first: file, line, function.
@@ -77,14 +77,14 @@ impl ConfigError {
     /// The same in a file.
     #[must_use]
     pub fn in_file(mut self, file: &str) -> Self {
-        self.place = Some(Place { file: file.to_owned(), line: None, column: None, width: 0, source: None });
+        self.place = Some(Box::new(Place { file: file.to_owned(), line: None, column: None, width: 0, source: None }));
         self
     }
 
     /// The same at a place.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {
-        self.place = Some(place);
+        self.place = Some(Box::new(place));
         self
     }
 
@@ -110,7 +110,8 @@ impl ConfigError {
             }
             text.push('\n');
             if let (Some(line), Some(source)) = (place.line, &place.source) {
-                text.push_str(&format!("{margin} |\n{line} | {source}\n{margin} | {}\n", underline(place, source)));
+                let (shown, marks) = window(source, &underline(place, source));
+                text.push_str(&format!("{margin} |\n{line} | {shown}\n{margin} | {marks}\n"));
             }
         }
         for (file, line, function) in self.trace.iter().take(TRACE_LINES_MAX) {
@@ -124,6 +125,23 @@ impl ConfigError {
         }
         text
     }
+}
+
+/// How many characters of a line are shown.
+const LINE_CHARS_MAX: usize = 160;
+
+/// The part of a long line that holds the beginning of the marks, and the marks below it.
+fn window(source: &str, marks: &str) -> (String, String) {
+    let source = source.trim_end();
+    let length = source.chars().count();
+    if length <= LINE_CHARS_MAX {
+        return (source.to_owned(), marks.to_owned());
+    }
+    let first_mark = marks.chars().position(|c| c == '^').unwrap_or_default();
+    let from = first_mark.saturating_sub(LINE_CHARS_MAX / 2).min(length - LINE_CHARS_MAX);
+    let cut = |text: &str| text.chars().skip(from).take(LINE_CHARS_MAX).collect::<String>();
+    let (before, after) = (if from > 0 { "..." } else { "" }, if from + LINE_CHARS_MAX < length { "..." } else { "" });
+    (format!("{before}{}{after}", cut(source)), format!("{}{}", " ".repeat(before.len()), cut(marks)))
 }
 
 /// The marks below a line: under the columns meant, or under the whole text of the line. Tabs are kept so that they line up.
@@ -144,7 +162,7 @@ impl fmt::Display for ConfigError {
     /// One line where the reason has one: `reason (file:line)`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.reason)?;
-        match &self.place {
+        match self.place.as_deref() {
             Some(Place { file, line: Some(line), .. }) => write!(out, " ({file}:{line})"),
             Some(Place { file, line: None, .. }) if !self.reason.contains(file.as_str()) => write!(out, " ({file})"),
             _ => Ok(()),
@@ -153,3 +171,38 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(source: &str, column: Option<usize>, width: usize) -> String {
+        let source = Some(source.to_owned());
+        let place = Place { file: "f.aurora".to_owned(), line: Some(12), column, width, source };
+        ConfigError::new(ErrorKind::Exception, "no").at(place).help("do").render()
+    }
+
+    #[test]
+    fn marks_stand_below_what_is_meant() {
+        assert_eq!(
+            rendered("  a = b", Some(7), 1),
+            "error: no\n  --> f.aurora:12:7\n   |\n12 |   a = b\n   |       ^\n   = help: do\n"
+        );
+        assert!(rendered("\ta = b", None, 0).contains("\n12 | \ta = b\n   | \t^^^^^\n"), "tabs stay tabs");
+        assert!(
+            rendered("ab", Some(9), 5).contains("   |         ^\n"),
+            "a column beyond the line is marked all the same"
+        );
+        assert!(rendered("", None, 0).contains("   | ^\n"));
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_that_is_meant_is_shown() {
+        let line = format!("{}HERE{}", "a".repeat(300), "b".repeat(300));
+        let shown = rendered(&line, Some(301), 4);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines[3].chars().count() < 180, "{shown}");
+        assert_eq!(lines[3].find("HERE"), lines[4].find("^^^^"), "{shown}");
+        assert!(lines[3].contains("...a") && lines[3].ends_with("b..."), "{shown}");
+    }
+}

@@ -134,8 +134,11 @@ fn from_failure(path: &str, failure: RawFailure) -> ConfigError {
         };
     };
     let source = fs::read_to_string(file).unwrap_or_default();
-    error.place = Some(place(file, &source, &failure));
+    error = error.at(place(file, &source, &failure));
     error.trace = failure.places.iter().rev().skip(1).rev().cloned().collect();
+    if failure.class == "UnknownFieldError" {
+        error.help.extend(removed_field_help(&failure.message));
+    }
     let help = match failure.line {
         Some(line) if syntax => python2::syntax_help(&source, line),
         _ => python2::exception_help(&failure.class, &failure.message),
@@ -153,6 +156,29 @@ const OWN_EXCEPTIONS: [&str; 6] = [
     "Uninterpolatable",
     "UnknownFieldError",
 ];
+
+/// Fields that schemas before 0.12 had (spec config-dsl 3.5): struct, field, what to write today.
+const REMOVED_FIELDS: [(&str, &str, &str); 9] = [
+    ("MesosJob", "daemon", "write service = True instead"),
+    ("MesosJob", "cron_policy", "the field is called cron_collision_policy"),
+    ("MesosJob", "health_check_interval_secs", "set interval_secs in health_check_config"),
+    ("MesosJob", "recipes", "recipes are gone; fetch packages in a process of the task"),
+    ("UpdateConfig", "restart_threshold", "leave it out; watch_secs alone decides how long an instance is watched"),
+    ("HealthCheckConfig", "endpoint", HEALTH_CHECKER),
+    ("HealthCheckConfig", "expected_response", HEALTH_CHECKER),
+    ("HealthCheckConfig", "expected_response_code", HEALTH_CHECKER),
+    ("Announcer", "stats_port", "leave it out"),
+];
+
+const HEALTH_CHECKER: &str = "write health_checker = HealthCheckerConfig(http = HttpHealthChecker(...)) with it";
+
+fn removed_field_help(message: &str) -> Option<String> {
+    let (structure, rest) = message.split_once(" has no field '")?;
+    let structure = structure.rsplit(' ').next()?;
+    let field = rest.split('\'').next()?;
+    let (.., advice) = REMOVED_FIELDS.iter().find(|(of, name, _)| *of == structure && *name == field)?;
+    Some(format!("{field} was a field of older versions; {advice}"))
+}
 
 /// How many lines a call is searched for the field that it is about.
 const CALL_LINES_MAX: usize = 60;

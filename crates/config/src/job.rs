@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{ConfigError, ErrorKind, Place};
-use crate::object::{Binding, Environment, Fault, Object, Origin, Raw, Reference};
+use crate::object::{Binding, Environment, Fault, Object, Origin, Piece, Raw, Reference, split};
 use crate::request::{Evaluation, JobSelector};
 
 /// One part of a job's key.
@@ -150,7 +150,7 @@ impl Content {
         }
         let (mut resolved, mut left) = object.interpolate()?;
         let mut raw = resolved.json()?;
-        if raw.to_string().contains("{{&") {
+        if has_escapes(&raw, &left) {
             for _ in 1..PASSES {
                 (resolved, left) = resolved.interpolate()?;
             }
@@ -160,6 +160,22 @@ impl Content {
             }
         }
         Ok(Self { raw, unbound: unbound(&left), failed_check: None, broken: None, place: None })
+    }
+}
+
+/// Does a text hold an escape, or a reference that was one a pass ago?
+fn has_escapes(raw: &Value, left: &[Reference]) -> bool {
+    match raw {
+        Value::String(text) if text.contains("{{") => split(text).is_ok_and(|pieces| {
+            pieces.iter().any(|piece| match piece {
+                Piece::Text(_) => false,
+                Piece::Escaped(_) => true,
+                Piece::Reference(reference) => !left.contains(reference),
+            })
+        }),
+        Value::Array(items) => items.iter().any(|item| has_escapes(item, left)),
+        Value::Object(fields) => fields.values().any(|field| has_escapes(field, left)),
+        _ => false,
     }
 }
 

@@ -91,7 +91,7 @@ fn is_old_octal(word: &str) -> bool {
     word.len() > 1
         && word.starts_with('0')
         && word.bytes().all(|byte| byte.is_ascii_digit())
-        && word.trim_matches('0') != ""
+        && !word.trim_matches('0').is_empty()
 }
 
 fn is_long(word: &str) -> bool {

@@ -92,9 +92,9 @@ fn nearest(numerator: BigUint, denominator: BigUint) -> (f64, Ordering) {
     let (quotient, remainder) = scaled.div_rem(&divisor);
     let quotient = quotient.to_u64().expect("at most 56 bits");
     let bits = 64 - i64::from(quotient.leading_zeros());
-    let dropped = (bits - 53).max(scale - 1074).max(0) as u32;
-    let (kept, rest) =
-        if dropped >= 64 { (0, quotient) } else { (quotient >> dropped, quotient & ((1_u64 << dropped) - 1)) };
+    // At least two and at most 56: a quotient has 55 or 56 bits, or fewer when its last bit is worth 2^-1076.
+    let dropped = (bits - 53).max(scale - 1074) as u32;
+    let (kept, rest) = (quotient >> dropped, quotient & ((1_u64 << dropped) - 1));
     let exact = rest == 0 && remainder.is_zero();
     let half = 1_u64 << (dropped - 1);
     let up = match rest.cmp(&half) {

@@ -11,7 +11,11 @@ impl Object {
     /// As it is, unresolved, the way `str` shows it: basic values bare, others like [`Object::literal`].
     pub(crate) fn shown(&self) -> String {
         match &self.data {
-            Data::Plain(raw) => raw.shown(),
+            Data::Plain(raw) => match &**raw {
+                // A choice that holds an object shows itself as that object does.
+                Raw::Object(object) => object.shown(),
+                raw => raw.shown(),
+            },
             _ => self.literal(),
         }
     }

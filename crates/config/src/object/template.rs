@@ -9,6 +9,10 @@ use super::scope::{Chain, Found};
 /// How many passes may replace something before resolving counts as endless.
 const PASSES_MAX: usize = 100;
 
+/// How long a text may become by filling in; no command line may be a tenth of it. References that double each other reach this
+/// long before the passes end.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+
 /// A part of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
@@ -93,10 +97,13 @@ pub fn resolve(text: &str, scopes: &Chain) -> Result<(String, Vec<Reference>), F
                 }
             }
         }
-        current = next;
         if !replaced {
-            return finish(&current);
+            return finish(&next);
         }
+        if next.len() > TEXT_BYTES_MAX {
+            break;
+        }
+        current = next;
     }
     Err(Fault::Endless(format!(
         "the references of {} lead back to themselves: maximum replacements reached",

@@ -79,6 +79,8 @@ fn resolving_ends_even_when_it_leads_in_circles() {
     assert!(matches!(circle.interpolate(), Err(Fault::Endless(_))));
     let grows = bind(&text("{{a}}"), &[("a", Raw::text("{{b}}{{b}}")), ("b", Raw::text("{{c}}"))]);
     assert_eq!(grows.text().unwrap(), "{{c}}{{c}}");
+    let doubles = bind(&text("{{a}}"), &[("a", Raw::text("{{a}}{{a}}"))]);
+    assert!(matches!(doubles.interpolate(), Err(Fault::Endless(_))));
     let mut deep = text("end");
     for _ in 0..500 {
         deep = bind(&text("{{next}}"), &[("next", Raw::Object(deep))]);

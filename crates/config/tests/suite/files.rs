@@ -225,6 +225,8 @@ from apache.aurora.config.schema.base import *
 from apache.thermos.config.schema import Process as P2
 import apache.thermos.config.schema_helpers
 import apache.aurora.config.schema.base as schema
+from twitter.common import log
+log.info('%s is there', 'the log')
 assert P2 is Process and schema.Job is Job
 assert isinstance('x', basestring) and unicode('x') == 'x' and long(3) == 3
 assert list(xrange(3)) == [0, 1, 2] and reduce(lambda a, b: a + b, [1, 2]) == 3

@@ -145,7 +145,7 @@ fn references_are_left_to_the_task_or_filled_or_refused() {
     // One to four escapes are stripped before the task runs; five leave two.
     for count in 1..=4 {
         let escaped = format!("{{{{{}foo}}}}", "&".repeat(count));
-        assert!(data(&escaped).unwrap_err().contains("unbound"), "{escaped}");
+        assert!(data(&escaped).unwrap_err().contains("unexpected unbound references: {{foo}}"), "{escaped}");
     }
     assert_eq!(data("{{&&&&&foo}}").unwrap(), "{{&&foo}}");
 }

@@ -42,6 +42,12 @@ def _reduce(*arguments):
     return functools.reduce(*arguments)
 
 
+def _log(level):
+    def log(text, *arguments):
+        sys.stderr.write('%s] %s\n' % (level, text % arguments if arguments else text))
+    return log
+
+
 def _names():
     """The names a job file starts with."""
     own = dict((name, getattr(pystachio, name)) for name in _PYSTACHIO_NAMES)
@@ -51,6 +57,9 @@ def _names():
     for name in _SCHEMA_MODULES:
         _module(name, own)
         _module(name, schema)
+    # Hooks of old files write to this log.
+    _module('twitter.common.log', dict((name, _log(name.upper())) for name in
+                                       ('debug', 'info', 'warning', 'warn', 'error', 'fatal')))
     # Names that Python 2 had and files still use.
     names = {'xrange': range, 'unicode': str, 'basestring': str, 'long': int, 'unichr': chr, 'raw_input': input,
              'reduce': _reduce, 'sys': sys}
