@@ -165,7 +165,7 @@
         end: (event) => {
           if (event.data.trim()) add(event.data);
           close(); address = ""; follow.hidden = true; say("");
-          fetch(location.pathname, { headers: { "Daybreak-Fragment": "1" } }).then((answer) => answer.text()).then((html) => {
+          fetch(location.pathname + location.search, { headers: { "Daybreak-Fragment": "1" } }).then((answer) => answer.text()).then((html) => {
             const fresh = document.createElement("template");
             fresh.innerHTML = html;
             const end = fresh.content.querySelector("#end"), title = fresh.content.querySelector("h1");
@@ -191,7 +191,7 @@
       if (near()) turn(true); else if (up) turn(false);
     }, { passive: true });
     log.focus({ preventScroll: true });
-    if (!location.hash && !location.search) bottom();
+    if (!location.hash && !/[?&](at|from)=/.test(location.search)) bottom();
     else if (address) turn(near());
     return start;
   }

@@ -8,6 +8,7 @@ mod fixture;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::files::TaskInfo;
 use scheduler::View;
 
 #[tokio::main]
@@ -45,13 +46,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let harness = fixture::harness(view, files, web::wall_clock_ms);
     if let Some(known) = known {
         let (view, files, transitions) = (harness.view.clone(), harness.files.clone(), harness.transitions.clone());
+        // Every instance of the frontend writes as the known one does.
+        let info = files.tasks.lock().unwrap()[&known.running].clone();
+        let frontends: Vec<_> = view.lock().unwrap().tasks_of(&fixture::frontend()).cloned().collect();
+        for task in frontends.into_iter().filter(|task| task.status.is_active() && task.id != known.running) {
+            let begun = format!("listening on port {}\n", 31_000 + task.instance).into_bytes();
+            files.logs.lock().unwrap().insert((task.id.clone(), "serve".into(), 1, "stdout"), begun);
+            files.tasks.lock().unwrap().insert(task.id.clone(), TaskInfo { task_id: task.id.clone(), ..info.clone() });
+        }
         tokio::spawn(async move {
             for tick in 0u64.. {
                 tokio::time::sleep(Duration::from_millis(700)).await;
-                if let Some(log) =
-                    files.logs.lock().unwrap().get_mut(&(known.running.clone(), "serve".into(), 1, "stdout"))
-                {
-                    log.extend_from_slice(format!("tick {tick} \x1b[32mok\x1b[0m\n").as_bytes());
+                for ((_, process, run, stream), log) in files.logs.lock().unwrap().iter_mut() {
+                    if process == "serve" && *run == 1 && *stream == "stdout" {
+                        log.extend_from_slice(format!("tick {tick} \x1b[32mok\x1b[0m\n").as_bytes());
+                    }
                 }
                 if tick % 5 == 4 {
                     flip(&view, &transitions, tick);

@@ -14,6 +14,7 @@ mod failure;
 pub mod guard;
 mod link;
 mod live;
+mod merged;
 mod page;
 mod pages;
 mod state;
@@ -41,6 +42,8 @@ pub fn router(state: WebState) -> Router {
         .route("/scheduler/{role}", get(pages::role::show_role))
         .route("/scheduler/{role}/{environment}", get(pages::role::show_environment))
         .route(job, get(pages::job::show))
+        .route(&format!("{job}/logs"), get(pages::logs::show))
+        .route(&format!("{job}/follow-logs"), get(merged::follow))
         .route(&format!("{job}/configuration.json"), get(pages::job::configuration_file))
         .route(&format!("{job}/{{instance}}"), get(pages::task::newest_of_instance))
         .route(&format!("{job}/update/{{update}}"), get(pages::update::show))

@@ -80,18 +80,19 @@ pub struct From {
 }
 
 /// An event whose id is the query with which a reader goes on after it.
-fn event(name: &str, query: &str, data: &str) -> Event {
+pub fn event(name: &str, query: &str, data: &str) -> Event {
     Event::default().event(name).id(query).data(data)
 }
 
 /// Where a reader goes on who lost the connection after an event made by [`event`].
-fn resumed<T: DeserializeOwned>(headers: &HeaderMap) -> Option<T> {
+pub fn resumed<T: DeserializeOwned>(headers: &HeaderMap) -> Option<T> {
     let query = headers.get("last-event-id")?.to_str().ok()?;
     let uri = format!("/?{query}").parse().ok()?;
     Query::try_from_uri(&uri).ok().map(|Query(from)| from)
 }
 
-fn answer(events: impl futures::Stream<Item = Event> + Send + 'static) -> Response {
+/// A stream of events that is open from the start and stays open.
+pub fn answer(events: impl futures::Stream<Item = Event> + Send + 'static) -> Response {
     let opened = stream::once(async { Event::default().comment("open") });
     let events = opened.chain(events).map(Ok::<_, Infallible>);
     Sse::new(events).keep_alive(KeepAlive::default()).into_response()
@@ -126,7 +127,8 @@ fn follow(state: WebState, id: TaskId, source: Source, from: From, headers: &Hea
     }))
 }
 
-fn not_there() -> Response {
+/// The short answer to a program that asks for what is not there.
+pub fn not_there() -> Response {
     (StatusCode::NOT_FOUND, "There is no such task, process or file.\n").into_response()
 }
 

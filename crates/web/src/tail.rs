@@ -78,7 +78,7 @@ impl Lines {
             let tone = instance % 6 + 1;
             let _ = write!(
                 html,
-                r##"<span class="l"><a class="n f{tone}" tabindex="-1" data-n="{instance}" href="{page}?at={offset}#o{offset}""##
+                r##"<span class="l"><a class="n f{tone}" tabindex="-1" href="{page}?at={offset}#o{offset}">{instance} </a>"##
             );
         } else {
             let _ = write!(
@@ -88,9 +88,10 @@ impl Lines {
             if let Some(number) = self.number {
                 let _ = write!(html, r#" data-n="{number}""#);
             }
+            html.push_str("></a>");
         }
         self.number = self.number.map(|number| number + 1);
-        let _ = writeln!(html, r#"></a><span class="t">{}"#, ansi::line(line, &mut self.style));
+        let _ = writeln!(html, r#"<span class="t">{}"#, ansi::line(line, &mut self.style));
         html.push_str("</span></span>");
         self.offset += length as u64;
     }
@@ -244,6 +245,6 @@ mod tests {
         let mut lines = Lines { owner, ..Lines::new(3, None) };
         let mut html = String::new();
         lines.draw(&mut html, b"x", 2);
-        assert!(html.contains(r##"data-n="7" href="/p?at=3#o3""##) && !html.contains("id="), "{html}");
+        assert!(html.contains(r##"href="/p?at=3#o3">7 </a>"##) && !html.contains("id="), "{html}");
     }
 }

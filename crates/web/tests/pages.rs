@@ -297,6 +297,47 @@ async fn following_a_log_sends_what_is_appended_and_the_end() {
     assert!(end.contains("three"), "{end}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_output_of_several_instances_is_followed_together() {
+    let (router, harness, known) = cluster();
+    let key = fixture::frontend();
+    let other = harness.view.lock().unwrap().tasks_of(&key).find(|task| task.instance == 5).unwrap().id.clone();
+    let info = harness.files.tasks.lock().unwrap()[&known.running].clone();
+    harness
+        .files
+        .tasks
+        .lock()
+        .unwrap()
+        .insert(other.clone(), engine::files::TaskInfo { task_id: other.clone(), ..info });
+    let log = |id: &model::TaskId| (id.clone(), "serve".to_owned(), 1, "stdout");
+    harness.files.logs.lock().unwrap().insert(log(&other), b"from five\n".to_vec());
+    let html = page(&router, "/scheduler/www-data/prod/frontend/logs").await;
+    assert!(text(&html).contains("serve stdout") && text(&html).contains("from five"), "{}", text(&html));
+    assert!(html.contains(&format!(r#"href="{}/log/serve/1/stdout?at=0#o0">5 </a>"#, task_path(&key, &other))));
+    let start = html.find("data-follow=\"").unwrap() + 13;
+    let address = html[start..].split('"').next().unwrap().replace("&#38;", "&");
+    assert!(address.contains("5:1:10"), "{address}");
+    let mut body = get_stream(&router, &address).await;
+    harness.files.logs.lock().unwrap().get_mut(&log(&other)).unwrap().extend_from_slice(b"more of five\n");
+    let mut seen = String::new();
+    while !seen.contains("more of five") {
+        seen.push_str(&String::from_utf8_lossy(&body.next().await.unwrap().unwrap()));
+    }
+    assert!(!seen.contains("from five") && seen.contains("5:1:23"), "nothing twice, and where it stands: {seen}");
+    // The process of instance 5 ends and runs again.
+    {
+        let mut tasks = harness.files.tasks.lock().unwrap();
+        let runs = &mut tasks.get_mut(&other).unwrap().processes[1].runs;
+        runs[1].state = engine::files::ProcessState::Failed;
+        runs.push(engine::files::ProcessRun { run: 2, state: engine::files::ProcessState::Running, ..runs[1].clone() });
+    }
+    let again = (other, "serve".to_owned(), 2, "stdout");
+    harness.files.logs.lock().unwrap().insert(again, b"five again\n".to_vec());
+    while !seen.contains("five again") {
+        seen.push_str(&String::from_utf8_lossy(&body.next().await.unwrap().unwrap()));
+    }
+}
+
 #[tokio::test]
 async fn a_rotated_log_is_followed_from_its_beginning() {
     let (router, harness, known) = cluster();

@@ -74,6 +74,7 @@ struct Page {
     tier: String,
     choices: Vec<Choice>,
     shown: Option<&'static str>,
+    logs: Option<String>,
     address: String,
     updating: Option<UpdateRow>,
     pending: Vec<PendingBox>,
@@ -257,6 +258,7 @@ pub async fn show(
         tier: newest.as_ref().and_then(|config| config.tier.clone()).unwrap_or_default(),
         choices: choices(&key, &tally, shown),
         shown: shown.map(TaskStatus::name),
+        logs: all.iter().any(|task| task.agent_id.is_some()).then(|| format!("{}/logs", link::job(&key))),
         address: link::job(&key),
         updating: stored_updates
             .iter()

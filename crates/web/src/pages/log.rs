@@ -34,30 +34,49 @@ pub struct Wanted {
 }
 
 /// Another thing to look at from here.
-struct Tab {
-    text: String,
-    href: String,
-    is_on: bool,
+pub struct Tab {
+    /// Text.
+    pub text: String,
+    /// Address.
+    pub href: String,
+    /// Whether it is shown now.
+    pub is_on: bool,
 }
 
+/// The viewer.
 #[derive(Template)]
 #[template(path = "log.html")]
-struct Page {
-    title: String,
-    state: Markup,
-    streams: Vec<Tab>,
-    runs: Vec<Tab>,
-    size: String,
-    raw: String,
-    earlier: String,
-    later: String,
-    lines: Markup,
-    part: Markup,
-    is_empty: bool,
-    is_binary: bool,
-    follow: String,
-    ended: String,
-    cmdline: String,
+pub struct Page {
+    /// What is shown.
+    pub title: String,
+    /// State of the run; may be empty.
+    pub state: Markup,
+    /// Streams to choose from.
+    pub streams: Vec<Tab>,
+    /// Runs, or processes, to choose from.
+    pub runs: Vec<Tab>,
+    /// Size of the file.
+    pub size: String,
+    /// Its bytes; empty when there is no one file.
+    pub raw: String,
+    /// The part before; empty at the beginning.
+    pub earlier: String,
+    /// The part after; empty at the end.
+    pub later: String,
+    /// Lines, drawn.
+    pub lines: Markup,
+    /// The unfinished last line, drawn.
+    pub part: Markup,
+    /// Nothing was written.
+    pub is_empty: bool,
+    /// It is no text.
+    pub is_binary: bool,
+    /// Stream of what is appended; empty when nothing will be.
+    pub follow: String,
+    /// How the writer ended.
+    pub ended: String,
+    /// What writes it.
+    pub cmdline: String,
 }
 
 /// A drawn part of a file.

@@ -4,6 +4,7 @@ pub mod agents;
 pub mod configuration;
 pub mod job;
 pub mod log;
+pub mod logs;
 pub mod role;
 pub mod sandbox;
 pub mod scheduler;
