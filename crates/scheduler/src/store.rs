@@ -1,7 +1,7 @@
 //! The durable tables and the records that make them so. What is derived from them (indexes, groups, offers, timers) is not
 //! here, and no rule is: this module only keeps tables and records in step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use model::update::{InstanceUpdateEvent, Update, UpdateEvent};
@@ -36,6 +36,8 @@ pub(crate) struct Store {
     other_records: Vec<Record>,
     hosts: BTreeMap<Host, Arc<Host>>,
     agents: BTreeSet<Arc<str>>,
+    /// Messages of the latest events: many are alike.
+    messages: VecDeque<Arc<str>>,
     early: Early,
 }
 
@@ -125,6 +127,18 @@ impl Store {
         }
         let shared: Arc<str> = agent.into();
         self.agents.insert(shared.clone());
+        shared
+    }
+
+    /// Shared copy of an event's message.
+    pub(crate) fn shared_message(&mut self, message: &str) -> Arc<str> {
+        const REMEMBERED: usize = 8;
+        if let Some(shared) = self.messages.iter().find(|known| ***known == *message) {
+            return shared.clone();
+        }
+        let shared: Arc<str> = message.into();
+        self.messages.truncate(REMEMBERED - 1);
+        self.messages.push_front(shared.clone());
         shared
     }
 
@@ -381,6 +395,7 @@ impl Store {
                 Ok((entry.name, port))
             })
             .collect::<Result<_, String>>()?;
+        let events = convert::task_events_of(message.events, |text| self.shared_message(text))?;
         let task = Task {
             id,
             instance: message.instance,
@@ -389,7 +404,7 @@ impl Store {
             failure_count: message.failure_count,
             times_partitioned: message.times_partitioned,
             ancestor: message.ancestor.map(TaskId::from),
-            events: convert::task_events_of(message.events)?,
+            events,
             agent_id: message.agent_id.map(|agent| self.shared_agent(&agent)),
             host: message.host.map(|host| self.shared_host(&host)),
             ports,

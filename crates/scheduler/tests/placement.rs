@@ -224,6 +224,25 @@ fn a_second_offer_of_an_agent_supersedes_or_is_added_as_the_engine_does() {
 }
 
 #[test]
+fn one_void_offer_of_several_takes_only_its_own_room_away_and_too_many_are_merged() {
+    let mut world = World::with(Settings { second_offer: SecondOffer::Adds, ..settings() });
+    world.offer("a", room(4.0));
+    let void = world.offer("a", room(3.0));
+    world.engine(Event::Rescinded(void));
+    world.take_calls();
+    world.create(TaskConfig::new(job("big"), 6.0, 1, 1, "{}"), 1);
+    world.create(TaskConfig::new(job("small"), 4.0, 1, 1, "{}"), 1);
+    assert!(hosts(&world, "big").is_empty());
+    assert_eq!(hosts(&world, "small"), ["a"]);
+    world.take_calls();
+    for _ in 0..33 {
+        world.offer("b", room(0.1));
+    }
+    let calls = world.take_calls();
+    assert!(matches!(&calls[..], [Call::Decline { offers, refuse_ms: 0 }] if offers.len() == 33), "{calls:?}");
+}
+
+#[test]
 fn void_offers_are_not_used() {
     let mut world = World::new();
     let offer = world.offer("a", room(4.0));

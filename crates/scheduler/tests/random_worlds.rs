@@ -9,6 +9,7 @@ use model::task::PartitionPolicy;
 use model::update::{UpdateRequest, UpdateSettings, UpdateStrategy};
 use model::{CpuMillis, Resources, TaskConfig, TaskConstraint, TaskId, TaskStatus};
 use scheduler::command::UpdateControl;
+use scheduler::settings::SecondOffer;
 use scheduler::{Command, Input, Now, Record, Scheduler, Settings};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -201,7 +202,8 @@ fn invariants_hold_whatever_happens() {
     for seed in 0..40 {
         println!("seed {seed}");
         let mut dice = Dice(seed);
-        let mut world = World::with(tight());
+        let second_offer = if seed % 2 == 0 { SecondOffer::Adds } else { SecondOffer::Supersedes };
+        let mut world = World::with(Settings { second_offer, ..tight() });
         let mut epoch = 1;
         for _ in 0..400 {
             random_step(&mut world, &mut dice, &mut epoch);

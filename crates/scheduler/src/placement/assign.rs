@@ -19,6 +19,8 @@ use crate::view::HostRecord;
 
 /// Tasks a group may place before the next group has its turn.
 const TURN: usize = 256;
+/// More offers of one agent than this are given back, to return as one.
+const MOST_OFFERS: usize = 32;
 /// When more agents than this offer room at once, blocked groups look at the whole index instead of at each of these.
 const MANY_FRESH: usize = 64;
 /// Blocked groups of one class tried on fresh room before the next class has its turn.
@@ -66,43 +68,40 @@ impl Core {
         let timer = self.arm_after(hold_ms.saturating_add(jitter_ms), Timer::Offer(offer.id.clone()));
         let supersedes = self.settings.second_offer == SecondOffer::Supersedes;
         let dropped = self.book.hold(slot, offer, timer, supersedes);
-        dropped.into_iter().for_each(|timer| self.timers.cancel(timer));
+        dropped.into_iter().for_each(|offer| self.timers.cancel(offer.timer));
+        if self.book.agent(slot).is_some_and(|agent| agent.offers.len() > MOST_OFFERS) {
+            // Given back for a moment, they return as one.
+            let offers = self.drop_offers(slot);
+            self.call(Call::Decline { offers, refuse_ms: 0 });
+        }
         self.publish_agent(slot);
+    }
+
+    /// Takes an agent's offers out of the book and forgets their timers. Returns their names.
+    fn drop_offers(&mut self, slot: usize) -> Vec<String> {
+        let offers = self.book.consume(slot);
+        offers.iter().for_each(|offer| self.timers.cancel(offer.timer));
+        offers.into_iter().map(|offer| offer.id).collect()
     }
 
     /// An offer is void.
     pub(crate) fn rescind_offer(&mut self, offer: &str) {
-        let (withdrawn, offers) = self.book.withdraw(offer);
-        if let super::offers::Withdrawn::Held(slot) = withdrawn {
+        if let Some((slot, held)) = self.book.withdraw(offer) {
             self.count("offers_rescinded", 1);
-            let others: Vec<String> = offers.iter().map(|(id, _)| id.clone()).filter(|id| id != offer).collect();
-            offers.into_iter().for_each(|(_, timer)| self.timers.cancel(timer));
-            if !others.is_empty() {
-                self.decline(others);
-            }
-            self.forget_free(slot);
+            self.timers.cancel(held.timer);
+            self.publish_agent(slot);
         }
     }
 
     /// An unused offer was held for long enough and goes back.
     pub(crate) fn give_back_offer(&mut self, offer: &str) {
-        let (withdrawn, offers) = self.book.withdraw(offer);
-        if let super::offers::Withdrawn::Held(_) = withdrawn {
-            let ids = offers
-                .into_iter()
-                .map(|(id, timer)| {
-                    self.timers.cancel(timer);
-                    id
-                })
-                .collect();
-            self.decline(ids);
+        if let Some((slot, held)) = self.book.withdraw(offer) {
+            self.timers.cancel(held.timer);
+            self.book.gave_back = true;
+            let refuse_ms = ms(self.settings.offer_filter_duration) as i64;
+            self.call(Call::Decline { offers: vec![held.id], refuse_ms });
+            self.publish_agent(slot);
         }
-    }
-
-    fn decline(&mut self, offers: Vec<String>) {
-        self.book.gave_back = true;
-        let refuse_ms = ms(self.settings.offer_filter_duration) as i64;
-        self.call(Call::Decline { offers, refuse_ms });
     }
 
     /// All offers are void: the connection is new or gone.
@@ -124,8 +123,7 @@ impl Core {
     pub(crate) fn lose_agent(&mut self, agent_id: &str) {
         self.count("slaves_lost", 1);
         let Some(slot) = self.book.slot_of(agent_id) else { return };
-        let offers = self.book.consume(slot);
-        offers.into_iter().for_each(|(_, timer)| self.timers.cancel(timer));
+        self.drop_offers(slot);
         self.store.view.agents.remove(agent_id);
         if self.book.remove(slot) {
             self.groups.forget_slot(slot);
@@ -238,7 +236,8 @@ impl Core {
         classes.append(&mut later);
         for class in classes {
             if !self.may_work() {
-                self.book.fresh = fresh;
+                // Looked at again from the start, room that nobody can take would be looked at for ever: each group has one turn.
+                self.wake_for(&fresh);
                 return false;
             }
             if self.serve_class(class, &fresh) {
@@ -347,7 +346,7 @@ impl Core {
         let (agent_id, host) = (agent.id.clone(), agent.host.clone());
         let mut free_ports = std::mem::take(&mut agent.ports);
         let was_reserved = agent.reserved_for == Some(number);
-        let offers = self.book.consume(slot);
+        let offers = self.drop_offers(slot);
         let (shared_agent, shared_host) = (self.store.shared_agent(&agent_id), self.store.shared_host(&host));
         let mut launches = Vec::with_capacity(ids.len());
         let mut taken = Resources::ZERO;
@@ -380,13 +379,6 @@ impl Core {
             self.end_reservation(number);
         }
         let launched = launches.len();
-        let offers = offers
-            .into_iter()
-            .map(|(id, timer)| {
-                self.timers.cancel(timer);
-                id
-            })
-            .collect();
         self.call(Call::Accept { offers, launches });
         launched
     }

@@ -13,6 +13,17 @@ use crate::view::AgentView;
 /// Attributes by name.
 pub(crate) type Attributes = BTreeMap<String, Vec<String>>;
 
+/// An offer as it is held.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldOffer {
+    pub(crate) id: String,
+    /// Gives it back when it was held for long enough.
+    pub(crate) timer: TimerKey,
+    resources: Resources,
+    revocable_cpu: CpuMillis,
+    ports: Ports,
+}
+
 /// An agent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Agent {
@@ -20,8 +31,8 @@ pub(crate) struct Agent {
     pub(crate) host: Host,
     pub(crate) attributes: Attributes,
     values: u128,
-    /// Offers held, with the timers that give them back. Several are accepted together.
-    pub(crate) offers: Vec<(String, TimerKey)>,
+    /// Offers held. Several are accepted together.
+    pub(crate) offers: Vec<HeldOffer>,
     /// Sum of the held offers; what is left of it while none is held is for people only.
     pub(crate) free: Resources,
     pub(crate) revocable_cpu: CpuMillis,
@@ -58,14 +69,6 @@ impl Agent {
     pub(crate) fn view(&self) -> AgentView {
         AgentView { host: self.host.clone(), free: self.free, total: self.total }
     }
-}
-
-/// What a held offer was.
-pub(crate) enum Withdrawn {
-    /// Not held.
-    Unknown,
-    /// It was held; the slot of its agent.
-    Held(usize),
 }
 
 /// All agents.
@@ -188,28 +191,36 @@ impl OfferBook {
     }
 
     /// Holds an offer. With `supersedes` it takes the place of what is held of its agent, otherwise it is added to that.
-    pub(crate) fn hold(&mut self, slot: usize, offer: &Offer, timer: TimerKey, supersedes: bool) -> Vec<TimerKey> {
-        let Some(agent) = self.slots[slot].as_mut() else { return Vec::new() };
-        let mut dropped = Vec::new();
-        if supersedes || agent.offers.is_empty() {
-            for (id, timer) in std::mem::take(&mut agent.offers) {
-                self.by_offer.remove(&id);
-                dropped.push(timer);
-            }
-            (agent.free, agent.revocable_cpu, agent.ports) = Default::default();
-        }
+    /// Returns the offers that it took the place of.
+    pub(crate) fn hold(&mut self, slot: usize, offer: &Offer, timer: TimerKey, supersedes: bool) -> Vec<HeldOffer> {
+        let dropped = if supersedes { self.consume(slot) } else { Vec::new() };
+        let Some(agent) = self.agent_mut(slot) else { return dropped };
         agent.gone = false;
-        agent.offers.push((offer.id.clone(), timer));
-        agent.free += Resources { ports: offer.port_ranges.count(), ..offer.resources };
-        agent.revocable_cpu.0 += offer.revocable_cpu.0;
-        let ranges = agent.ports.ranges().iter().chain(offer.port_ranges.ranges()).copied();
-        agent.ports = Ports::from_ranges(ranges.collect::<Vec<_>>());
         agent.unavailable_from_ms = offer.unavailable_from_ms;
-        agent.total = agent.free + agent.placed_resources;
+        agent.offers.push(HeldOffer {
+            id: offer.id.clone(),
+            timer,
+            resources: Resources { ports: offer.port_ranges.count(), ..offer.resources },
+            revocable_cpu: offer.revocable_cpu,
+            ports: offer.port_ranges.clone(),
+        });
         self.by_offer.insert(offer.id.clone(), slot);
         self.fresh.push(slot);
-        self.refresh(slot);
+        self.add_up(slot);
         dropped
+    }
+
+    /// What is free on an agent: the sum of the offers held.
+    fn add_up(&mut self, slot: usize) {
+        if let Some(agent) = self.agent_mut(slot) {
+            agent.free = agent.offers.iter().fold(Resources::ZERO, |sum, offer| sum + offer.resources);
+            agent.revocable_cpu = CpuMillis(agent.offers.iter().map(|offer| offer.revocable_cpu.0).sum());
+            let ranges = agent.offers.iter().flat_map(|offer| offer.ports.ranges().iter().copied());
+            agent.ports = Ports::from_ranges(ranges.collect::<Vec<_>>());
+            // Between an acceptance and the offer of what it left, the sum is less than the whole.
+            agent.total = agent.total.max_each(&(agent.free + agent.placed_resources));
+        }
+        self.refresh(slot);
     }
 
     /// Brings the index in line with what an agent offers.
@@ -228,18 +239,22 @@ impl OfferBook {
         self.tree.set(slot, summary);
     }
 
-    /// An offer is void. The other offers of its agent go with it: their sum can no longer be told apart.
-    pub(crate) fn withdraw(&mut self, offer: &str) -> (Withdrawn, Vec<(String, TimerKey)>) {
-        let Some(slot) = self.by_offer.get(offer).copied() else { return (Withdrawn::Unknown, Vec::new()) };
-        (Withdrawn::Held(slot), self.consume(slot))
+    /// Takes one offer out of the book: it is void or goes back. The slot of its agent, when it was held.
+    pub(crate) fn withdraw(&mut self, offer: &str) -> Option<(usize, HeldOffer)> {
+        let slot = self.by_offer.remove(offer)?;
+        let agent = self.agent_mut(slot)?;
+        let at = agent.offers.iter().position(|held| held.id == offer)?;
+        let held = agent.offers.remove(at);
+        self.add_up(slot);
+        Some((slot, held))
     }
 
     /// Takes all offers of an agent out of the book: they are accepted, given back or void.
-    pub(crate) fn consume(&mut self, slot: usize) -> Vec<(String, TimerKey)> {
+    pub(crate) fn consume(&mut self, slot: usize) -> Vec<HeldOffer> {
         let Some(agent) = self.slots[slot].as_mut() else { return Vec::new() };
         let offers = std::mem::take(&mut agent.offers);
-        for (id, _) in &offers {
-            self.by_offer.remove(id);
+        for offer in &offers {
+            self.by_offer.remove(&offer.id);
         }
         self.refresh(slot);
         offers
@@ -249,8 +264,11 @@ impl OfferBook {
     pub(crate) fn clear_offers(&mut self) -> Vec<TimerKey> {
         self.fresh.clear();
         self.gave_back = false;
+        for agent in self.slots.iter_mut().flatten() {
+            agent.total = agent.placed_resources;
+        }
         let slots: BTreeSet<usize> = std::mem::take(&mut self.by_offer).into_values().collect();
-        slots.into_iter().flat_map(|slot| self.consume(slot)).map(|(_, timer)| timer).collect()
+        slots.into_iter().flat_map(|slot| self.consume(slot)).map(|offer| offer.timer).collect()
     }
 
     /// An agent is gone. One on which tasks are still placed stays known, without offers, until they end.

@@ -238,12 +238,19 @@ pub(crate) fn status_of(id: i32) -> Result<TaskStatus, Reason> {
     TaskStatus::from_id(id).ok_or_else(|| format!("task status {id} is unknown"))
 }
 
-pub(crate) fn task_events_of(messages: Vec<EventMessage>) -> Result<Vec<TaskEvent>, Reason> {
+pub(crate) fn task_events_of(
+    messages: Vec<EventMessage>,
+    mut shared: impl FnMut(&str) -> Arc<str>,
+) -> Result<Vec<TaskEvent>, Reason> {
     let events: Vec<TaskEvent> = messages
         .into_iter()
         .map(|event| {
             let status = status_of(event.status)?;
-            Ok(TaskEvent { timestamp_ms: event.timestamp_ms, status, message: event.message.map(Arc::from) })
+            Ok(TaskEvent {
+                timestamp_ms: event.timestamp_ms,
+                status,
+                message: event.message.as_deref().map(&mut shared),
+            })
         })
         .collect::<Result<_, Reason>>()?;
     if events.is_empty() { Err(missing("the history")) } else { Ok(events) }

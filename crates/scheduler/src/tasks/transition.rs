@@ -198,6 +198,7 @@ impl Core {
         change: Change,
     ) -> Option<Arc<Task>> {
         let now_ms = self.now.wall_ms;
+        let message = message.map(|text| self.store.shared_message(&text));
         let mut from = TaskStatus::Init;
         let slot = change.assignment.as_ref().map(|assignment| assignment.slot);
         let task = self.store.change_task(id, |task| {
