@@ -38,21 +38,18 @@ impl RunState {
                 self.header.get_or_insert(header);
             }
             Some(Entry::Process(process)) => self.apply_process(process),
-            Some(Entry::Task(task)) => {
-                if !self.task.last().is_some_and(|last| last.state().is_terminal()) {
-                    self.task.push(task);
-                }
+            Some(Entry::Task(task)) if !self.task.last().is_some_and(|last| last.state().is_terminal()) => {
+                self.task.push(task);
             }
-            Some(Entry::Status(status)) => {
+            Some(Entry::Status(status))
                 if self
                     .statuses
                     .last()
-                    .is_none_or(|last| last.sequence < status.sequence && !last.state().is_terminal())
-                {
-                    self.statuses.push(status);
-                }
+                    .is_none_or(|last| last.sequence < status.sequence && !last.state().is_terminal()) =>
+            {
+                self.statuses.push(status);
             }
-            None => {}
+            Some(Entry::Task(_) | Entry::Status(_)) | None => {}
         }
     }
 

@@ -12,6 +12,8 @@ use checkpoint::protocol::{Hello, ToLauncher, ToLauncherBody};
 
 /// First argument with which a program is told to be a launcher; the engine directory follows. The executor knows it by the same name.
 const LAUNCHER_ARGUMENT: &str = "__launcher";
+/// Variable that tells the launcher the limit of open files that tasks should have; this process has raised its own.
+const OPEN_FILES_VARIABLE: &str = "DAYBREAK_OPEN_FILES";
 /// Pauses between attempts to connect, milliseconds; the last one stays.
 const PAUSES_MS: [u64; 8] = [2, 2, 4, 8, 15, 30, 60, 100];
 /// Pause after the program could not be started, milliseconds.
@@ -23,6 +25,7 @@ pub(crate) struct Connection {
     pub(crate) channel: Option<Channel>,
     /// A launcher that this process started: a child, to be waited for once it ends.
     started: Option<Child>,
+    open_files_soft: Option<u64>,
     attempts: usize,
     pub(crate) next_attempt_ms: u64,
     /// Since when there is none, monotonic milliseconds.
@@ -31,10 +34,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(now_ms: u64) -> Self {
+    pub(crate) fn new(open_files_soft: Option<u64>, now_ms: u64) -> Self {
         Self {
             channel: None,
             started: None,
+            open_files_soft,
             attempts: 0,
             next_attempt_ms: now_ms,
             down_since_ms: now_ms,
@@ -70,7 +74,7 @@ impl Connection {
         let running = self.started.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)));
         let mut pause_ms = PAUSES_MS[self.attempts.min(PAUSES_MS.len() - 1)];
         if !running {
-            match start(executable, directory) {
+            match start(executable, directory, self.open_files_soft) {
                 Ok(child) => self.started = Some(child),
                 Err(error) => {
                     self.last_error = format!("cannot start {}: {error}", executable.display());
@@ -96,9 +100,13 @@ impl Connection {
     }
 }
 
-fn start(executable: &Path, directory: &EngineDirectory) -> io::Result<Child> {
+fn start(executable: &Path, directory: &EngineDirectory, open_files_soft: Option<u64>) -> io::Result<Child> {
     let log = std::fs::File::options().create(true).append(true).open(directory.launcher_log())?;
-    Command::new(executable)
+    let mut command = Command::new(executable);
+    if let Some(limit) = open_files_soft {
+        command.env(OPEN_FILES_VARIABLE, limit.to_string());
+    }
+    command
         .arg0("daybreak-launcher")
         .arg(LAUNCHER_ARGUMENT)
         .arg(directory.root())

@@ -161,9 +161,10 @@ impl LocalEngine {
             check_enterable(&directory.agents())?;
         }
         protect_from_oom_killer();
+        let open_files_soft = raise_open_files();
         let overhead = Resources { cpu: CpuMillis(0), ram_mb: options.executor_overhead_ram_mb, ..Resources::ZERO };
         let bell = Arc::new(Bell::new().map_err(|error| StartError::Io("making an event counter".to_owned(), error))?);
-        let worker = Worker::new(options, directory.clone(), agents, epoch, Arc::clone(&bell), sink)
+        let worker = Worker::new(options, directory.clone(), agents, epoch, Arc::clone(&bell), sink, open_files_soft)
             .map_err(|error| StartError::Io("preparing to wait for events".to_owned(), error))?;
         let thread = std::thread::Builder::new()
             .name("engine".to_owned())
@@ -205,6 +206,11 @@ impl Drop for LocalEngine {
 }
 
 impl Control {
+    /// What limits are not enforced on this machine, in a sentence. Waits for the launcher to say so, at most `limit`.
+    pub fn notice(&self, limit: Duration) -> Option<String> {
+        self.bell.notice(limit)
+    }
+
     /// Kills every task at once and ends launcher and engine; returns when that is done, or after `limit`. Returns whether it is.
     /// For a cluster that was only borrowed.
     pub fn shut_down(&self, limit: Duration) -> bool {
@@ -292,4 +298,11 @@ fn make_agents(options: &Options, directory: &EngineDirectory, epoch: u64) -> Re
 /// The daemon holds the state of the cluster; a task that needs memory must not take it down. Only root may ask for that.
 fn protect_from_oom_killer() {
     let _ = fs::write("/proc/self/oom_score_adj", "-900");
+}
+
+/// There is a descriptor for each supervisor. Returns the limit that was there before: tasks get it back.
+fn raise_open_files() -> Option<u64> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).ok().and(limit.current)
 }

@@ -44,6 +44,8 @@ struct BellState {
     stop: bool,
     shut_down: bool,
     ended: bool,
+    /// What the launcher said it cannot enforce, once it has said anything.
+    notice: Option<Option<String>>,
 }
 
 impl Bell {
@@ -77,6 +79,19 @@ impl Bell {
             state = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
         }
         true
+    }
+
+    /// What is not enforced on this machine, in a sentence; waits until the launcher has said so, at most this long.
+    pub(crate) fn notice(&self, limit: Duration) -> Option<String> {
+        let state = lock(&self.state);
+        let unknown = |state: &mut BellState| state.notice.is_none() && !state.ended;
+        let waited = self.ended.wait_timeout_while(state, limit, unknown);
+        waited.unwrap_or_else(std::sync::PoisonError::into_inner).0.notice.clone().flatten()
+    }
+
+    fn set_notice(&self, notice: Option<String>) {
+        lock(&self.state).notice = Some(notice);
+        self.ended.notify_all();
     }
 
     fn ring(&self) {
@@ -129,6 +144,7 @@ impl Worker {
         epoch: u64,
         bell: Arc<Bell>,
         sink: Arc<dyn EventSink>,
+        open_files_soft: Option<u64>,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &bell.counter, epoll::EventData::new_u64(TOKEN_BELL), epoll::EventFlags::IN)?;
@@ -141,7 +157,7 @@ impl Worker {
             bell,
             sink,
             epoll,
-            connection: Connection::new(monotonic_ms()),
+            connection: Connection::new(open_files_soft, monotonic_ms()),
             channels: BTreeMap::new(),
             slots: Slots::default(),
             // Numbers of slots are never used twice, not even by another engine of this directory.
@@ -293,12 +309,16 @@ impl Worker {
         }
         self.said_unenforced = true;
         let missing = match (welcome.enforces_memory, welcome.enforces_cpu) {
-            (true, true) => return,
-            (false, false) => "cpu and memory limits are",
-            (false, true) => "memory limits are",
-            (true, false) => "cpu limits are",
+            (true, true) => None,
+            (false, false) => Some("cpu and memory limits are"),
+            (false, true) => Some("memory limits are"),
+            (true, false) => Some("cpu limits are"),
         };
-        tracing::warn!("No cgroup rights: {missing} not enforced ({}).", welcome.unenforced_reason);
+        let notice = missing.map(|missing| format!("No cgroup rights: {missing} not enforced."));
+        if let Some(notice) = &notice {
+            tracing::warn!("{notice} ({})", welcome.unenforced_reason);
+        }
+        self.bell.set_notice(notice);
     }
 
     fn on_slot(&mut self, slot_id: u64) {

@@ -36,6 +36,9 @@ const ATTACH_MS_MAX: u64 = 30_000;
 /// Supervisors made in advance: a fresh one waits for the kernel when it enters its control groups.
 const SPARES: usize = 2;
 
+/// Variable with the limit of open files that tasks should have, set by an engine that has raised its own.
+const OPEN_FILES_VARIABLE: &str = "DAYBREAK_OPEN_FILES";
+
 const TOKEN_LISTENER: u64 = 0;
 const TOKEN_SIGNALS: u64 = 1;
 const TOKEN_FIRST_FREE: u64 = 2;
@@ -76,6 +79,8 @@ struct Launcher {
     root: bool,
     /// After a spare died unused, none is made before this time.
     no_spares_before_ms: u64,
+    /// The limit of open files that tasks get.
+    open_files_soft: Option<u64>,
 }
 
 /// Runs the launcher of the engine directory until it has nothing more to do. Never returns to a caller that has other threads.
@@ -92,6 +97,7 @@ pub fn run(directory: &Path) -> io::Result<()> {
         return Ok(());
     };
     wait::become_subreaper()?;
+    let open_files_soft = raise_open_files();
     let root = crate::system::is_root();
     procfs::set_oom_score(-900);
     let cgroups = Cgroups::open(&group_name(&directory));
@@ -117,6 +123,7 @@ pub fn run(directory: &Path) -> io::Result<()> {
         shutting_down: false,
         root,
         no_spares_before_ms: 0,
+        open_files_soft,
     };
     epoll::add(&launcher.epoll, &launcher.listener, epoll::EventData::new_u64(TOKEN_LISTENER), epoll::EventFlags::IN)?;
     epoll::add(&launcher.epoll, &launcher.signals, epoll::EventData::new_u64(TOKEN_SIGNALS), epoll::EventFlags::IN)?;
@@ -128,6 +135,15 @@ pub fn run(directory: &Path) -> io::Result<()> {
 pub(crate) fn log(text: &str) {
     let pid = rustix::process::getpid().as_raw_nonzero();
     let _ = writeln!(io::stderr(), "{} [{pid}] {text}", crate::system::wall_ms());
+}
+
+/// There is a descriptor for each supervisor. Returns the limit that tasks are to have: what the engine says, or what was there before.
+fn raise_open_files() -> Option<u64> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let told = std::env::var(OPEN_FILES_VARIABLE).ok().and_then(|text| text.parse().ok());
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let done = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).is_ok();
+    told.or(limit.current.filter(|_| done))
 }
 
 /// Name of the control groups of this engine directory: two of them on one machine must not meet.

@@ -108,7 +108,7 @@ impl Launcher {
         let control_token = self.register(&control, Source::Control(key))?;
         let directory = group.supervisor_directory();
         let born = fork::fork(directory.as_ref().map(AsFd::as_fd), || {
-            become_supervisor(&far, group, &note, &self.directory, self.root)
+            become_supervisor(&far, group, &note, &self.directory, (self.root, self.open_files_soft))
         });
         let pid = match born {
             Ok(pid) => pid,
@@ -392,7 +392,7 @@ fn become_supervisor(
     group: &SlotCgroup,
     note: &SharedNote,
     directory: &checkpoint::layout::EngineDirectory,
-    root: bool,
+    (root, open_files_soft): (bool, Option<u64>),
 ) -> i32 {
     const CONTROL: i32 = 3;
     let kept = if far.as_raw_fd() == CONTROL { Ok(()) } else { fork::duplicate_to(far.as_fd(), CONTROL) };
@@ -406,7 +406,8 @@ fn become_supervisor(
         log(&format!("supervisor: cannot enter its control groups: {error}"));
         return 1;
     }
-    let birth = Birth { control, group: group.clone(), note, engine_directory: directory.clone(), root };
+    let birth =
+        Birth { control, group: group.clone(), note, engine_directory: directory.clone(), root, open_files_soft };
     if let Err(error) = supervisor::run(birth) {
         log(&format!("supervisor: {error}"));
         return 1;

@@ -46,6 +46,8 @@ pub struct Birth<'a> {
     pub engine_directory: EngineDirectory,
     /// Whether it is root.
     pub root: bool,
+    /// Limit of open files that tasks get; unset leaves it.
+    pub open_files_soft: Option<u64>,
 }
 
 /// What does not change while a supervisor lives, and what all its tasks use.
@@ -59,6 +61,7 @@ pub(crate) struct Surroundings {
     pub(crate) path: std::ffi::CString,
     pub(crate) root: bool,
     pub(crate) oom_protected: bool,
+    pub(crate) open_files_soft: Option<u64>,
     pub(crate) slot_id: u64,
     pub(crate) memory_limit_bytes: u64,
 }
@@ -102,6 +105,7 @@ pub fn run(birth: Birth<'_>) -> io::Result<()> {
         path: std::ffi::CString::new(format!("PATH={search}")).map_err(io::Error::other)?,
         root: birth.root,
         oom_protected: procfs::set_oom_score(-1000),
+        open_files_soft: birth.open_files_soft,
         slot_id: 0,
         memory_limit_bytes: 0,
         group: birth.group,

@@ -423,7 +423,7 @@ impl RunningTask {
             identity: self.owner.as_ref(),
             cgroup: surroundings.task_group.as_ref().map(AsFd::as_fd),
             reset_oom_score: surroundings.oom_protected,
-            open_files_soft: None,
+            open_files_soft: surroundings.open_files_soft,
         };
         let pid = spawn(&request).map_err(|error| error.to_string())?;
         self.pumps.extend(outputs.into_iter().filter_map(|output| output.pump));
