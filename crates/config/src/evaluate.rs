@@ -140,7 +140,9 @@ fn from_failure(path: &str, failure: RawFailure) -> ConfigError {
         error.help.extend(removed_field_help(&failure.message));
     }
     let help = match failure.line {
-        Some(line) if syntax => python2::syntax_help(&source, line),
+        Some(line) if syntax => {
+            python2::syntax_help(&source, line).or_else(|| python2::open_bracket_help(&source, line))
+        }
         _ => python2::exception_help(&failure.class, &failure.message),
     };
     error.help.extend(help);

@@ -1,4 +1,4 @@
-//! Habits of Python 2 in job files: what they look like and what to write instead.
+//! Advice for errors that Python tells in few words, above all for habits of Python 2: what they look like, what to write instead.
 //!
 //! Files of ten years ago were written for Python 2. What differs and can be given (names such as `xrange`) is given when a file
 //! runs; the rest gets advice here. Nothing is rewritten.
@@ -45,6 +45,23 @@ pub(crate) fn syntax_help(source: &str, line_number: usize) -> Option<String> {
         return Some("in Python 3 write != instead of <>".to_owned());
     }
     None
+}
+
+/// Advice when a bracket is open where a line begins that cannot be understood.
+pub(crate) fn open_bracket_help(source: &str, line_number: usize) -> Option<String> {
+    let masked = mask(source);
+    let mut open: Vec<(char, usize)> = Vec::new();
+    for (index, line) in masked.lines().enumerate().take(line_number.saturating_sub(1)) {
+        for c in line.chars() {
+            match c {
+                '(' | '[' | '{' => open.push((c, index + 1)),
+                ')' | ']' | '}' => drop(open.pop()),
+                _ => {}
+            }
+        }
+    }
+    let (bracket, line) = open.pop()?;
+    Some(format!("the '{bracket}' of line {line} is still open here: close it, or put a comma before this"))
 }
 
 const EXCEPT_ADVICE: &str = "in Python 3 write except Error as e: instead of except Error, e:";

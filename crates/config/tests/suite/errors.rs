@@ -44,8 +44,10 @@ fn a_field_of_older_versions_is_told_to_be_one() {
 fn a_syntax_error_is_underlined() {
     let told = failure("x = 1\ny = = 2\n");
     assert!(told.ends_with("\n --> test.aurora:2:5\n  |\n2 | y = = 2\n  |     ^\n"), "{told}");
-    let told = failure("task = Task(name='a'\njobs = []\n");
-    assert!(told.contains("--> test.aurora:1:12"), "{told}");
+    for text in ["task = Task(name='a'\njobs = []\n", "p = Process(\n  name='a'\n  cmdline='b')\n"] {
+        let told = failure(text);
+        assert!(told.contains("the '(' of line 1 is still open here: close it, or put a comma before this"), "{told}");
+    }
 }
 
 #[test]
