@@ -9,10 +9,16 @@ use engine::{Call, Engine, Event, EventSink, Launch, Offer, Reason, StatusUpdate
 use engine_local::{LocalEngine, Options, StartError};
 use model::{CpuMillis, JobKey, Resources, TaskConfig, TaskId};
 
+/// Names the program when it was built already.
+const EXECUTABLE_VARIABLE: &str = "DAYBREAK_TEST_EXECUTOR";
+
 /// The program that can be a launcher, built with the profile of this test.
 fn executable() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
+        if let Some(path) = std::env::var_os(EXECUTABLE_VARIABLE) {
+            return path.into();
+        }
         let mut build = std::process::Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "-p", "executor", "--bin", "daybreak-executor"]);
         if !cfg!(debug_assertions) {
@@ -137,6 +143,17 @@ impl Cluster {
         self.call(vec![Call::Accept { offers: vec![offer.id], launches }]);
     }
 
+    /// The line that a task writes into a file of its sandbox.
+    fn written(&self, task_id: &TaskId, file: &str) -> String {
+        let path = self.sandbox(task_id).join(file);
+        loop {
+            match std::fs::read_to_string(&path) {
+                Ok(text) if text.ends_with('\n') => return text,
+                _ => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+
     fn sandbox(&self, task_id: &TaskId) -> PathBuf {
         self.root.path().join("local/agents/agent-0/tasks").join(task_id.as_str()).join("sandbox")
     }
@@ -249,7 +266,7 @@ fn a_running_task_survives_the_engine_and_is_adopted_with_what_it_holds() {
     let mut cluster = Cluster::start();
     cluster.launch(vec![launch("a", "echo $$ > pid; while ! test -e go; do sleep 0.02; done; exit 9")]);
     cluster.until(&task("a"), TaskState::Running);
-    let pid = std::fs::read_to_string(cluster.sandbox(&task("a")).join("pid")).unwrap();
+    let pid = cluster.written(&task("a"), "pid");
     cluster.restart();
     cluster.until(&task("a"), TaskState::Running);
     assert_eq!(cluster.offers()[0].resources.cpu, CpuMillis(3500), "what it holds is not offered");
@@ -385,13 +402,7 @@ fn a_dead_supervisor_is_a_lost_task_and_its_room_is_offered_again() {
     let mut cluster = Cluster::start();
     cluster.launch(vec![launch("a", "echo $PPID > parent; exec sleep 1000")]);
     cluster.until(&task("a"), TaskState::Running);
-    let path = cluster.sandbox(&task("a")).join("parent");
-    let parent = loop {
-        match std::fs::read_to_string(&path) {
-            Ok(text) if text.ends_with('\n') => break text.trim().parse().unwrap(),
-            _ => std::thread::sleep(Duration::from_millis(5)),
-        }
-    };
+    let parent = cluster.written(&task("a"), "parent").trim().parse().unwrap();
     let pid = rustix::process::Pid::from_raw(parent).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     let lost = cluster.until(&task("a"), TaskState::Lost);
@@ -502,4 +513,54 @@ fn a_launcher_that_cannot_be_started_does_not_stop_the_engine_and_is_tried_again
     appears.join().unwrap();
     cluster.launch(vec![launch("a", "true")]);
     cluster.until(&task("a"), TaskState::Finished);
+}
+
+#[test]
+fn a_task_outlives_the_thread_that_started_the_engine() {
+    // Signals on the death of a parent follow threads: a helper thread that ends must not take tasks with it, whichever way the
+    // supervisor was made: in advance, on demand, or used before.
+    let mut cluster = Cluster::start_with(|options| options.resources = Some("cpus:8;mem:8000;disk:8000".into()));
+    cluster.stop();
+    let (options, sink) = (cluster.options.clone(), Arc::new(Recorder::default()));
+    let given: Arc<dyn EventSink> = sink.clone();
+    cluster.engine = Some(std::thread::spawn(move || LocalEngine::start(options, given).unwrap()).join().unwrap());
+    cluster.sink = sink;
+    cluster.launch(vec![launch("first", "true")]);
+    cluster.until(&task("first"), TaskState::Finished);
+    let names: Vec<String> = (0..6).map(|number| format!("t{number}")).collect();
+    let launches = names.iter().map(|name| launch(name, "sleep 1.5")).collect();
+    // What the first task left of the machine.
+    let offer = cluster.offers().remove(1);
+    cluster.call(vec![Call::Accept { offers: vec![offer.id], launches }]);
+    for name in &names {
+        cluster.until(&task(name), TaskState::Running);
+    }
+    cluster.restart();
+    for name in &names {
+        cluster.until(&task(name), TaskState::Finished);
+    }
+}
+
+#[test]
+fn all_of_this_holds_for_a_plain_user() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::Builder::new().prefix("daybreak-user").tempdir().unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    // The build's folders need not be open to others.
+    let (tests, program) = (folder.path().join("tests"), folder.path().join("daybreak-executor"));
+    std::fs::copy(std::env::current_exe().unwrap(), &tests).unwrap();
+    std::fs::copy(executable(), &program).unwrap();
+    let output = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+        .arg(&tests)
+        .args(["--test-threads", "4"])
+        .env(EXECUTABLE_VARIABLE, &program)
+        .env("TMPDIR", folder.path())
+        .current_dir("/")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

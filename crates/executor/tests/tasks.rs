@@ -386,3 +386,130 @@ fn an_idle_slot_retires_and_a_lonely_launcher_ends() {
     eventually("the launcher to end", || launcher.try_wait().unwrap().is_some());
     assert!(!is_alive(pid));
 }
+
+#[test]
+fn a_daemon_runs_again_after_success_until_it_fails() {
+    let cmdline = "echo x >> runs; test $(wc -l < runs) -lt 3";
+    let processes = json!([{"name": "d", "cmdline": cmdline, "daemon": true, "min_duration": 0}]);
+    let (_, statuses, state, _folder) = run_to_end(payload_of(&processes));
+    assert_eq!(statuses.last().unwrap().message, "Task failed: process d exited with status 1.");
+    let codes: Vec<_> = state.processes["d"].iter().map(|run| run.return_code).collect();
+    assert_eq!(codes, [Some(0), Some(0), Some(1)]);
+}
+
+#[test]
+fn the_time_for_ending_is_bounded_after_a_natural_end_too() {
+    let processes = json!([
+        {"name": "main", "cmdline": "while ! test -e ready; do sleep 0.01; done"},
+        {"name": "deaf", "cmdline": "trap '' TERM; touch ready; while :; do sleep 0.05; done", "ephemeral": true},
+    ]);
+    let body = json!({"task": {"processes": processes, "finalization_wait": 1}});
+    let began = Instant::now();
+    let (_, statuses, state, _folder) = run_to_end(body.to_string().into_bytes());
+    assert_eq!(statuses.last().unwrap().state(), StatusState::Finished);
+    assert!((Duration::from_secs(1)..Duration::from_secs(8)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    assert_eq!(state.processes["deaf"][0].return_code, Some(-9));
+}
+
+#[test]
+fn want_of_descriptors_is_a_named_failure_and_passes() {
+    let folder = folder();
+    let mut engine = Engine::start(folder.path(), 1);
+    let slot = engine.slot(SlotSpecification::default());
+    let supervisor = engine.slots[&slot].ready.pid;
+    eventually("the supervisor to be at rest", || {
+        std::fs::read_dir(format!("/proc/{supervisor}/fd")).is_ok_and(|list| list.count() >= 8)
+    });
+    let used = std::fs::read_dir(format!("/proc/{supervisor}/fd")).unwrap().count() as u64;
+    // Enough for the checkpoint and the sandbox, too few for the logs.
+    let pid = rustix::process::Pid::from_raw(supervisor);
+    let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let tight = rustix::process::Rlimit { current: Some(used + 3), maximum: hard };
+    rustix::process::prlimit(pid, rustix::process::Resource::Nofile, tight).unwrap();
+    let launch = engine.launch_of("tight", payload("true"));
+    engine.launch(slot, launch);
+    let statuses = engine.statuses(slot);
+    let last = statuses.last().unwrap();
+    assert_eq!(last.state(), StatusState::Failed);
+    assert!(last.message.contains("Too many open files"), "{}", last.message);
+    let roomy = rustix::process::Rlimit { current: hard, maximum: hard };
+    rustix::process::prlimit(pid, rustix::process::Resource::Nofile, roomy).unwrap();
+    let launch = engine.launch_of("roomy", payload("true"));
+    engine.launch(slot, launch);
+    assert_eq!(engine.statuses(slot).last().unwrap().state(), StatusState::Finished);
+}
+
+#[test]
+fn want_of_processes_is_a_named_failure() {
+    if !rustix::process::geteuid().is_root() {
+        // A plain user has processes of its own, which count; root can borrow a uid that has none.
+        return;
+    }
+    let folder = folder();
+    // The launcher, the supervisor and two in advance: there is no room for a fifth.
+    let mut engine = Engine::start_after(folder.path(), 1, Some(61_234), "ulimit -u 4");
+    let slot = engine.slot(SlotSpecification::default());
+    let launcher = engine.launcher_pid();
+    eventually("the supervisors in advance", || {
+        executor::system::procfs::all().iter().filter(|(_, stat)| stat.parent == launcher).count() == 3
+    });
+    let launch = engine.launch_of("t", payload("true"));
+    engine.launch(slot, launch);
+    let statuses = engine.statuses(slot);
+    let last = statuses.last().unwrap();
+    assert_eq!(last.state(), StatusState::Failed);
+    assert!(
+        last.message.contains("could not be started: starting a process: Resource temporarily"),
+        "{}",
+        last.message
+    );
+    assert!(engine.state("t").processes["p"][0].reason.is_some());
+}
+
+#[test]
+fn tasks_get_the_limit_of_open_files_that_the_launcher_was_started_with() {
+    let expected = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap();
+    let (engine, _, _, _folder) = run_to_end(payload("ulimit -Sn"));
+    assert_eq!(log_of(&engine, "t", "p", 0).trim(), expected.to_string());
+}
+
+#[test]
+fn processes_have_no_descriptors_but_their_three_and_no_blocked_signals() {
+    let (engine, _, _, _folder) =
+        run_to_end(payload("ls /proc/self/fd | wc -l; grep -E 'SigBlk|SigIgn' /proc/self/status; true"));
+    // The fourth is the folder that ls itself reads. Ignored real-time signals would be those that this test was started with.
+    let output = log_of(&engine, "t", "p", 0);
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines[0], "4");
+    assert_eq!(lines[1], "SigBlk:\t0000000000000000");
+    let ignored = u64::from_str_radix(lines[2].rsplit('\t').next().unwrap(), 16).unwrap();
+    assert_eq!(ignored & 0x7fff_ffff, 0, "{}", lines[2]);
+}
+
+#[test]
+fn a_task_that_keeps_forking_is_killed_for_good() {
+    for user in users() {
+        let folder = folder();
+        let mut engine = Engine::start_as(folder.path(), 1, user);
+        // Each one starts the next in a session of its own and ends: whoever kills one by one comes too late.
+        std::fs::write(folder.path().join("runner"), "#!/bin/bash\nsleep 0.02\nsetsid \"$0\" &\n").unwrap();
+        let script = folder.path().join("runner");
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let cmdline = format!("for i in 1 2 3 4; do setsid {} & done; touch ready; sleep 1000", script.display());
+        let slot = engine.start_task("t", payload(&cmdline));
+        let ready = engine.run("t").sandbox().join("ready");
+        eventually("the task to be at it", || ready.exists());
+        engine.kill(slot, "t", 200);
+        assert_eq!(engine.statuses(slot).last().unwrap().state(), StatusState::Killed);
+        let left = || {
+            executor::system::procfs::all().into_iter().any(|(pid, _)| {
+                std::fs::read(format!("/proc/{pid}/cmdline"))
+                    .is_ok_and(|line| String::from_utf8_lossy(&line).contains(script.to_str().unwrap()))
+            })
+        };
+        assert!(!left());
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(!left(), "none is born again");
+    }
+}

@@ -54,8 +54,14 @@ pub fn users() -> Vec<Option<u32>> {
 }
 
 pub fn start_launcher(directory: &Path, user: Option<u32>) -> Child {
+    start_launcher_after(directory, user, "true")
+}
+
+/// Starts a launcher after a shell has done `before`, such as lowering a limit.
+pub fn start_launcher_after(directory: &Path, user: Option<u32>, before: &str) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(directory.join("launcher.log")).unwrap();
-    let mut command = Command::new(executable());
+    let mut command = Command::new("/bin/bash");
+    command.args(["-c", &format!("{before} && exec \"$0\" \"$@\"")]).arg(executable());
     if let Some(uid) = user {
         command.uid(uid).gid(uid);
     }
@@ -136,12 +142,17 @@ impl Engine {
 
     /// Starts the launcher as another user.
     pub fn start_as(root: &Path, epoch: u64, user: Option<u32>) -> Self {
+        Self::start_after(root, epoch, user, "true")
+    }
+
+    /// Starts the launcher as another user after a shell has done something.
+    pub fn start_after(root: &Path, epoch: u64, user: Option<u32>, before: &str) -> Self {
         let tasks = root.join("agents").join(AGENT).join("tasks");
         std::fs::create_dir_all(&tasks).unwrap();
         for folder in tasks.ancestors().take_while(|folder| folder.starts_with(root)) {
             std::os::unix::fs::chown(folder, user, user).unwrap();
         }
-        let launcher = start_launcher(root, user);
+        let launcher = start_launcher_after(root, user, before);
         let mut engine = Self::attach(root, epoch);
         engine.launcher = Some(launcher);
         engine
