@@ -2,6 +2,7 @@
 
 mod common;
 mod errors;
+mod features;
 mod files;
 mod limits;
 mod objects;
