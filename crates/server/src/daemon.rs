@@ -24,6 +24,13 @@ use crate::sample;
 /// Version in the endpoint file and the log.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// How long the start waits for the launcher to say what it cannot enforce.
+const NOTICE_LIMIT: Duration = Duration::from_secs(5);
+/// How long an ephemeral daemon waits for its tasks to be gone.
+const SHUT_DOWN_LIMIT: Duration = Duration::from_secs(20);
+/// How often sandboxes are measured against the disk their tasks asked for.
+const DISK_INTERVAL: Duration = Duration::from_secs(15);
+
 /// Why a daemon does not start, or ends before it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -69,6 +76,10 @@ pub fn main(options: &Options) -> ExitCode {
 
 fn run(options: &Options) -> Result<(), DaemonError> {
     options.check()?;
+    if options.detached {
+        // Already a leader means already apart.
+        let _ = nix::unistd::setsid();
+    }
     logging::start(options.log_format, &options.log_level)?;
     // The socket first: a port in use must not touch the state.
     let listener = http::listen(options.listen)?;
@@ -85,7 +96,7 @@ fn run(options: &Options) -> Result<(), DaemonError> {
     let policy = Policy { allow_root_role: options.allow_root_role || !nix::unistd::geteuid().is_root() };
     let gateway = Arc::new(Gateway::new(Box::new(LoopDoor(sender.clone())), policy));
     let engine = engine_local::LocalEngine::start(engine_options(options), Arc::new(LoopSink(sender)))?;
-    let files = engine.files();
+    let (files, control) = (engine.files(), engine.control());
     let clock = SystemClock::default();
     let parts = Parts {
         core: Scheduler::new(scheduler_settings(&engine)),
@@ -122,7 +133,10 @@ fn run(options: &Options) -> Result<(), DaemonError> {
         })
         .map_err(|error| DaemonError::System("starting a thread", error))?;
     let routes = routes(options, address, &gateway, files);
-    let served = serve(options, listener, address, routes, loop_ended);
+    let served = serve(options, listener, address, routes, control.notice(NOTICE_LIMIT), loop_ended);
+    if options.ephemeral && !control.shut_down(SHUT_DOWN_LIMIT) {
+        tracing::warn!("some processes of this cluster did not end in time");
+    }
     stopping.store(true, Ordering::Relaxed);
     waker.ring();
     let storage = turning.join().map_err(|_| DaemonError::Fault)??;
@@ -147,6 +161,7 @@ fn engine_options(options: &Options) -> engine_local::Options {
         resources: options.resources.clone(),
         attributes: options.attributes.clone(),
         agents: options.agents,
+        disk_interval: DISK_INTERVAL,
         ..engine_local::Options::default()
     }
 }
@@ -217,6 +232,7 @@ fn serve(
     listener: std::net::TcpListener,
     address: SocketAddr,
     routes: axum::Router,
+    notice: Option<String>,
     loop_ended: tokio::sync::oneshot::Receiver<()>,
 ) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -230,12 +246,13 @@ fn serve(
         let serving = tokio::spawn(http::serve(listener, routes, async {
             let _ = stopped.await;
         }));
-        let endpoint = Endpoint { url: url.clone(), pid: std::process::id(), version: VERSION.into() };
+        let endpoint = Endpoint { url: url.clone(), pid: std::process::id(), version: VERSION.into(), notice };
         endpoint::write(&options.state_dir, &endpoint)
             .map_err(|error| DaemonError::StateDirectory(options.state_dir.display().to_string(), error))?;
         tracing::info!("serving {url}/scheduler");
         tokio::select! {
             name = signals.any() => tracing::info!("{name}: stopping; tasks go on running"),
+            () = end_of_input(), if options.ephemeral => tracing::info!("whoever started this cluster is gone: stopping"),
             _ = loop_ended => tracing::error!("the loop ended"),
         }
         endpoint::remove(&options.state_dir);
@@ -248,6 +265,17 @@ fn serve(
     })?;
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
+}
+
+/// Completes when standard input is closed: the process that held it is gone.
+async fn end_of_input() {
+    let (gone, waiting) = tokio::sync::oneshot::channel();
+    // Reading blocks, and the thread ends with the process at the latest.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = gone.send(());
+    });
+    let _ = waiting.await;
 }
 
 /// The signals that end a daemon.

@@ -14,6 +14,9 @@ pub struct Endpoint {
     pub pid: u32,
     /// Its version.
     pub version: String,
+    /// What a user should know of this machine, in sentences, e.g. that limits are not enforced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
 }
 
 fn path(state_dir: &Path) -> PathBuf {
