@@ -46,97 +46,97 @@ fn now() -> Now {
     Now { wall_ms: 1_600_000_000_000, monotonic_ms: 1 }
 }
 
-fn step(scheduler: &mut Scheduler, input: Input, records: &mut Vec<Record>) {
+/// Records and effects are dropped: the journal's memory is not the scheduler's.
+fn step(scheduler: &mut Scheduler, input: Input) {
     let mut next = Some(input);
     while let Some(input) = next.take() {
-        let output = scheduler.step(now(), input);
-        records.extend(output.records);
-        next = output.more.then_some(Input::Resume);
+        next = scheduler.step(now(), input).more.then_some(Input::Resume);
     }
+}
+
+fn live_bytes() -> usize {
+    LIVE.load(Ordering::Relaxed)
 }
 
 fn main() {
     let tasks: usize = std::env::args().find_map(|text| text.parse().ok()).unwrap_or(200_000);
-    let start_bytes = LIVE.load(Ordering::Relaxed);
-    let mut scheduler = Scheduler::new(settings());
-    // Records are looked at and dropped: the journal's memory is not the scheduler's.
-    let mut records = Vec::new();
-    step(&mut scheduler, Input::Start { seed: [3; 32], epoch: 1 }, &mut records);
-    step(&mut scheduler, Input::Engine(Event::Registered { framework_id: None }), &mut records);
+    let start_bytes = live_bytes();
     let began = Instant::now();
-    for job in 0..tasks / PER_JOB {
-        let key = JobKey::new("www-data", "production", format!("some-service-{job}"));
-        let task = TaskConfig { is_service: false, ..TaskConfig::new(key.clone(), 0.1, 16, 16, "x".repeat(2000)) };
+    let mut scheduler = with_running_tasks(tasks);
+    let took = began.elapsed();
+    let ids: Vec<TaskId> = scheduler.freeze().tasks.keys().cloned().collect();
+    let names = ids.capacity() * size_of::<TaskId>();
+    let active = (live_bytes() - start_bytes - names) / ids.len();
+    let each = took / ids.len() as u32;
+    println!("{} running tasks: {active} bytes per active task; {each:.1?} each from create to RUNNING", ids.len());
+    recover(&scheduler);
+    let half = ids.len() / 2;
+    for id in &ids[..half] {
+        status(&mut scheduler, id, TaskState::Finished);
+    }
+    let finished = (live_bytes() - start_bytes - names - active * (ids.len() - half)) / half;
+    println!("{half} finished tasks: {finished} bytes per finished task");
+    ids[half..].iter().for_each(|id| kill(&mut scheduler, id));
+    let count = ids.len();
+    drop(ids);
+    let ended = (live_bytes() - start_bytes) / count;
+    println!("{count} ended tasks, half of them killed: {ended} bytes per ended task");
+}
+
+/// A scheduler with that many tasks, all of them running.
+fn with_running_tasks(tasks: usize) -> Scheduler {
+    let mut scheduler = Scheduler::new(settings());
+    step(&mut scheduler, Input::Start { seed: [3; 32], epoch: 1 });
+    step(&mut scheduler, Input::Engine(Event::Registered { framework_id: None }));
+    for number in 0..tasks / PER_JOB {
+        let key = JobKey::new("www-data", "prod", format!("some-service-{number}"));
         let job = JobConfiguration {
-            key,
+            key: key.clone(),
             owner: None,
             cron_schedule: None,
             cron_collision_policy: CronCollisionPolicy::default(),
-            task: TaskConfig { job: JobKey { environment: "prod".into(), ..task.job.clone() }, ..task },
+            task: TaskConfig::new(key, 0.1, 16, 16, "x".repeat(2000)),
             instance_count: PER_JOB as i32,
         };
-        let job = JobConfiguration { key: job.task.job.clone(), ..job };
         let command = Command::CreateJob(Box::new(job));
-        let input = Input::Command { request: RequestId(0), principal: Principal::unsecure(), command };
-        step(&mut scheduler, input, &mut records);
-        for half in 0..PER_JOB / 100 {
-            step(&mut scheduler, Input::Engine(Event::Offers(vec![offer(half)])), &mut records);
+        step(&mut scheduler, Input::Command { request: RequestId(0), principal: Principal::unsecure(), command });
+        for agent in 0..PER_JOB / 100 {
+            step(&mut scheduler, Input::Engine(Event::Offers(vec![offer(agent)])));
         }
-        records.clear();
     }
     let ids: Vec<TaskId> = scheduler.freeze().tasks.keys().cloned().collect();
     for id in &ids {
         status(&mut scheduler, id, TaskState::Starting);
         status(&mut scheduler, id, TaskState::Running);
     }
-    let took = began.elapsed();
-    drop(records);
-    let active = (LIVE.load(Ordering::Relaxed) - start_bytes - ids.capacity() * size_of::<TaskId>()) / ids.len();
-    println!(
-        "{} running tasks: {active} bytes per active task; {:.1?} per task from create to RUNNING",
-        ids.len(),
-        took / ids.len() as u32
-    );
+    scheduler
+}
 
+/// What a restart costs.
+fn recover(scheduler: &Scheduler) {
     let freezing = Instant::now();
     let view = scheduler.freeze();
     println!("freeze: {:?}", freezing.elapsed());
     let stored: Vec<Record> = Scheduler::records(&view).collect();
     let bytes: usize = stored.iter().map(|record| record.key.len() + record.value.as_ref().map_or(0, Vec::len)).sum();
-    drop(view);
+    let tasks = view.tasks.len();
     let began = Instant::now();
     let mut recovered = Scheduler::new(settings());
     stored.iter().for_each(|record| recovered.apply(record).expect("own records"));
     let applied = began.elapsed();
     recovered.step(now(), Input::Start { seed: [4; 32], epoch: 2 });
-    println!(
-        "recovery of {} tasks: {:.2?} (replay {applied:.2?}), {} bytes of records per task",
-        ids.len(),
-        began.elapsed(),
-        bytes / ids.len()
-    );
-    drop((recovered, stored));
+    let each = bytes / tasks;
+    let took = began.elapsed();
+    println!("recovery of {tasks} tasks: {took:.2?} (replay {applied:.2?}), {each} bytes of records per task");
+}
 
-    let half = ids.len() / 2;
-    for id in &ids[..half] {
-        status(&mut scheduler, id, TaskState::Finished);
-    }
-    let names = ids.capacity() * size_of::<TaskId>();
-    let finished = (LIVE.load(Ordering::Relaxed) - start_bytes - names - active * half) / half;
-    println!("{half} finished tasks: {finished} bytes per finished task");
-    for id in &ids[half..] {
-        let task = scheduler.freeze().task(id).expect("running").clone();
-        let (job, instances) = (task.config.job.clone(), [task.instance].into());
-        drop(task);
-        let command = Command::KillTasks { job, instances, message: None };
-        let input = Input::Command { request: RequestId(0), principal: Principal::unsecure(), command };
-        scheduler.step(now(), input);
-        status(&mut scheduler, id, TaskState::Killed);
-    }
-    let count = ids.len();
-    drop(ids);
-    let ended = (LIVE.load(Ordering::Relaxed) - start_bytes) / count;
-    println!("{count} ended tasks, half of them killed: {ended} bytes per ended task");
+fn kill(scheduler: &mut Scheduler, id: &TaskId) {
+    let task = scheduler.freeze().task(id).expect("running").clone();
+    let (job, instances) = (task.config.job.clone(), [task.instance].into());
+    drop(task);
+    let command = Command::KillTasks { job, instances, message: None };
+    step(scheduler, Input::Command { request: RequestId(0), principal: Principal::unsecure(), command });
+    status(scheduler, id, TaskState::Killed);
 }
 
 fn offer(number: usize) -> Offer {
@@ -163,5 +163,5 @@ fn status(scheduler: &mut Scheduler, id: &TaskId, state: TaskState) {
         agent_id: None,
         token: None,
     };
-    scheduler.step(now(), Input::Engine(Event::Status(update)));
+    step(scheduler, Input::Engine(Event::Status(update)));
 }

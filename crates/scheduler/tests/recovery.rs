@@ -70,6 +70,17 @@ fn delays_go_on_where_they_were_however_the_clock_jumped() {
 }
 
 #[test]
+fn numbers_of_configurations_are_not_given_again_after_a_restart() {
+    let mut world = World::new();
+    world.create(batch("one"), 1);
+    world.kill(&job("one"), &[]);
+    world.restart(0, 2);
+    // The harness fails when the number of the forgotten configuration returns with another content.
+    world.create(batch("two"), 1);
+    assert_eq!(world.view().configs.len(), 1);
+}
+
+#[test]
 fn a_throttled_task_stays_throttled_over_a_restart() {
     let mut world = World::new();
     for _ in 0..2 {

@@ -121,21 +121,22 @@ impl OfferBook {
         self.slots.iter().enumerate().filter_map(|(slot, agent)| Some((slot, agent.as_ref()?)))
     }
 
-    /// The slot of an agent, made if it is new. True when it is new or has moved, or its attributes changed: what groups
-    /// remember of the slot is void then.
+    /// The slot of an agent, made if it is new. True when the slot was another's, or the agent moved or its attributes changed:
+    /// what groups remember of the slot is void then.
     pub(crate) fn ensure(&mut self, id: &str, host: &str, attributes: Option<&Attributes>) -> (usize, bool) {
         let slot = match self.by_id.get(id) {
             Some(slot) => *slot,
             None => {
                 let slot = self.vacant.pop().unwrap_or(self.slots.len());
-                if slot == self.slots.len() {
+                let reused = slot < self.slots.len();
+                if !reused {
                     self.slots.push(None);
                 }
                 self.slots[slot] =
                     Some(Agent { id: id.into(), host: host.into(), values: UNDEDICATED, ..Agent::default() });
                 self.by_id.insert(id.into(), slot);
                 self.set_attributes(slot, attributes.cloned().unwrap_or_default());
-                return (slot, true);
+                return (slot, reused);
             }
         };
         let agent = self.slots[slot].as_mut().expect("listed by id");

@@ -112,38 +112,41 @@ impl Scheduler {
 
     /// One evaluation: records, then changes to tasks, then perhaps the end.
     fn evaluate(&mut self, key: &UpdateKey, changed: Option<(InstanceId, Option<Arc<Task>>)>) {
-        let Some(update) = self.core.store.view.updates.get(key).cloned() else { return };
-        if !status::is_rolling(update.status()) {
+        // Only these are taken out: a copy held while events are added would make each addition copy the whole history.
+        let Some(update) = self.core.store.view.updates.get(key) else { return };
+        let (status, blocked) = (update.status(), self.is_blocked(update));
+        let (pauses_itself, rolls_back) =
+            (strategy::pauses_itself(&update.settings.strategy), update.settings.rollback_on_failure);
+        if !status::is_rolling(status) {
             return;
         }
-        if self.is_blocked(&update) {
+        if blocked {
             let message = Some("Pulses from the coordinator have stopped.".to_owned());
-            self.change_update(key, status::awaiting_pulse(update.status()), None, message);
+            self.change_update(key, status::awaiting_pulse(status), None, message);
             return;
         }
         let Some(active) = self.updates.active.get_mut(&key.job) else { return };
         let Some(updater) = &mut active.updater else { return };
         let (mut found, standing) = updater.evaluate(&self.core, changed);
         self.core.work += found.len();
-        let pauses = update.status() == UpdateStatus::RollingForward
-            && strategy::pauses_itself(&update.settings.strategy)
-            && active.begins_batch(&found);
+        let pauses = status == UpdateStatus::RollingForward && pauses_itself && active.begins_batch(&found);
         if pauses {
             found.retain(|found| matches!(found.step, Step::Succeeded | Step::Failed));
         }
         self.record_found(key, &found);
         if pauses {
-            self.change_update(key, UpdateStatus::RollForwardPaused, None, Some("Update auto paused".to_owned()));
+            let message = Some("Update auto paused".to_owned());
+            self.change_update(key, UpdateStatus::RollForwardPaused, None, message);
             return;
         }
         match standing {
             Standing::Working => found.into_iter().for_each(|found| self.act(key, found)),
-            Standing::Succeeded if status::is_forward(update.status()) => {
+            Standing::Succeeded if status::is_forward(status) => {
                 self.change_update(key, UpdateStatus::RolledForward, None, None);
             }
             Standing::Succeeded => self.change_update(key, UpdateStatus::RolledBack, None, None),
             Standing::Failed(instance) => {
-                let back = status::is_forward(update.status()) && update.settings.rollback_on_failure;
+                let back = status::is_forward(status) && rolls_back;
                 let to = if back { UpdateStatus::RollingBack } else { UpdateStatus::Failed };
                 let message = format!("Latest failure: instance {instance} exited.");
                 self.change_update(key, to, None, Some(message));
@@ -156,7 +159,8 @@ impl Scheduler {
             let Some(active) = self.updates.active.get_mut(&key.job) else { return };
             let Some(updater) = &active.updater else { return };
             let action = updater.action(step);
-            let untouched = *taken_now && !active.recorded.iter().any(|(recorded, _)| recorded == instance);
+            let mut events = active.recorded.range((*instance, UpdateAction::ALL[0])..);
+            let untouched = *taken_now && events.next().is_none_or(|(recorded, _)| recorded != instance);
             // What needed nothing is not worth an event.
             if (*step == Step::Succeeded && untouched) || !active.recorded.insert((*instance, action)) {
                 continue;

@@ -39,6 +39,8 @@ pub struct World {
     pub launched: BTreeMap<TaskId, (Launch, String)>,
     /// Offers made and neither used, given back nor void.
     pub outstanding: BTreeMap<String, Offer>,
+    /// Every configuration ever written, by its number.
+    configs: BTreeMap<Vec<u8>, Vec<u8>>,
     next_offer: u64,
     next_request: u64,
 }
@@ -63,6 +65,7 @@ impl World {
             notices: Vec::new(),
             launched: BTreeMap::new(),
             outstanding: BTreeMap::new(),
+            configs: BTreeMap::new(),
             next_offer: 0,
             next_request: 0,
         };
@@ -102,7 +105,13 @@ impl World {
     }
 
     fn release(&mut self, output: Output) -> Option<Reply> {
-        output.records.iter().for_each(|record| write(&mut self.journal, record));
+        for record in &output.records {
+            write(&mut self.journal, record);
+            if let (scheduler::record::TABLE_CONFIGS, Some(value)) = (record.table, &record.value) {
+                let before = self.configs.insert(record.key.clone(), value.clone());
+                assert!(before.is_none_or(|before| before == *value), "a number was given to two configurations");
+            }
+        }
         let mut answer = None;
         for effect in output.effects {
             match effect {
