@@ -22,6 +22,10 @@ pub(crate) fn run(path: &str, arguments: &[String]) -> Outcome {
     settings.safe_path = true;
     settings.install_signal_handlers = false;
     settings.write_bytecode = false;
+    // The same file gives the same result whatever the user's locale is.
+    settings.utf8_mode = 1;
+    settings.stdio_encoding = Some("utf-8".to_owned());
+    settings.stdio_errors = Some("backslashreplace".to_owned());
     settings.argv = arguments.to_vec();
     let builder = Interpreter::builder(settings);
     let library = rustpython_stdlib::stdlib_module_defs(&builder.ctx);

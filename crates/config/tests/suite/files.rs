@@ -280,6 +280,47 @@ fn what_a_file_prints_does_not_mix_with_the_answer() {
 }
 
 #[test]
+fn letters_beyond_ascii_work_whatever_the_locale_is() {
+    let files = Files::new();
+    let words = files.write("words.txt", "größe");
+    let text = format!(
+        "print('größe')
+assert open('{words}').read() == 'größe'
+assert str(String('ö{{{{x}}}}').bind(x='ß')) == 'öß'
+{TASK}
+jobs = [base(name='n', contact='jörg')]
+"
+    );
+    // The tests may run in any locale; the plainest one is the hardest.
+    let evaluation = config::evaluate(&files.request(&text)).unwrap_or_else(|error| panic!("{}", error.render()));
+    let submission = evaluation.jobs[0].submission("me", &config::default_tiers()).unwrap();
+    assert_eq!(submission.job.task.contact_email.as_deref(), Some("jörg"));
+}
+
+#[test]
+fn objects_work_where_other_python_values_do() {
+    let text = format!(
+        "
+import copy
+class Box(Struct):
+  a = Default(String, 'q')
+x = Box(a='1')
+assert copy.copy(x) == x and copy.deepcopy(x) == x
+assert {{x: 1}}[Box(a='1')] == 1 and '%s' % x.a() == '1'
+assert isinstance(x, Struct) and isinstance(x, Box) and not isinstance(x, Process) and issubclass(Box, Struct)
+config = 3  # shadows a module's name, which is allowed
+both = list(Task(processes=[Process(name='a')]).processes()) + [Process(name='b')]
+assert [p.name().get() for p in Task(processes=both).processes()] == ['a', 'b']
+assert Resources(cpu=1, ram=5*MB, disk=1)(cpu=2).cpu().get() == 2.0
+assert Service(name='n').service().get() is True
+{TASK}
+jobs = [base(name='n')]
+"
+    );
+    assert_eq!(keys(&evaluated(&text)), ["c/r/devel/n"]);
+}
+
+#[test]
 fn mixed_tabs_and_spaces_windows_line_ends_and_a_byte_order_mark_are_read() {
     let text = format!(
         "\u{feff}if True:\r\n\tx = 1\r\n        y = 2\r\nassert y == 2\r\n{TASK}\r\njobs = [base(name='n')]\r\n"

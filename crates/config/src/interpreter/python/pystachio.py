@@ -180,7 +180,10 @@ class Object(Type):
     def copy(self):
         return self._with(self._core)
 
-    dup = copy
+    dup = __copy__ = copy
+
+    def __deepcopy__(self, _known):
+        return self.copy()
 
     def bind(self, *bindings, **names):
         return self._with(self._core.bind(bindings, names))
