@@ -148,10 +148,13 @@ pub(crate) fn exception_help(class: &str, message: &str) -> Option<String> {
         "TypeError" if message.contains("bytes-like object is required") || message.contains("before hashing") => {
             "in Python 3 text is not bytes: write 'text'.encode() or open(path, 'rb'), as in hashlib.md5('text'.encode())"
         }
-        "TypeError" if message.contains("'map' object") || message.contains("'filter' object") => {
+        "TypeError" if message.contains("for >>") && message.contains("function") => {
+            "in Python 3 write print(text, file=sys.stderr) instead of print >>sys.stderr, text"
+        }
+        "TypeError" if ["'map'", "'filter'", "'zip'"].iter().any(|kind| message.contains(kind)) => {
             "in Python 3 map() and filter() give no lists: write list(map(...))"
         }
-        "TypeError" if message.contains("'dict_keys' object") || message.contains("'dict_items' object") => {
+        "TypeError" if message.contains("'dict_") => {
             "in Python 3 keys() and items() give no lists: write list(d.keys())"
         }
         "InvalidValueError" if message.contains("(map)") || message.contains("(filter)") => {

@@ -64,6 +64,9 @@ fn habits_of_python_2_get_the_form_of_python_3() {
         ("d = {}\nif d.has_key('a'): pass\n", 2, "key in d"),
         ("for k, v in {}.iteritems(): pass\n", 1, "d.items()"),
         ("import hashlib\nhashlib.md5('text')\n", 2, ".encode()"),
+        ("print >>sys.stderr, 'x'\n", 1, "print(text, file=sys.stderr)"),
+        ("x = {'a': 1}.keys() + ['b']\n", 1, "list(d.keys())"),
+        ("x = map(str, [1]) + ['b']\n", 1, "list(map(...))"),
         ("t = Task(processes=map(lambda n: Process(name=n), 'ab'))\n", 1, "list(map(...))"),
     ] {
         let told = failure(text);
