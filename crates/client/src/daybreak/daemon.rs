@@ -101,6 +101,8 @@ fn spawn(options: &DaemonOptions<'_>) -> Outcome<Child> {
         .arg("--state-dir")
         .arg(options.state_directory)
         .args(["--listen", &options.listen.to_string(), "--cluster", options.cluster, "--detached"])
+        // The log is a file; where its lines are shown, they are plain.
+        .env("NO_COLOR", "1")
         .stdout(log)
         .stderr(errors);
     if options.allow_root_role {

@@ -41,13 +41,8 @@ pub fn run(arguments: Vec<OsString>, hooks: &Hooks) -> ExitCode {
         Err(failure) => return ExitCode::from(failure.exit.code()),
     };
     match verb {
-        Verb::Up(arguments) => {
-            if arguments.detached {
-                // A session of its own: closing the terminal that started it must not end the daemon.
-                let _ = nix::unistd::setsid();
-            }
-            if arguments.ephemeral { run_ephemeral(arguments, hooks) } else { (hooks.up)(arguments) }
-        }
+        Verb::Up(arguments) if arguments.ephemeral => run_ephemeral(arguments, hooks),
+        Verb::Up(arguments) => (hooks.up)(arguments),
         Verb::Journal(arguments) => (hooks.journal)(arguments),
         verb => {
             let outcome = run_verb(verb, &mut console);
@@ -56,30 +51,26 @@ pub fn run(arguments: Vec<OsString>, hooks: &Hooks) -> ExitCode {
     }
 }
 
-/// Runs the daemon of a private cluster: it ends when its standard input does, which the kernel closes however its starter ends, and takes
-/// the cluster's processes and directory with it.
+/// Runs the daemon of a private cluster. It ends when its standard input does, which the kernel closes however its starter ends; then
+/// whatever is left of the cluster goes with it.
 fn run_ephemeral(arguments: UpArguments, hooks: &Hooks) -> ExitCode {
-    let directory = std::env::var_os(daemon::RUN_DIRECTORY_VARIABLE).map(std::path::PathBuf::from);
-    let of_watcher = directory.clone();
+    let Some(directory) = std::env::var_os(daemon::RUN_DIRECTORY_VARIABLE).map(std::path::PathBuf::from) else {
+        return (hooks.up)(arguments);
+    };
+    let groups = std::sync::Arc::new(std::sync::Mutex::new(std::collections::BTreeSet::new()));
+    let (noted, of_watcher) = (groups.clone(), directory.clone());
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM);
-        std::thread::sleep(EPHEMERAL_STOP_LIMIT);
-        clean_up(of_watcher.as_deref());
-        std::process::exit(1);
+        // The daemon is about to end the processes by which the groups are found.
+        let found = crate::run::groups::of_cluster(&of_watcher);
+        if let Ok(mut noted) = noted.lock() {
+            noted.extend(found);
+        }
     });
     let code = (hooks.up)(arguments);
-    clean_up(directory.as_deref());
+    let groups = groups.lock().map(|groups| groups.clone()).unwrap_or_default();
+    crate::run::remove_cluster(&directory, groups);
     code
-}
-
-/// How long an ephemeral daemon may take to end by itself.
-const EPHEMERAL_STOP_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
-
-fn clean_up(directory: Option<&std::path::Path>) {
-    if let Some(directory) = directory {
-        crate::run::remove_cluster(directory);
-    }
 }
 
 fn run_verb(verb: Verb, console: &mut Console) -> Outcome {

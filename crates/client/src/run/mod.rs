@@ -1,6 +1,7 @@
 //! `daybreak run`: one job from a file to its end, on a private cluster unless another is named. What is not the tasks' own output goes to
 //! stderr. Exit codes: 0 all FINISHED, 1 any other end, 3 a bad file, 130 interrupted.
 
+pub mod groups;
 mod machine;
 mod output;
 mod private;

@@ -27,6 +27,8 @@ pub struct TaskOutput {
     positions: BTreeMap<(String, u32, &'static str), Position>,
     /// The latest processes and runs.
     pub files: TaskFiles,
+    /// How many lines were printed.
+    pub lines: usize,
 }
 
 impl TaskOutput {
@@ -46,7 +48,10 @@ impl TaskOutput {
             let label = if is_single { format!("{label} | ") } else { format!("{label} {process} | ") };
             for stream in ["stdout", "stderr"] {
                 let position = self.positions.entry((process.clone(), run, stream)).or_default();
-                drained &= position.advance(scheduler, task_id, (&process, run, stream), &label, console);
+                let (is_drained, lines) =
+                    position.advance(scheduler, task_id, (&process, run, stream), &label, console);
+                drained &= is_drained;
+                self.lines += lines;
             }
         }
         drained
@@ -60,12 +65,14 @@ impl TaskOutput {
                 let label = if is_single { format!("{label} | ") } else { format!("{label} {process} | ") };
                 let line = std::mem::take(&mut position.partial);
                 print_line(stream, &label, &line, console);
+                self.lines += 1;
             }
         }
     }
 }
 
 impl Position {
+    /// Reads one piece; whether it was the last one for now, and how many lines it gave.
     fn advance(
         &mut self,
         scheduler: &mut Scheduler<'_>,
@@ -73,28 +80,33 @@ impl Position {
         (process, run, stream): (&str, u32, &'static str),
         label: &str,
         console: &mut Console,
-    ) -> bool {
+    ) -> (bool, usize) {
         let offset = self.offset as i64;
-        let Some(page) = files::log(scheduler, task_id, process, run, stream, offset, PIECE_BYTES) else { return true };
+        let Some(page) = files::log(scheduler, task_id, process, run, stream, offset, PIECE_BYTES) else {
+            return (true, 0);
+        };
         if self.identity.is_some() && page.identity != self.identity {
             // The log was rotated: the name means a new file, which is read from its beginning.
             *self = Self { identity: page.identity, partial: std::mem::take(&mut self.partial), offset: 0 };
-            return false;
+            return (false, 0);
         }
         self.identity = page.identity;
         self.offset += page.body.len() as u64;
-        self.print(stream, &page.body, label, console);
-        page.body.is_empty() || page.size_bytes.is_some_and(|size| self.offset >= size)
+        let lines = self.print(stream, &page.body, label, console);
+        (page.body.is_empty() || page.size_bytes.is_some_and(|size| self.offset >= size), lines)
     }
 
-    fn print(&mut self, stream: &str, bytes: &[u8], label: &str, console: &mut Console) {
+    fn print(&mut self, stream: &str, bytes: &[u8], label: &str, console: &mut Console) -> usize {
+        let mut lines = 0;
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.partial.extend_from_slice(line);
             if self.partial.ends_with(b"\n") || self.partial.len() > LINE_LIMIT_BYTES {
                 let line = std::mem::take(&mut self.partial);
                 print_line(stream, label, line.strip_suffix(b"\n").unwrap_or(&line), console);
+                lines += 1;
             }
         }
+        lines
     }
 }
 

@@ -1,6 +1,7 @@
 //! A private, temporary cluster: a directory with a lock, a daemon of its own, and nothing left behind. The lock belongs to the running
 //! command; a directory whose lock is free was left by a command that was killed, and is removed together with its processes.
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
-use super::processes;
+use super::{groups, processes};
 use crate::daybreak::daemon::{self, Daemon, DaemonOptions};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::world;
@@ -58,6 +59,7 @@ impl PrivateCluster {
 
 impl Drop for PrivateCluster {
     fn drop(&mut self) {
+        let groups = groups::of_cluster(&self.directory);
         if let Some(mut daemon) = self.daemon.take() {
             // The end of its standard input and the signal say the same: end the tasks, then yourself.
             drop(daemon.child.stdin.take());
@@ -69,7 +71,7 @@ impl Drop for PrivateCluster {
             let _ = daemon.child.kill();
             let _ = daemon.child.wait();
         }
-        remove_cluster(&self.directory);
+        remove_cluster(&self.directory, groups);
         // Fails, as it should, while another cluster lives there.
         if let Some(base) = self.directory.parent() {
             let _ = std::fs::remove_dir(base);
@@ -77,10 +79,13 @@ impl Drop for PrivateCluster {
     }
 }
 
-/// Ends every process of the cluster in a directory and removes the directory.
-pub fn remove_cluster(directory: &Path) {
+/// Ends every process of the cluster in a directory and removes the directory, and control groups: those known already and those of the
+/// processes found.
+pub fn remove_cluster(directory: &Path, mut groups: BTreeSet<PathBuf>) {
+    groups.extend(groups::of_cluster(directory));
     processes::kill_all(directory);
     remove_directory(directory);
+    groups::remove(&groups);
 }
 
 /// A new directory with its lock, after removing what earlier commands left.
@@ -155,7 +160,7 @@ fn remove_stale(base: &Path) -> usize {
             Err(_) => is_old(&directory),
         };
         if is_stale {
-            remove_cluster(&directory);
+            remove_cluster(&directory, BTreeSet::new());
             count += 1;
         }
     }

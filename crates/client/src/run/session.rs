@@ -36,8 +36,8 @@ pub struct Session<'a> {
     interrupts: Interrupts,
     watch: Watch,
     outputs: BTreeMap<String, TaskOutput>,
-    /// Tasks whose output is printed to the end.
-    done: BTreeSet<String>,
+    /// Tasks whose output is printed to the end, with the number of its lines.
+    done: BTreeMap<String, usize>,
     reasons_told: BTreeSet<String>,
     /// Said after success.
     next_step: Option<String>,
@@ -55,7 +55,7 @@ impl<'a> Session<'a> {
             interrupts,
             watch,
             outputs: BTreeMap::new(),
-            done: BTreeSet::new(),
+            done: BTreeMap::new(),
             reasons_told: BTreeSet::new(),
             next_step: None,
         }
@@ -83,12 +83,13 @@ impl<'a> Session<'a> {
         if self.interrupts.count() > 0 {
             return Err(Failure::silent(Exit::Interrupted));
         }
-        console.err(format!("Page: {}", self.scheduler.job_url(&self.job.key.job)));
         let call = CreateJobArguments { description: Some((&self.job.configuration).into()) };
         self.scheduler
             .call_quietly(call, console)
             .map(|_| ())
-            .map_err(|error| error.failure("The scheduler refuses the job:", Exit::InvalidConfiguration))
+            .map_err(|error| error.failure("The scheduler refuses the job:", Exit::InvalidConfiguration))?;
+        console.err(format!("Page: {}", self.scheduler.job_url(&self.job.key.job)));
+        Ok(())
     }
 
     fn follow(&mut self, console: &mut Console) -> Outcome {
@@ -120,7 +121,7 @@ impl<'a> Session<'a> {
         let mut has_news = false;
         for task in sorted {
             let id = id_of(task);
-            if self.done.contains(id) {
+            if self.done.contains_key(id) {
                 continue;
             }
             if let Some(line) = self.watch.steps(task, now_ms) {
@@ -137,8 +138,9 @@ impl<'a> Session<'a> {
             if has_ended && is_drained {
                 output.finish(&label, console);
                 let files = std::mem::take(&mut output.files);
+                let lines = output.lines;
                 self.outputs.remove(id);
-                self.done.insert(id.to_owned());
+                self.done.insert(id.to_owned(), lines);
                 if let Some(line) = self.watch.end(task, &files) {
                     console.err(line);
                 }
@@ -222,6 +224,11 @@ impl<'a> Session<'a> {
     }
 
     fn show_failure(&mut self, task: &ScheduledTask, console: &mut Console) {
+        // What stands just above need not be said twice.
+        let is_in_sight = self.done.get(id_of(task)).is_some_and(|lines| *lines <= STDERR_LINES);
+        if self.watch.is_detailed() && is_in_sight {
+            return;
+        }
         let Some(failed) = files::failed_process(&mut self.scheduler, id_of(task), STDERR_LINES) else { return };
         if failed.stderr.is_empty() {
             return;

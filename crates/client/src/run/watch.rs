@@ -169,7 +169,9 @@ impl Watch {
             }
             ScheduleStatus::Throttled => ": it keeps failing, so the next try waits".into(),
             ScheduleStatus::Running | ScheduleStatus::Pending => String::new(),
-            _ => message.filter(|text| !text.is_empty()).map_or_else(String::new, |text| format!(" ({text})")),
+            _ => message
+                .filter(|text| !text.is_empty())
+                .map_or_else(String::new, |text| format!(" ({})", one_line(text))),
         }
     }
 
@@ -235,6 +237,10 @@ impl Watch {
     }
 }
 
+fn one_line(text: &str) -> String {
+    text.lines().collect::<Vec<_>>().join(" ")
+}
+
 fn seconds_between(start_ms: i64, time_ms: i64) -> f64 {
     (time_ms - start_ms).max(0) as f64 / 1000.0
 }
@@ -258,11 +264,11 @@ fn ending(task: &ScheduledTask, files: &TaskFiles) -> String {
                         format!(" ({}: {code})", process.name)
                     }
                 }
-                (None, Some(text)) => format!(": {text}"),
+                (None, Some(text)) => format!(": {}", one_line(text)),
                 (None, None) => String::new(),
             }
         }
-        _ => message.map_or_else(String::new, |text| format!(": {}", text.replace('\n', " "))),
+        _ => message.map_or_else(String::new, |text| format!(": {}", one_line(text))),
     }
 }
 
