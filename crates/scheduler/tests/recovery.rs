@@ -180,3 +180,12 @@ fn a_task_without_its_configuration_is_reported() {
         .filter(|effect| matches!(effect, scheduler::Effect::Notice(text) if text.contains("configuration")));
     assert_eq!(notices.count(), 1);
 }
+
+#[test]
+fn scheduler_and_views_may_go_to_other_threads() {
+    fn may_go<T: Send>(_: &T) {}
+    fn may_be_shared<T: Send + Sync>(_: &T) {}
+    let scheduler = Scheduler::new(Settings::default());
+    may_go(&scheduler);
+    may_be_shared(&scheduler.freeze());
+}

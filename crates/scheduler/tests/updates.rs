@@ -169,6 +169,24 @@ fn a_failing_update_rolls_back_and_leaves_what_it_found() {
 }
 
 #[test]
+fn a_rollback_passes_over_what_was_never_touched() {
+    let mut world = running(2);
+    world.pass(60_000);
+    let untouched = world.active_one(&job("web"), 1).id.clone();
+    let key = started(&mut world, request(version(2), 2, quick(1)));
+    settle(&mut world);
+    let failing = world.active_one(&job("web"), 0).id.clone();
+    world.status(&failing, TaskState::Failed);
+    for _ in 0..3 {
+        settle(&mut world);
+        world.pass(1000);
+    }
+    assert_eq!(status(&world, &key), UpdateStatus::RolledBack);
+    assert!(actions(&world, &key).iter().all(|(instance, _)| *instance == 0), "{:?}", actions(&world, &key));
+    assert_eq!(world.active_one(&job("web"), 1).id, untouched);
+}
+
+#[test]
 fn without_rollback_a_failing_update_fails_and_leaves_things_as_they_are() {
     let mut world = running(2);
     let settings = UpdateSettings { rollback_on_failure: false, ..quick(1) };

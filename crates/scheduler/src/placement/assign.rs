@@ -156,7 +156,8 @@ impl Core {
     /// A task holds room on its agent from now on.
     pub(crate) fn occupy(&mut self, task: &Task, slot: usize) {
         let demand = self.demand(&task.config);
-        self.book.place(slot, &task.id, demand);
+        let preemptible = self.tier_of(&task.config).is_some_and(|tier| tier.preemptible);
+        self.book.place(slot, &task.id, demand, preemptible);
         if let Some(active) = self.active_mut(task) {
             active.slot = Some(slot);
             self.jobs.entry(task.config.job.clone()).or_default().add_placed(slot);
@@ -167,7 +168,8 @@ impl Core {
     pub(crate) fn vacate(&mut self, task: &Task) {
         let Some(slot) = self.active_mut(task).and_then(|active| active.slot.take()) else { return };
         let demand = self.demand(&task.config);
-        self.book.unplace(slot, &task.id, demand);
+        let preemptible = self.tier_of(&task.config).is_some_and(|tier| tier.preemptible);
+        self.book.unplace(slot, &task.id, demand, preemptible);
         if let Some(index) = self.jobs.get_mut(&task.config.job) {
             index.remove_placed(slot);
         }

@@ -41,6 +41,8 @@ pub(crate) struct Agent {
     /// Tasks placed here and what they hold together.
     pub(crate) placed: BTreeSet<TaskId>,
     pub(crate) placed_resources: Resources,
+    /// What those of them hold that are of a preemptible tier.
+    pub(crate) preemptible: Resources,
     /// The agent's size: its latest offer and what was placed then.
     pub(crate) total: Resources,
     /// It went away for good; only its tasks keep it known.
@@ -287,21 +289,23 @@ impl OfferBook {
     }
 
     /// A task holds room on an agent from now on.
-    pub(crate) fn place(&mut self, slot: usize, task: &TaskId, resources: Resources) {
+    pub(crate) fn place(&mut self, slot: usize, task: &TaskId, resources: Resources, preemptible: bool) {
         if let Some(agent) = self.agent_mut(slot)
             && agent.placed.insert(task.clone())
         {
             agent.placed_resources += resources;
+            agent.preemptible += if preemptible { resources } else { Resources::ZERO };
             agent.total = agent.total.max_each(&agent.placed_resources);
         }
     }
 
     /// A task holds room no longer.
-    pub(crate) fn unplace(&mut self, slot: usize, task: &TaskId, resources: Resources) {
+    pub(crate) fn unplace(&mut self, slot: usize, task: &TaskId, resources: Resources, preemptible: bool) {
         if let Some(agent) = self.agent_mut(slot)
             && agent.placed.remove(task)
         {
             agent.placed_resources -= resources;
+            agent.preemptible -= if preemptible { resources } else { Resources::ZERO };
         }
     }
 

@@ -1,9 +1,10 @@
 //! Preemption: room for tasks that wait for long, at the expense of tasks they may evict (spec scheduler 2.8, 2.9). The search
 //! and the eviction are one act here, so a slot that was found cannot go stale.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::{CpuMillis, ResourceType, Resources, TaskConfig, TaskId, TaskStatus, Tier};
+use model::{CpuMillis, JobKey, ResourceType, Resources, TaskConfig, TaskId, TaskStatus, Tier};
 
 use super::filter::{LimitCounts, Query};
 use super::offers::Agent;
@@ -12,8 +13,10 @@ use crate::task::Task;
 use crate::tasks::table::State;
 use crate::timers::Timer;
 
-/// Agents looked at count as one unit of work per this many.
-const AGENTS_PER_WORK: usize = 16;
+/// Agents passed over by their sums alone count as one unit of work per this many.
+const AGENTS_PER_WORK: usize = 64;
+/// Agents whose tasks are looked at one by one for a group in one search.
+const MOST_CANDIDATES: usize = 64;
 
 /// Whether a pending task may evict a placed one (spec scheduler 2.8). A strict order: who may evict can never be evicted by
 /// whom it evicts, so evictions have no cycles.
@@ -73,11 +76,13 @@ impl Core {
         let counts = self.limit_counts(&config);
         let query = self.query(&config, class);
         self.work += 1 + self.book.slot_count() / AGENTS_PER_WORK;
-        let found = self.book.agents().filter(|(slot, agent)| {
-            agent.reserved_for.is_none() && !self.groups.by_number.get(&number).is_some_and(|g| g.is_banned(*slot))
-        });
-        let found =
-            found.map(|(slot, agent)| (slot, self.victims(agent, &query, tier, &counts))).find(|(_, v)| v.is_some());
+        let candidates = self.preemption_candidates(number, &query, tier);
+        self.work += candidates.len();
+        let found = candidates
+            .into_iter()
+            .filter_map(|slot| Some((slot, self.book.agent(slot)?)))
+            .map(|(slot, agent)| (slot, self.victims(agent, &query, tier, &counts)))
+            .find(|(_, victims)| victims.is_some());
         let Some((slot, Some(victims))) = found else {
             self.count(&format!("preemptor_slot_search_failed_for_{kind}"), 1);
             return;
@@ -93,6 +98,25 @@ impl Core {
             self.count(name, 1);
             self.transition(&victim, None, State::Stored(TaskStatus::Preempting), Some(message.clone()));
         }
+    }
+
+    /// Agents on which there could be enough to evict, by sums alone: for a production task what all preemptible tasks hold
+    /// there, for any task what all tasks hold where some are of its role.
+    fn preemption_candidates(&self, number: u64, query: &Query<'_>, tier: Tier) -> Vec<usize> {
+        let role = &query.config.job.role;
+        let jobs = self.jobs.range(JobKey::new(role.as_str(), "", "")..).take_while(|(job, _)| job.role == *role);
+        let of_role: BTreeSet<usize> = jobs.flat_map(|(_, index)| index.placed.keys().copied()).collect();
+        let group = self.groups.by_number.get(&number);
+        let may_do = |slot: usize, agent: &Agent| {
+            if agent.reserved_for.is_some() || group.is_some_and(|group| group.is_banned(slot)) {
+                return false;
+            }
+            let usable = agent.usable(false);
+            (!tier.preemptible && (usable + agent.preemptible).contains(&query.demand))
+                || (of_role.contains(&slot) && (usable + agent.placed_resources).contains(&query.demand))
+        };
+        let agents = self.book.agents().filter(|(slot, agent)| !agent.placed.is_empty() && may_do(*slot, agent));
+        agents.map(|(slot, _)| slot).take(MOST_CANDIDATES).collect()
     }
 
     /// The fewest tasks, largest first, whose room together with what is offered lets the query pass on an agent. `None` when
