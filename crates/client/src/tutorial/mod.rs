@@ -61,17 +61,30 @@ fn check_cluster() -> Outcome {
     ))
 }
 
-/// `python` where there is one, otherwise `python3`.
+/// Where tasks look for programs; what the caller has beyond that (version managers, a home directory) they do not see.
+const TASK_PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// `python` where tasks find one, otherwise `python3`, otherwise the full path of the caller's own.
 fn find_python() -> Outcome<String> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let exists = |name: &&str| std::env::split_paths(&path).any(|directory| directory.join(name).is_file());
-    ["python", "python3"].into_iter().find(exists).map(str::to_owned).ok_or_else(|| {
+    let callers = std::env::var_os("PATH").unwrap_or_default();
+    let callers: Vec<PathBuf> = std::env::split_paths(&callers).collect();
+    choose_python(&TASK_PATH.map(PathBuf::from), &callers).ok_or_else(|| {
         Failure::new(
             Exit::CommandFailure,
             "The tutorial's job is a Python program, and there is neither python nor python3 on this machine. Install one (for example: \
              apt install python3), or try a job that needs only a shell with `daybreak run`.",
         )
     })
+}
+
+fn choose_python(of_tasks: &[PathBuf], of_caller: &[PathBuf]) -> Option<String> {
+    let names = ["python", "python3"];
+    let bare = names.iter().find(|name| of_tasks.iter().any(|directory| directory.join(name).is_file()));
+    let full = || {
+        let candidates = names.iter().flat_map(|name| of_caller.iter().map(move |directory| directory.join(name)));
+        candidates.into_iter().find(|path| path.is_file()).map(|path| path.display().to_string())
+    };
+    bare.map(|name| (*name).to_owned()).or_else(full)
 }
 
 /// The usual role if its account exists and its tasks can read the tutorial's files; otherwise the caller.
@@ -269,6 +282,22 @@ mod tests {
         );
         assert!(lines.iter().any(|line| line.trim() == "sed -i s/xrang/range/ /t/hello_world.py"));
         assert_eq!(lines.last().unwrap(), "kill 7");
+    }
+
+    #[test]
+    fn the_python_that_tasks_find_is_preferred() {
+        let directory = tempfile::tempdir().unwrap();
+        let (tasks, own, none) =
+            (directory.path().join("tasks"), directory.path().join("own"), directory.path().join("none"));
+        for path in [&tasks, &own] {
+            std::fs::create_dir(path).unwrap();
+        }
+        std::fs::write(tasks.join("python3"), "").unwrap();
+        std::fs::write(own.join("python"), "").unwrap();
+        let choose = |of_tasks: &Path, of_caller: &Path| choose_python(&[of_tasks.into()], &[of_caller.into()]);
+        assert_eq!(choose(&tasks, &own).as_deref(), Some("python3"));
+        assert_eq!(choose(&none, &own), Some(own.join("python").display().to_string()));
+        assert_eq!(choose(&none, &none), None);
     }
 
     #[test]
