@@ -545,3 +545,30 @@ fn a_fault_in_a_thread_of_the_journal_is_told_and_not_waited_for() {
     drop(opened.journal);
     assert_eq!(open(&disk, small()).expect("opens").state, state);
 }
+
+#[test]
+fn groups_go_on_and_are_counted_while_a_snapshot_is_being_written() {
+    let disk = FaultDisk::default();
+    let mut opened = open(&disk, small()).expect("a new journal");
+    opened.append_durably(vec![record(1, b"one")]).expect("appends");
+    // The snapshot's records come only when the test lets them.
+    let (let_go, held) = std::sync::mpsc::channel::<()>();
+    let records = std::iter::from_fn(move || held.recv().ok().map(|()| record(1, b"one")));
+    opened.journal.start_snapshot(Position(1), Epoch(1), Box::new(records)).expect("starts");
+    let_go.send(()).expect("the snapshot is being written");
+    for key in 2..30 {
+        opened.append_durably(vec![record(key, &[7; 50])]).expect("nothing stops");
+    }
+    assert!(opened.journal.progress().expect("works").snapshot_running);
+    opened.journal.start_snapshot(Position(2), Epoch(1), Box::new(std::iter::empty())).expect("ignored");
+    drop(let_go);
+    while opened.journal.progress().expect("works").snapshot_running {
+        opened.bell.wait();
+    }
+    assert_eq!(opened.journal.snapshots().iter().map(|found| found.position).collect::<Vec<_>>(), [Position(1)]);
+    let since = opened.journal.progress().expect("works").bytes_since_snapshot;
+    assert!(since >= 28 * 50, "what was appended meanwhile has still to be replayed: {since}");
+    let state = opened.state.clone();
+    opened.journal.close().expect("closes");
+    assert_eq!(open(&disk, small()).expect("opens").state, state);
+}
