@@ -93,7 +93,7 @@ impl HttpTransport {
             401 | 403 => Err(TransportError::Denied(format!("HTTP {status} {}", excerpt(&body)).trim_end().to_owned())),
             404 | 405 => Err(TransportError::Foreign(format!("it answers HTTP {status} to POST /api"))),
             502 | 503 => Err(TransportError::Connect(format!("HTTP {status}"))),
-            _ => Err(TransportError::Foreign(format!("it answers HTTP {status} to POST /api: {}", excerpt(&body)))),
+            _ => Err(TransportError::Foreign(format!("it answers HTTP {status} to POST /api ({})", excerpt(&body)))),
         }
     }
 }
@@ -120,8 +120,11 @@ fn redirect_target(url: &str, answer: &HttpResponse<Body>) -> Option<String> {
     target.starts_with('/').then(|| format!("{}{target}", &url[..path_at]))
 }
 
-/// The start of a body in one line, for an error text.
+/// The start of a body in one line, for an error text. A page for browsers says nothing in one line.
 fn excerpt(body: &[u8]) -> String {
+    if body.trim_ascii_start().starts_with(b"<") {
+        return "a web page".into();
+    }
     let text = String::from_utf8_lossy(&body[..body.len().min(120)]);
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().filter(|c| !c.is_control()).collect()
@@ -244,7 +247,7 @@ mod tests {
         let cases: [(Vec<u8>, Check); 5] = [
             (
                 http("200 OK", "", "<html>Welcome to nginx</html>"),
-                |e| matches!(e, TransportError::Foreign(what) if what.contains("Welcome to nginx")),
+                |e| matches!(e, TransportError::Foreign(what) if what.ends_with("not a Thrift reply: a web page")),
             ),
             (http("404 Not Found", "", "nope"), |e| matches!(e, TransportError::Foreign(_))),
             (b"220 mail.example.org ESMTP\r\n".to_vec(), |e| {

@@ -167,7 +167,10 @@ impl Watch {
                     (None, None) => String::new(),
                 }
             }
-            ScheduleStatus::Throttled => ": it keeps failing, so the next try waits".into(),
+            ScheduleStatus::Throttled => match message.and_then(penalty_secs) {
+                Some(seconds) => format!(": it keeps ending at once, so the next try waits {seconds} s"),
+                None => ": it keeps ending at once, so the next try waits".into(),
+            },
             ScheduleStatus::Running | ScheduleStatus::Pending => String::new(),
             _ => message
                 .filter(|text| !text.is_empty())
@@ -235,6 +238,12 @@ impl Watch {
         let more = if others > 0 { format!(" and {others} more") } else { String::new() };
         format!("{seconds:>6.2}s {}{more} PENDING: {reason}", self.label(task))
     }
+}
+
+/// The penalty in the scheduler's words, `... penalized for 72316 ms for flapping`, in seconds.
+fn penalty_secs(message: &str) -> Option<u64> {
+    let milliseconds: u64 = message.split_once("penalized for ")?.1.split(' ').next()?.parse().ok()?;
+    Some(milliseconds.div_ceil(1000))
 }
 
 fn one_line(text: &str) -> String {
@@ -352,8 +361,9 @@ mod tests {
     #[test]
     fn a_throttled_task_says_why_it_waits() {
         let mut watch = private();
-        let line = watch.steps(&task(0, "t2", &[(START, S::Throttled, None)]), START).unwrap();
-        assert_eq!(line, "  0.00s hello/0 THROTTLED: it keeps failing, so the next try waits");
+        let message = Some("Rescheduled, penalized for 72316 ms for flapping");
+        let line = watch.steps(&task(0, "t2", &[(START, S::Throttled, message)]), START).unwrap();
+        assert_eq!(line, "  0.00s hello/0 THROTTLED: it keeps ending at once, so the next try waits 73 s");
     }
 
     #[test]
