@@ -165,6 +165,14 @@ impl Core {
         }
     }
 
+    /// The index of a job, made if it is new.
+    pub(crate) fn job_index(&mut self, job: &JobKey) -> &mut JobIndex {
+        if !self.jobs.contains_key(job) {
+            self.jobs.insert(job.clone(), JobIndex::default());
+        }
+        self.jobs.get_mut(job).expect("made above")
+    }
+
     /// The active task of an instance.
     pub(crate) fn active_task(&self, job: &JobKey, instance: InstanceId) -> Option<&Arc<crate::task::Task>> {
         let active = self.jobs.get(job)?.active.get(&instance)?;

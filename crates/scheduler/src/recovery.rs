@@ -45,10 +45,11 @@ impl Core {
     /// Builds indexes, groups and timers from the stored tasks, in order of their latest events.
     fn rebuild(&mut self) {
         let mut tasks: Vec<Arc<Task>> = self.store.view.tasks.values().cloned().collect();
-        tasks.sort_by(|one, other| (one.last_event_ms(), &one.id).cmp(&(other.last_event_ms(), &other.id)));
+        // Stable: those of the same moment stay in order of id.
+        tasks.sort_by_key(|task| task.last_event_ms());
         for task in &tasks {
             self.count_status(task.status, 1);
-            let index = self.jobs.entry(task.config.job.clone()).or_default();
+            let index = self.job_index(&task.config.job);
             if task.status.is_terminal() {
                 index.ended.insert(Ended(task.clone()));
                 continue;

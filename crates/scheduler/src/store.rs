@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use imbl::OrdSet;
 use model::update::{InstanceUpdateEvent, Update, UpdateEvent};
 use model::{Host, Resources, Role, TaskConfig, TaskId, UpdateKey};
 use prost::Message;
@@ -152,11 +153,10 @@ impl Store {
         let number = self.config_number(&task.config);
         self.use_config(number);
         let job = &task.config.job;
-        if !self.view.tasks_by_job.contains_key(job) {
-            self.view.tasks_by_job.insert(job.clone(), Default::default());
+        match self.view.tasks_by_job.get_mut(job) {
+            Some(ids) => drop(ids.insert(task.id.clone())),
+            None => drop(self.view.tasks_by_job.insert(job.clone(), OrdSet::unit(task.id.clone()))),
         }
-        let ids = self.view.tasks_by_job.get_mut(job).expect("inserted above");
-        ids.insert(task.id.clone());
         let old = self.view.tasks.insert(task.id.clone(), Arc::new(task));
         if let Some(number) = old.and_then(|old| self.config_numbers.get(&address(&old.config)).copied()) {
             self.release_config(number);

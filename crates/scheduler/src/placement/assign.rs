@@ -160,7 +160,7 @@ impl Core {
         self.book.place(slot, &task.id, demand, preemptible);
         if let Some(active) = self.active_mut(task) {
             active.slot = Some(slot);
-            self.jobs.entry(task.config.job.clone()).or_default().add_placed(slot);
+            self.job_index(&task.config.job).add_placed(slot);
         }
     }
 

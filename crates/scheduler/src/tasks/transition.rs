@@ -113,7 +113,7 @@ impl Core {
         });
         self.count_status(TaskStatus::Init, 1);
         let active = Active { penalty_ms, ..Active::new(id.clone()) };
-        self.jobs.entry(job.clone()).or_default().active.insert(instance, active);
+        self.job_index(job).active.insert(instance, active);
         let first = if penalty_ms > 0 { TaskStatus::Throttled } else { TaskStatus::Pending };
         self.transition(&id, Some(TaskStatus::Init), State::Stored(first), message);
         Ok(id)
@@ -273,7 +273,7 @@ impl Core {
         }
         if status.is_terminal() {
             self.count_ended(task);
-            let index = self.jobs.entry(task.config.job.clone()).or_default();
+            let index = self.job_index(&task.config.job);
             index.active.remove(&task.instance);
             index.ended.insert(Ended(task.clone()));
             // Not now: with no history kept the task would be gone before it is replaced.
