@@ -20,16 +20,16 @@ pub(crate) enum Timer {
     KillRetry(TaskId, u64),
     /// A flapping task may be placed now.
     Throttle(TaskId),
-    /// A task was out of reach for as long as its policy allows; carries the stamp of the event that armed it.
-    Partition(TaskId, i64),
+    /// A task was out of reach for as long as its policy allows.
+    Partition(TaskId),
     /// A group that found no place tries again.
     Group(u64),
     /// An unused offer goes back.
     Offer(String),
     /// Room is looked for by preemption.
     SlotSearch,
-    /// An agent is kept no longer for the group that preempted on it.
-    Reservation(String, u64),
+    /// An agent is kept no longer for the group of this number, which preempted on it.
+    Reservation(u64),
     /// The oldest terminal task of a job may be old enough to be forgotten.
     PruneJob(JobKey),
     /// Ended updates may be old enough to be forgotten.

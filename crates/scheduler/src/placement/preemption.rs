@@ -155,8 +155,7 @@ impl Core {
     fn reserve(&mut self, number: u64, slot: usize) {
         let Some(agent) = self.book.agent_mut(slot) else { return };
         agent.reserved_for = Some(number);
-        let timer = Timer::Reservation(agent.id.clone(), number);
-        let key = self.arm_after(ms(self.settings.offer_reservation_duration), timer);
+        let key = self.arm_after(ms(self.settings.offer_reservation_duration), Timer::Reservation(number));
         if let Some(group) = self.groups.by_number.get_mut(&number) {
             group.reserved = Some((slot, key));
         }

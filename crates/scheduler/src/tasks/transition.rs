@@ -377,9 +377,8 @@ impl Core {
             Some(policy) if policy.reschedule => policy.delay_secs.unwrap_or(0).max(0),
             Some(_) => return,
         };
-        let stamp_ms = task.last_event_ms();
-        let delay_ms = self.remaining_ms(stamp_ms, (delay_secs as u64).saturating_mul(1000));
-        self.arm_task_timer(task, delay_ms, Timer::Partition(task.id.clone(), stamp_ms));
+        let delay_ms = self.remaining_ms(task.last_event_ms(), (delay_secs as u64).saturating_mul(1000));
+        self.arm_task_timer(task, delay_ms, Timer::Partition(task.id.clone()));
     }
 
     // ---- timers that fired ----
@@ -409,11 +408,9 @@ impl Core {
     }
 
     /// A task was out of reach for as long as its policy allows (spec scheduler 1.6).
-    pub(crate) fn end_partition(&mut self, id: &TaskId, stamp_ms: i64) {
-        if self.store.view.tasks.get(id).is_some_and(|task| task.last_event_ms() == stamp_ms) {
-            let message = Some("Task partitioned for too long.".into());
-            self.transition(id, Some(TaskStatus::Partitioned), State::Stored(TaskStatus::Lost), message);
-        }
+    pub(crate) fn end_partition(&mut self, id: &TaskId) {
+        let message = Some("Task partitioned for too long.".into());
+        self.transition(id, Some(TaskStatus::Partitioned), State::Stored(TaskStatus::Lost), message);
     }
 }
 
