@@ -23,6 +23,7 @@ pub mod task;
 pub mod tasks;
 mod timers;
 mod updates;
+mod verify;
 pub mod view;
 
 pub use command::{Command, Reply, ReplyCode};

@@ -453,6 +453,22 @@ impl Store {
         adopt(&mut self.early.instance_events, key, &mut update.instance_events);
     }
 
+    /// Configurations are those of the stored tasks, each known by its number. For tests and simulations.
+    pub(crate) fn verify(&self) -> Result<(), String> {
+        let mut uses: BTreeMap<u64, u64> = BTreeMap::new();
+        for task in self.view.tasks.values() {
+            let Some(number) = self.config_numbers.get(&address(&task.config)) else {
+                return Err(format!("the configuration of {} has no number", task.id));
+            };
+            *uses.entry(*number).or_default() += 1;
+        }
+        if uses == self.config_uses && uses.keys().eq(self.view.configs.keys()) {
+            Ok(())
+        } else {
+            Err(format!("configurations are used {uses:?} times and counted {:?}", self.config_uses))
+        }
+    }
+
     /// What was replayed and refers to what is not there, one sentence each. Empty after the recovery of a sound journal.
     pub(crate) fn dangling(&self) -> Vec<String> {
         let tasks = self.early.tasks.iter().map(|(id, task)| {

@@ -1,5 +1,7 @@
 //! Random inputs: whatever users, engine, clock and crashes do, the invariants hold (the harness checks them after every step),
 //! equal inputs give equal outputs, and the journal leads to the same state from any prefix.
+//!
+//! `SCHEDULER_WORLDS=1000 cargo test -p scheduler --test random_worlds` tries more worlds than usual.
 
 mod common;
 
@@ -199,7 +201,8 @@ fn random_step(world: &mut World, dice: &mut Dice, epoch: &mut u64) {
 fn invariants_hold_whatever_happens() {
     let mut seen: BTreeMap<TaskStatus, usize> = BTreeMap::new();
     let mut ended_updates = 0;
-    for seed in 0..40 {
+    let worlds = std::env::var("SCHEDULER_WORLDS").ok().and_then(|text| text.parse().ok()).unwrap_or(40);
+    for seed in 0..worlds {
         println!("seed {seed}");
         let mut dice = Dice(seed);
         let second_offer = if seed % 2 == 0 { SecondOffer::Adds } else { SecondOffer::Supersedes };

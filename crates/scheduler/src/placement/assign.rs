@@ -124,6 +124,9 @@ impl Core {
         self.count("slaves_lost", 1);
         let Some(slot) = self.book.slot_of(agent_id) else { return };
         self.drop_offers(slot);
+        if let Some(number) = self.book.agent(slot).and_then(|agent| agent.reserved_for) {
+            self.end_reservation(number);
+        }
         self.store.view.agents.remove(agent_id);
         if self.book.remove(slot) {
             self.groups.forget_slot(slot);
@@ -174,6 +177,7 @@ impl Core {
             index.remove_placed(slot);
         }
         if self.book.agent(slot).is_some_and(|agent| agent.gone) && self.book.remove(slot) {
+            // Bans of the slot are void for whoever gets it next.
             self.groups.forget_slot(slot);
         }
     }

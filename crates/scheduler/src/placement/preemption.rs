@@ -108,7 +108,7 @@ impl Core {
         let of_role: BTreeSet<usize> = jobs.flat_map(|(_, index)| index.placed.keys().copied()).collect();
         let group = self.groups.by_number.get(&number);
         let may_do = |slot: usize, agent: &Agent| {
-            if agent.reserved_for.is_some() || group.is_some_and(|group| group.is_banned(slot)) {
+            if agent.gone || agent.reserved_for.is_some() || group.is_some_and(|group| group.is_banned(slot)) {
                 return false;
             }
             let usable = agent.usable(false);

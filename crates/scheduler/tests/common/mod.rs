@@ -177,6 +177,7 @@ impl World {
 
     /// What must hold after every step.
     pub fn check(&self) {
+        self.scheduler.verify().unwrap();
         let view = self.scheduler.freeze();
         let mut durable = Journal::new();
         Scheduler::records(&view).for_each(|record| write(&mut durable, &record));
