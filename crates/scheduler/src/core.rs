@@ -45,6 +45,8 @@ pub(crate) struct Core {
     /// Changes of their tasks it has not yet seen, oldest first.
     pub(crate) changes: VecDeque<TaskChange>,
     pub(crate) effects: Vec<Effect>,
+    /// Agent of the status that is being looked at: where to kill a task that is not stored.
+    pub(crate) reporting_agent: Option<String>,
     pub(crate) space_low: bool,
     pub(crate) started: bool,
     /// Work done in this step, in tasks touched.
@@ -90,6 +92,7 @@ impl Core {
             followed: BTreeSet::new(),
             changes: VecDeque::new(),
             effects: Vec::new(),
+            reporting_agent: None,
             space_low: false,
             started: false,
             work: 0,

@@ -68,7 +68,9 @@ impl Scheduler {
         }
         let to = task_status(update.state);
         let message = status_message(&update);
+        core.reporting_agent.clone_from(&update.agent_id);
         let result = core.transition(&update.task_id, None, State::Stored(to), message);
+        core.reporting_agent = None;
         let reason = update.reason.map_or("NONE", Reason::name);
         core.count(&format!("status_update_{reason}_{}", result.name()), 1);
         if let Some(token) = update.token {

@@ -4,7 +4,12 @@
 //! bit. It does no IO, has no clock, thread or randomness of its own, and no map whose order could leak into an effect. Records
 //! ([`record`]) are the durable schema; effects are held back by the caller until the records of their step are durable.
 //!
-//! Inside, downwards only: updates → tasks → placement; only `tasks::transition` changes a task's status.
+//! Inside, downwards only: commands and engine events → updates → tasks → placement. [`Scheduler`] holds the update controller and
+//! a core of tables ([`View`]) and what is derived from them; changes of tasks reach the controller through a queue. Only
+//! `tasks::transition` changes a task's status, by the one table in [`tasks::table`]. A step's work is bounded
+//! ([`Settings::max_step_work`]); what is left goes on with [`Input::Resume`].
+//!
+//! Not here: cron, workflows, host maintenance, SLA-aware kills and update affinity.
 
 pub mod command;
 mod commands;

@@ -3,9 +3,9 @@
 mod common;
 
 use common::*;
-use engine::{Call, Event, Reason, TaskState};
+use engine::{Call, Event, Reason, StatusUpdate, TaskState};
 use model::task::PartitionPolicy;
-use model::{TaskConfig, TaskStatus};
+use model::{TaskConfig, TaskId, TaskStatus};
 use scheduler::{Command, ReplyCode, Settings};
 use std::time::Duration;
 
@@ -188,10 +188,18 @@ fn a_task_that_never_starts_is_lost_killed_and_replaced() {
 #[test]
 fn an_unknown_task_that_runs_is_killed_and_one_that_ended_is_ignored() {
     let mut world = World::new();
-    let stranger = "stranger".into();
-    world.status(&stranger, TaskState::Running);
-    let calls = world.take_calls();
-    assert!(matches!(&calls[..], [Call::Kill { .. }, Call::Acknowledge { .. }]), "{calls:?}");
+    let stranger = TaskId::from("stranger");
+    world.engine(Event::Status(StatusUpdate {
+        task_id: stranger.clone(),
+        state: TaskState::Running,
+        reason: None,
+        message: None,
+        timestamp_ms: None,
+        agent_id: Some("there".into()),
+        token: None,
+    }));
+    let kill = Call::Kill { task_id: stranger.clone(), agent_id: Some("there".into()) };
+    assert_eq!(world.take_calls(), [kill]);
     for state in [TaskState::Lost, TaskState::Finished, TaskState::Unreachable] {
         world.status(&stranger, state);
     }

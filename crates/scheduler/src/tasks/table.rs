@@ -1,5 +1,5 @@
 //! The task state machine as one table: which status may follow which, and what else happens then (spec scheduler 1.2 to 1.4).
-//! Data only; [`super::transition`] carries it out.
+//! Data only; `tasks::transition` carries it out.
 
 use model::TaskStatus;
 

@@ -185,7 +185,11 @@ impl Core {
 
     /// Asks the engine to kill a task, known or not.
     pub(crate) fn kill(&mut self, id: &TaskId) {
-        let agent_id = self.store.view.tasks.get(id).and_then(|task| task.agent_id.as_deref().map(str::to_owned));
+        let stored = self.store.view.tasks.get(id);
+        let agent_id = match stored {
+            Some(task) => task.agent_id.as_deref().map(str::to_owned),
+            None => self.reporting_agent.clone(),
+        };
         self.call(Call::Kill { task_id: id.clone(), agent_id });
     }
 
