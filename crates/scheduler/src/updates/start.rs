@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::key::format_uuid;
 use model::update::{
-    InstanceConfig, Update, UpdateEvent, UpdateRequest, UpdateSettings, UpdateStatus, UpdateStrategy, from_ranges,
+    InstanceConfig, InstanceRange, Update, UpdateEvent, UpdateRequest, UpdateSettings, UpdateStatus, UpdateStrategy,
     to_ranges,
 };
 use model::validation::admit_task;
@@ -28,6 +28,19 @@ pub(super) fn check_message(message: Option<&String>) -> Checked<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// The ids in ranges, each looked at once however often the ranges overlap.
+fn spread(ranges: &[InstanceRange]) -> BTreeSet<InstanceId> {
+    let mut sorted = ranges.to_vec();
+    sorted.sort_unstable();
+    let mut next = 0;
+    let mut ids = BTreeSet::new();
+    for range in sorted {
+        ids.extend(range.first.max(next)..=range.last);
+        next = next.max(range.last.saturating_add(1));
+    }
+    ids
 }
 
 /// What an update replaces, and by what.
@@ -132,7 +145,7 @@ impl Scheduler {
         } else if settings.only_these_instances.iter().any(|range| range.last >= beyond) {
             return invalid("The update names instances that are neither running nor wanted.");
         } else {
-            Some(from_ranges(&settings.only_these_instances))
+            Some(spread(&settings.only_these_instances))
         };
         let in_scope = |instance: &InstanceId| scope.as_ref().is_none_or(|scope| scope.contains(instance));
         let differs = |instance: &InstanceId| current.get(instance).is_none_or(|config| ***config != *task);
@@ -185,5 +198,20 @@ impl Scheduler {
         let timestamp_ms = self.core.now.wall_ms;
         update.events.push(UpdateEvent { status, timestamp_ms, user: Some(principal.name.clone()), message });
         update
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlapping_and_empty_ranges_spread_into_each_id_once() {
+        let range = |first, last| InstanceRange { first, last };
+        let ids: Vec<_> =
+            spread(&[range(5, 7), range(0, 2), range(1, 6), range(9, 8), range(10, 10)]).into_iter().collect();
+        assert_eq!(ids, [0, 1, 2, 3, 4, 5, 6, 7, 10]);
+        let many = vec![range(0, 3999); 100_000];
+        assert_eq!(spread(&many).len(), 4000);
     }
 }
