@@ -357,6 +357,19 @@ fn ended_tasks_are_forgotten_by_age_and_by_number() {
 }
 
 #[test]
+fn counters_of_a_job_last_as_long_as_the_job() {
+    let mut world = World::new();
+    let id = world.run_one(batch("b"));
+    world.status(&id, TaskState::Failed);
+    let name = "tasks_FAILED_www-data/devel/b";
+    assert_eq!(world.view().counters[name], 1);
+    assert_eq!(world.view().counters["task_store_FAILED"], 1);
+    world.pass(2 * 86_400_000);
+    assert!(!world.view().counters.contains_key(name));
+    assert_eq!(world.view().counters["task_store_FAILED"], 0);
+}
+
+#[test]
 fn a_job_that_keeps_no_history_is_still_replaced() {
     let none =
         Settings { history_max_per_job_threshold: 0, history_min_retention_threshold: Duration::ZERO, ..settings() };

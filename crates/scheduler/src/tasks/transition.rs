@@ -75,6 +75,13 @@ impl Change {
 #[error("instance {1} of {0} has an active task already")]
 pub(crate) struct InstanceCollision(pub(crate) JobKey, pub(crate) InstanceId);
 
+/// Ends of tasks that are counted for each job (spec scheduler 7.6).
+const COUNTED_PER_JOB: [TaskStatus; 2] = [TaskStatus::Lost, TaskStatus::Failed];
+
+fn per_job(status: TaskStatus, job: &JobKey) -> String {
+    format!("tasks_{status}_{job}")
+}
+
 /// Message of LOST when a user's action met a task out of reach.
 const LOST_BY_ACTION: &str = "Action performed on partitioned task, marking as LOST.";
 
@@ -286,9 +293,8 @@ impl Core {
     }
 
     fn count_ended(&mut self, task: &Task) {
-        if matches!(task.status, TaskStatus::Lost | TaskStatus::Failed) {
-            let name = format!("tasks_{}_{}", task.status, task.config.job);
-            self.count(&name, 1);
+        if COUNTED_PER_JOB.contains(&task.status) {
+            self.count(&per_job(task.status, &task.config.job), 1);
         }
     }
 
@@ -322,6 +328,10 @@ impl Core {
                 self.timers.cancel(timer);
             }
             self.jobs.remove(job);
+            // Counters of jobs go with the jobs: there may be a new one every second.
+            for status in COUNTED_PER_JOB {
+                self.store.view.counters.remove(per_job(status, job).as_str());
+            }
         }
         self.effects.push(Effect::Transition(Transition {
             job: job.clone(),
