@@ -20,7 +20,7 @@ use crate::format::{
 /// Records are packed into blocks of about this size.
 const BLOCK_BYTES: usize = 256 << 10;
 /// A sync after this many bytes keeps the device's queue short for the groups that are synced meanwhile.
-const SYNC_EVERY_BYTES: usize = 4 << 20;
+const SYNC_EVERY_BYTES: usize = 1 << 20;
 
 /// A finished snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
