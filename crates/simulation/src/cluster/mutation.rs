@@ -1,0 +1,73 @@
+//! Bugs planted between the core and the rest, to show that the checks would find them. None of them is in the core itself: each
+//! spoils what goes into it, what comes out of it, or what the disk says.
+
+/// A planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mutation {
+    /// What was decided is released before it is durable.
+    ReleasedBeforeDurable,
+    /// Statuses are acknowledged before they are durable.
+    AcknowledgedBeforeDurable,
+    /// Now and then the record of a task is not written.
+    TaskRecordDropped,
+    /// Now and then a deletion is not written.
+    DeletionDropped,
+    /// Now and then a configuration is not written.
+    ConfigRecordDropped,
+    /// A snapshot leaves tasks out.
+    SnapshotIncomplete,
+    /// Kills are not passed on.
+    KillDropped,
+    /// Now and then a kill hits another task.
+    KillMisdirected,
+    /// Now and then a launch is repeated under the same name.
+    LaunchRepeated,
+    /// Offers look bigger than they are.
+    OfferInflated,
+    /// Acknowledgements are not passed on.
+    AcknowledgementDropped,
+    /// Now and then a status is acknowledged and not looked at.
+    StatusIgnored,
+    /// The core is not woken when it asked to be.
+    TimerLost,
+    /// A create is answered with success, and nothing was done.
+    AnsweredWithoutWork,
+    /// A command is answered twice.
+    AnsweredTwice,
+    /// The core is not told that the disk is full.
+    SpaceLowIgnored,
+    /// The end of its epoch does not stop a scheduler.
+    EpochEndIgnored,
+    /// Corrective kills are not passed on.
+    StrayTolerated,
+    /// Delays run on the wall clock.
+    DelaysOnWallClock,
+    /// Now and then the next number drawn depends on something else than the seed.
+    NotDeterministic,
+}
+
+impl Mutation {
+    /// Every bug.
+    pub const ALL: [Self; 20] = [
+        Self::ReleasedBeforeDurable,
+        Self::AcknowledgedBeforeDurable,
+        Self::TaskRecordDropped,
+        Self::DeletionDropped,
+        Self::ConfigRecordDropped,
+        Self::SnapshotIncomplete,
+        Self::KillDropped,
+        Self::KillMisdirected,
+        Self::LaunchRepeated,
+        Self::OfferInflated,
+        Self::AcknowledgementDropped,
+        Self::StatusIgnored,
+        Self::TimerLost,
+        Self::AnsweredWithoutWork,
+        Self::AnsweredTwice,
+        Self::SpaceLowIgnored,
+        Self::EpochEndIgnored,
+        Self::StrayTolerated,
+        Self::DelaysOnWallClock,
+        Self::NotDeterministic,
+    ];
+}

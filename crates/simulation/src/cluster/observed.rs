@@ -1,0 +1,247 @@
+//! The core as the loop sees it, watched by the judge, and spoiled where a bug is planted.
+
+use std::cell::RefCell;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hash;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use engine::{Call, Event};
+use node::storage::{Epoch, Position, Record, RestoreError, SnapshotRecords};
+use node::{Core, Now, Step};
+use scheduler::command::{Command, Reply};
+use scheduler::{Effect, Input, Output, Scheduler, Settings, View, record};
+
+use super::chance::Chance;
+use super::mutation::Mutation;
+use super::oracle::{Oracle, Seen};
+
+/// What outlives one scheduler of a run.
+pub(super) struct Watch {
+    pub oracle: Oracle,
+    /// Time of the run.
+    pub now_ms: u64,
+    /// Changes with everything that was decided.
+    pub trace: DefaultHasher,
+    /// Only for [`Mutation::AcknowledgedBeforeDurable`]: calls that leave at once.
+    pub early: Vec<Call>,
+    chance: Chance,
+    verbose: bool,
+}
+
+impl Watch {
+    pub fn new(oracle: Oracle, chance: Chance, verbose: bool) -> Self {
+        Self { oracle, now_ms: 0, trace: DefaultHasher::new(), early: Vec::new(), chance, verbose }
+    }
+}
+
+/// The core, watched.
+pub(super) struct Observed {
+    inner: Scheduler,
+    view: View,
+    started: bool,
+    mutation: Option<Mutation>,
+    /// Only for [`Mutation::DelaysOnWallClock`]: both clocks at the first step.
+    first: Option<(u64, i64)>,
+    watch: Rc<RefCell<Watch>>,
+}
+
+/// Only for [`Mutation::NotDeterministic`]: differs each time it is looked at.
+static UNREPEATABLE: AtomicU64 = AtomicU64::new(1);
+
+impl Observed {
+    pub fn new(settings: Settings, mutation: Option<Mutation>, watch: Rc<RefCell<Watch>>) -> Self {
+        Self { inner: Scheduler::new(settings), view: View::default(), started: false, mutation, first: None, watch }
+    }
+
+    fn is(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+
+    /// The planted bugs that spoil what goes in. `None` keeps the input away from the core.
+    fn spoil_input(&self, input: Input, watch: &mut Watch) -> Option<Input> {
+        let spoiled = |times| watch.chance.clone().per_mille(times);
+        match (self.mutation, input) {
+            (Some(Mutation::TimerLost), Input::Tick) if spoiled(900) => None,
+            (Some(Mutation::SpaceLowIgnored), Input::SpaceLow(true)) => None,
+            (Some(Mutation::StatusIgnored), Input::Engine(Event::Status(status)))
+                if status.token.is_some() && spoiled(30) =>
+            {
+                None
+            }
+            (Some(Mutation::AnsweredWithoutWork), Input::Command { command: Command::CreateJob(_), .. })
+                if spoiled(200) =>
+            {
+                None
+            }
+            (Some(Mutation::OfferInflated), Input::Engine(Event::Offers(mut offers))) => {
+                offers.iter_mut().for_each(|offer| offer.resources.cpu.0 += 1500);
+                Some(Input::Engine(Event::Offers(offers)))
+            }
+            (Some(Mutation::NotDeterministic), Input::Start { mut seed, epoch }) => {
+                seed[0] ^= UNREPEATABLE.fetch_add(1, Ordering::Relaxed) as u8;
+                Some(Input::Start { seed, epoch })
+            }
+            (_, input) => Some(input),
+        }
+    }
+
+    /// What stands in for the answer of a core that was not asked.
+    fn pretend(input: &Input) -> Output {
+        let effect = match input {
+            Input::Engine(Event::Status(status)) => status.token.clone().map(|token| {
+                let (task_id, agent_id) = (status.task_id.clone(), status.agent_id.clone());
+                Effect::Engine(Call::Acknowledge { task_id, agent_id, token })
+            }),
+            Input::Command { request, .. } => Some(Effect::Reply { request: *request, reply: Reply::ok() }),
+            _ => None,
+        };
+        Output { effects: effect.into_iter().collect(), ..Output::default() }
+    }
+
+    /// The planted bugs that spoil what comes out.
+    fn spoil_output(&self, output: &mut Output, before: &View, watch: &mut Watch) {
+        let chance = &mut watch.chance;
+        let is_task = |record: &Record| record.table == record::TABLE_TASKS;
+        match self.mutation {
+            Some(Mutation::TaskRecordDropped) => {
+                output.records.retain(|record| !(is_task(record) && record.value.is_some() && chance.per_mille(20)));
+            }
+            Some(Mutation::DeletionDropped) => {
+                output.records.retain(|record| !(is_task(record) && record.value.is_none() && chance.per_mille(300)));
+            }
+            Some(Mutation::ConfigRecordDropped) => {
+                output.records.retain(|record| !(record.table == record::TABLE_CONFIGS && chance.per_mille(300)));
+            }
+            Some(Mutation::KillDropped) => {
+                output.effects.retain(|effect| !matches!(effect, Effect::Engine(Call::Kill { .. })));
+            }
+            Some(Mutation::StrayTolerated) => output.effects.retain(|effect| match effect {
+                Effect::Engine(Call::Kill { task_id, .. }) => before.tasks.contains_key(task_id),
+                _ => true,
+            }),
+            Some(Mutation::AcknowledgedBeforeDurable) => {
+                let calls = output.effects.iter().filter_map(|effect| match effect {
+                    Effect::Engine(call @ Call::Acknowledge { .. }) => Some(call.clone()),
+                    _ => None,
+                });
+                watch.early.extend(calls);
+            }
+            Some(Mutation::AcknowledgementDropped) => {
+                output.effects.retain(|effect| !matches!(effect, Effect::Engine(Call::Acknowledge { .. })));
+            }
+            Some(Mutation::KillMisdirected) => {
+                for effect in &mut output.effects {
+                    if let Effect::Engine(Call::Kill { task_id, .. }) = effect
+                        && chance.per_mille(50)
+                        && let Some(other) = before.tasks.keys().nth(chance.below(before.tasks.len() as u64) as usize)
+                    {
+                        *task_id = other.clone();
+                    }
+                }
+            }
+            Some(Mutation::LaunchRepeated) => {
+                let again = output.effects.iter().find(
+                    |effect| matches!(effect, Effect::Engine(Call::Accept { launches, .. }) if !launches.is_empty()),
+                );
+                if let Some(again) = again.cloned()
+                    && chance.per_mille(50)
+                {
+                    output.effects.push(again);
+                }
+            }
+            Some(Mutation::AnsweredTwice) => {
+                let again = output.effects.iter().find(|effect| matches!(effect, Effect::Reply { .. })).cloned();
+                output.effects.extend(again.filter(|_| chance.per_mille(50)));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Core for Observed {
+    type Input = Input;
+    type Effect = Effect;
+    type View = View;
+
+    fn apply(&mut self, record: Record) -> Result<(), RestoreError> {
+        Core::apply(&mut self.inner, record)
+    }
+
+    fn step(&mut self, now: Now, input: Input) -> Step<Effect> {
+        let watch = Rc::clone(&self.watch);
+        let watch = &mut *watch.borrow_mut();
+        let now_ms = watch.now_ms;
+        let mut time = now;
+        if self.is(Mutation::DelaysOnWallClock) {
+            let (monotonic_ms, wall_ms) = *self.first.get_or_insert((now.monotonic_ms, now.wall_ms));
+            time.monotonic_ms = monotonic_ms.saturating_add_signed(now.wall_ms - wall_ms);
+        }
+        watch.chance.next();
+        let before = if self.started { self.view.clone() } else { Scheduler::freeze(&self.inner) };
+        let mut output = match self.spoil_input(input.clone(), watch) {
+            Some(input) => Scheduler::step(&mut self.inner, time, input),
+            None => Self::pretend(&input),
+        };
+        self.spoil_output(&mut output, &before, watch);
+        self.view = Scheduler::freeze(&self.inner);
+        if let Input::SpaceLow(low) = &input {
+            watch.oracle.space_low = *low;
+        }
+        let seen = Seen {
+            before: &before,
+            input: &input,
+            after: &self.view,
+            effects: &output.effects,
+            more: output.more,
+            now_ms,
+        };
+        if watch.verbose {
+            eprintln!("{now_ms} {}", seen.describe());
+        }
+        watch.oracle.judge(&seen);
+        self.started = true;
+        output.effects.len().hash(&mut watch.trace);
+        for record in &output.records {
+            (record.table, &record.key, &record.value).hash(&mut watch.trace);
+        }
+        Step { records: output.records, effects: output.effects, more: output.more }
+    }
+
+    fn next_wake(&self) -> Option<u64> {
+        Scheduler::next_wake(&self.inner)
+    }
+
+    fn freeze(&mut self, position: Position, now: Now) -> View {
+        let view = Core::freeze(&mut self.inner, position, now);
+        let mut watch = self.watch.borrow_mut();
+        if self.started {
+            watch.oracle.froze(position.0, view.clone());
+        } else {
+            let now_ms = watch.now_ms;
+            watch.oracle.recovered(position.0, &view, now_ms);
+        }
+        view
+    }
+
+    fn records_of(view: &Arc<View>) -> SnapshotRecords {
+        <Scheduler as Core>::records_of(view)
+    }
+
+    fn start(seed: [u8; 32], epoch: Epoch) -> Input {
+        <Scheduler as Core>::start(seed, epoch)
+    }
+
+    fn tick() -> Input {
+        <Scheduler as Core>::tick()
+    }
+
+    fn resume() -> Input {
+        <Scheduler as Core>::resume()
+    }
+
+    fn space_low(low: bool) -> Input {
+        <Scheduler as Core>::space_low(low)
+    }
+}

@@ -1,0 +1,604 @@
+//! The judge: looks at every step of the core from outside (state before, input, state after, what it asks for) and at what a crash
+//! leaves, and says what must not be. It knows the rules from [`super::expected`], never from the program.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use engine::{Call, Event, StatusUpdate};
+use imbl::ordmap::DiffItem;
+use model::{InstanceId, JobKey, TaskId, TaskStatus};
+use scheduler::command::{Command, Reply, ReplyCode};
+use scheduler::{Effect, Input, RequestId, Task, View};
+
+use super::coverage::Coverage;
+use super::expected::{Cell, Replaced, Table, Verdict, reported};
+
+/// One step, seen from outside.
+pub(super) struct Seen<'a> {
+    pub before: &'a View,
+    pub input: &'a Input,
+    pub after: &'a View,
+    pub effects: &'a [Effect],
+    pub more: bool,
+    /// Time of the run, which never jumps.
+    pub now_ms: u64,
+}
+
+impl Seen<'_> {
+    /// The step in a few lines, for people.
+    pub fn describe(&self) -> String {
+        let mut text = short(self.input);
+        for effect in self.effects {
+            text.push_str("\n    ");
+            text.push_str(&match effect {
+                Effect::Transition(change) => {
+                    let name = |status: Option<TaskStatus>| status.map_or("-", TaskStatus::name);
+                    format!("{}: {} to {} {:?}", change.task_id, name(change.from), name(change.to), change.reason)
+                }
+                Effect::Engine(Call::Accept { offers, launches }) => {
+                    let names: Vec<&str> = launches.iter().map(|launch| launch.task_id.as_str()).collect();
+                    format!("accept {offers:?}: {names:?}")
+                }
+                other => format!("{other:?}"),
+            });
+        }
+        if self.more {
+            text.push_str("\n    and more");
+        }
+        text
+    }
+}
+
+/// A task that changed in a step.
+struct Change<'a> {
+    id: &'a TaskId,
+    old: Option<&'a Task>,
+    new: Option<&'a Task>,
+    /// Statuses it went through.
+    path: Vec<TaskStatus>,
+}
+
+/// The judge of one run.
+#[derive(Default)]
+pub(super) struct Oracle {
+    table: Table,
+    pub coverage: Coverage,
+    pub violations: Vec<String>,
+    /// Transient statuses time out after this.
+    transient_timeout_ms: u64,
+    /// The disk said that it is full.
+    pub space_low: bool,
+    active: BTreeMap<(JobKey, InstanceId), TaskId>,
+    /// Tasks in statuses that time out, and since when.
+    transient: BTreeMap<TaskId, (TaskStatus, u64)>,
+    /// Commands that wait for their answer.
+    pub open: BTreeMap<RequestId, Command>,
+    answered: BTreeSet<RequestId>,
+    /// The state after each group.
+    frozen: BTreeMap<u64, View>,
+    /// The newest state that anybody was shown.
+    pub published: u64,
+    /// Instances that a service must have, as far as its commands say; `None` when an update or a crash makes it unsure.
+    pub wanted: BTreeMap<JobKey, Option<BTreeSet<InstanceId>>>,
+}
+
+impl Oracle {
+    /// A judge who knows after what time transient statuses must end.
+    pub fn new(transient_timeout_ms: u64) -> Self {
+        Self { transient_timeout_ms, ..Self::default() }
+    }
+
+    fn violation(&mut self, text: impl Into<String>) {
+        self.violations.push(text.into());
+    }
+
+    // ---- lives ----
+
+    /// The state after a group.
+    pub fn froze(&mut self, position: u64, view: View) {
+        self.frozen.insert(position, view);
+        while self.frozen.len() > 1200 {
+            self.frozen.pop_first();
+        }
+    }
+
+    /// The scheduler died: what it had not answered has an unknown outcome.
+    pub fn died(&mut self) {
+        let open: Vec<Command> = std::mem::take(&mut self.open).into_values().collect();
+        for command in open {
+            if let Some(job) = job_of(&command) {
+                self.wanted.insert(job.clone(), None);
+            }
+        }
+        self.space_low = false;
+    }
+
+    /// The next scheduler has read its journal: it must know exactly what the last one knew after the group it goes on from.
+    pub fn recovered(&mut self, position: u64, view: &View, now_ms: u64) {
+        if position < self.published {
+            self.violation(format!("state {} was shown, and the disk has only {position}", self.published));
+        }
+        if let Some((at, known)) = self.frozen.range(..=position).next_back() {
+            let at = *at;
+            let differs = describe_difference(known, view);
+            if let Some(difference) = differs {
+                self.violation(format!(
+                    "recovered at {position}, which differs from what was known at {at}: {difference}"
+                ));
+            }
+        }
+        self.frozen.clear();
+        self.frozen.insert(position, view.clone());
+        self.published = self.published.max(position);
+        self.active.clear();
+        self.transient.clear();
+        for task in view.tasks.values() {
+            self.note_status(task, now_ms);
+        }
+        self.sure_of(view);
+    }
+
+    /// What the recovered state holds, a command that was never answered may still have done.
+    fn sure_of(&mut self, view: &View) {
+        let jobs: Vec<JobKey> = self.wanted.keys().cloned().collect();
+        for job in jobs {
+            if view.active_update(&job).is_some() {
+                self.wanted.insert(job, None);
+            }
+        }
+    }
+
+    fn note_status(&mut self, task: &Task, now_ms: u64) {
+        let key = (task.config.job.clone(), task.instance);
+        if task.status.is_active() {
+            match self.active.get(&key) {
+                Some(other) if *other != task.id => {
+                    let text = format!("instance {} of {} is active twice: {other} and {}", key.1, key.0, task.id);
+                    self.violation(text);
+                }
+                _ => drop(self.active.insert(key, task.id.clone())),
+            }
+        }
+        if task.status.is_transient() {
+            self.transient.insert(task.id.clone(), (task.status, now_ms));
+        }
+    }
+
+    // ---- steps ----
+
+    /// Judges one step.
+    pub fn judge(&mut self, seen: &Seen<'_>) {
+        self.coverage.inputs += 1;
+        let items: Vec<DiffItem<'_, '_, TaskId, std::sync::Arc<Task>>> =
+            seen.before.tasks.diff(&seen.after.tasks).collect();
+        let changes: Vec<Change<'_>> = items.iter().map(|item| self.change(item)).collect();
+        for change in &changes {
+            self.judge_path(change, seen);
+            self.judge_replacement(change, &changes, seen);
+        }
+        self.follow(&changes, seen.now_ms);
+        for effect in seen.effects {
+            if let Effect::Engine(Call::Kill { task_id, .. }) = effect {
+                self.judge_kill(task_id, seen.after, "killed");
+            }
+        }
+        match seen.input {
+            Input::Engine(Event::Status(status)) => self.judge_status(status, &changes, seen),
+            Input::Command { request, command, .. } => self.judge_command(*request, command, &changes, seen),
+            _ => {}
+        }
+        if !seen.more {
+            self.judge_timers(seen.now_ms);
+        }
+        for (_, update) in seen.after.updates.iter().filter(|_| matches!(seen.input, Input::Tick)) {
+            *self.coverage.updates.entry(update.status().name()).or_default() += 1;
+        }
+    }
+
+    fn change<'a>(&mut self, item: &DiffItem<'a, 'a, TaskId, std::sync::Arc<Task>>) -> Change<'a> {
+        let (id, old, new): (&TaskId, Option<&Task>, Option<&Task>) = match item {
+            DiffItem::Add(id, new) => (id, None, Some(new)),
+            DiffItem::Update { old: (id, old), new: (_, new) } => (id, Some(old), Some(new)),
+            DiffItem::Remove(id, old) => (id, Some(old), None),
+        };
+        let mut path = Vec::new();
+        if let Some(new) = new {
+            let known = old.map_or(0, |old| kept_events(old, new).unwrap_or(usize::MAX));
+            if known == usize::MAX {
+                self.violation(format!(
+                    "the history of {id} was rewritten: {:?} to {:?}",
+                    old.map(|old| &old.events),
+                    new.events
+                ));
+            }
+            path.extend(new.events.iter().skip(known).map(|event| event.status));
+            if new.events.last().map(|event| event.status) != Some(new.status) {
+                self.violation(format!("{id} is {} and its last event says otherwise: {:?}", new.status, new.events));
+            }
+            if new.events.windows(2).any(|pair| pair[0].timestamp_ms > pair[1].timestamp_ms) {
+                self.violation(format!("the stamps of {id} go back: {:?}", new.events));
+            }
+        }
+        Change { id, old, new, path }
+    }
+
+    /// Every hop must be in the table.
+    fn judge_path(&mut self, change: &Change<'_>, seen: &Seen<'_>) {
+        let Change { id, old, new, path } = change;
+        let mut at = old.map_or(TaskStatus::Init, |old| old.status);
+        for to in path {
+            let cell = Cell::new(at, *to);
+            match self.table.verdict(cell) {
+                Verdict::Legal { deleted: false, .. } => self.coverage.cell(cell),
+                _ => self.violation(format!("{id} went from {cell}, by {:?}", short(seen.input))),
+            }
+            at = *to;
+        }
+        if let (Some(old), Some(new)) = (old, new)
+            && path.is_empty()
+        {
+            self.violation(format!("{id} changed without an event: {old:?} to {new:?}"));
+        }
+        if new.is_none() {
+            let gone = Cell { from: Some(at), to: None };
+            let unstarted = Cell::new(at, TaskStatus::Killing);
+            if matches!(self.table.verdict(unstarted), Verdict::Legal { deleted: true, .. }) {
+                self.coverage.cell(unstarted);
+            } else if self.table.allows(gone) && at != TaskStatus::Killing {
+                self.coverage.cell(gone);
+            } else {
+                self.violation(format!("{id} vanished while {at}, by {:?}", short(seen.input)));
+            }
+        }
+    }
+
+    /// Whether a run that ended is replaced, and by what.
+    fn judge_replacement(&mut self, change: &Change<'_>, changes: &[Change<'_>], seen: &Seen<'_>) {
+        let Some(new) = change.new.filter(|new| new.status.is_terminal() && !change.path.is_empty()) else { return };
+        let mut at = change.old.map_or(TaskStatus::Init, |old| old.status);
+        let failures_before = change.old.map_or(0, |old| old.failure_count);
+        let (mut expected, mut failures) = (false, failures_before);
+        for to in &change.path {
+            if let Verdict::Legal { replaced, .. } = self.table.verdict(Cell::new(at, *to)) {
+                let max = new.config.max_task_failures;
+                expected |= match replaced {
+                    Replaced::Never => false,
+                    Replaced::Always => true,
+                    Replaced::Service => new.config.is_service,
+                    Replaced::Failure => new.config.is_service || max == -1 || failures < max.saturating_sub(1),
+                    Replaced::UnlessKilling => new.events.iter().all(|event| event.status != TaskStatus::Killing),
+                };
+                failures += i32::from(replaced == Replaced::Failure);
+            }
+            at = *to;
+        }
+        if new.failure_count != failures {
+            self.violation(format!("{} has {} failures and should have {failures}", change.id, new.failure_count));
+        }
+        let children: Vec<&Task> = changes
+            .iter()
+            .filter(|other| other.old.is_none())
+            .filter_map(|other| other.new)
+            .filter(|task| task.ancestor.as_ref() == Some(change.id))
+            .collect();
+        let updating =
+            seen.after.active_update(&new.config.job).is_some() || seen.before.active_update(&new.config.job).is_some();
+        match (expected, children.as_slice()) {
+            (true, [child]) => {
+                if child.instance != new.instance || child.config != new.config || child.failure_count != failures {
+                    self.violation(format!("{} was replaced by another thing: {child:?}", change.id));
+                }
+            }
+            (false, []) => {}
+            // The update may have taken the replacement away in the same step.
+            (true, []) if updating => {}
+            (expected, children) => {
+                let text = format!(
+                    "{} ended {:?} by {:?}, replacement expected: {expected}, found: {}",
+                    change.id,
+                    change.path,
+                    short(seen.input),
+                    children.len()
+                );
+                self.violation(text);
+            }
+        }
+    }
+
+    /// Keeps who is active, and since when a status lasts that must not last.
+    fn follow(&mut self, changes: &[Change<'_>], now_ms: u64) {
+        for change in changes {
+            let Some(task) = change.new.or(change.old) else { continue };
+            let key = (task.config.job.clone(), task.instance);
+            if change.new.is_none_or(|new| !new.status.is_active()) && self.active.get(&key) == Some(change.id) {
+                self.active.remove(&key);
+            }
+            self.transient.remove(change.id);
+        }
+        for new in changes.iter().filter_map(|change| change.new) {
+            self.note_status(new, now_ms);
+        }
+    }
+
+    /// Only what should not run may be killed.
+    pub fn judge_kill(&mut self, id: &TaskId, view: &View, how: &str) {
+        use TaskStatus::{Assigned, Pending, Running, Starting, Throttled};
+        if let Some(task) = view.tasks.get(id)
+            && matches!(task.status, Pending | Throttled | Assigned | Starting | Running)
+        {
+            self.violation(format!("{id} is {how}, and is {}", task.status));
+        }
+    }
+
+    /// The outcome of a status of the engine, cell by cell.
+    fn judge_status(&mut self, status: &StatusUpdate, changes: &[Change<'_>], seen: &Seen<'_>) {
+        let id = &status.task_id;
+        let before = seen.before.tasks.get(id).map(|task| task.status);
+        let to = reported(status.state);
+        let cell = Cell { from: before, to: Some(to) };
+        self.coverage.cell(cell);
+        let path: &[TaskStatus] = changes.iter().find(|change| change.id == id).map_or(&[], |change| &change.path);
+        let killed = seen
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Engine(Call::Kill { task_id, .. }) if task_id == id));
+        let followed = path.first() == Some(&to);
+        let wrong = match self.table.verdict(cell) {
+            Verdict::Noop | Verdict::Illegal if followed => Some("was followed"),
+            Verdict::Noop | Verdict::Illegal if killed && before.is_none() => Some("was answered with a kill"),
+            Verdict::Noop | Verdict::Illegal => None,
+            Verdict::Corrective if followed => Some("was followed"),
+            Verdict::Corrective if !killed => Some("was not answered with a kill"),
+            Verdict::Corrective => None,
+            Verdict::Legal { .. } if !followed => Some("was not followed"),
+            Verdict::Legal { killed: true, .. } if !killed => Some("was not answered with a kill"),
+            Verdict::Legal { lost: true, .. } if path.get(1) != Some(&TaskStatus::Lost) => Some("did not lead to LOST"),
+            Verdict::Legal { .. } => None,
+        };
+        if let Some(wrong) = wrong {
+            self.violation(format!("status {cell} of {id} {wrong}; it went {path:?}, killed: {killed}"));
+        }
+        let Some(token) = &status.token else { return };
+        let acknowledged = seen.effects.iter().filter(
+            |effect| matches!(effect, Effect::Engine(Call::Acknowledge { token: other, .. }) if other == token),
+        );
+        match acknowledged.count() {
+            1 => {}
+            count => self.violation(format!("status {cell} of {id} was acknowledged {count} times")),
+        }
+    }
+
+    /// What a command and its answer say must agree with what was done.
+    fn judge_command(&mut self, request: RequestId, command: &Command, changes: &[Change<'_>], seen: &Seen<'_>) {
+        let reply = seen.effects.iter().find_map(|effect| match effect {
+            Effect::Reply { request: other, reply } if *other == request => Some(reply),
+            _ => None,
+        });
+        let Some(reply) = reply else {
+            if !seen.more {
+                self.violation(format!("{} was not answered", name_of(command)));
+            }
+            return;
+        };
+        *self.coverage.replies.entry(format!("{} {:?}", name_of(command), reply.code)).or_default() += 1;
+        if reply.code != ReplyCode::Ok {
+            self.judge_refused(command, reply, changes);
+            return;
+        }
+        let grows = matches!(
+            command,
+            Command::CreateJob(_)
+                | Command::AddInstances { .. }
+                | Command::StartUpdate { .. }
+                | Command::RestartTasks { .. }
+        );
+        if self.space_low && grows {
+            self.violation(format!("{} was accepted although the disk is full", name_of(command)));
+        }
+        match command {
+            Command::CreateJob(job) => {
+                let found = seen.after.tasks_of(&job.key).filter(|task| task.status.is_active()).count();
+                if found != job.instance_count as usize {
+                    self.violation(format!(
+                        "{} was created with {} instances and has {found}",
+                        job.key, job.instance_count
+                    ));
+                }
+                let instances = (0..job.instance_count as InstanceId).collect();
+                self.wanted.insert(job.key.clone(), job.task.is_service.then_some(instances));
+            }
+            Command::AddInstances { job, count, .. } => {
+                let created = changes.iter().filter(|change| change.old.is_none()).filter_map(|change| change.new);
+                let new: Vec<&Task> =
+                    created.filter(|task| task.config.job == *job && task.ancestor.is_none()).collect();
+                let added: BTreeSet<InstanceId> = new.iter().map(|task| task.instance).collect();
+                // Batch tasks may end at any time.
+                if new.iter().any(|task| !task.config.is_service) {
+                    self.wanted.insert(job.clone(), None);
+                }
+                if added.len() != *count as usize {
+                    self.violation(format!("{count} instances were to be added to {job}, and {} were", added.len()));
+                }
+                if let Some(Some(wanted)) = self.wanted.get_mut(job) {
+                    wanted.extend(added);
+                }
+            }
+            Command::KillTasks { job, instances, .. } => self.judge_killed(job, instances, seen),
+            Command::RestartTasks { job, instances } => {
+                self.judge_asked(job, instances, TaskStatus::Restarting, changes, seen);
+            }
+            Command::StartUpdate { request, .. } => drop(self.wanted.insert(request.task.job.clone(), None)),
+            Command::ControlUpdate { key, .. } => drop(self.wanted.insert(key.job.clone(), None)),
+            Command::PulseUpdate { .. } | Command::SetQuota { .. } => {}
+        }
+    }
+
+    fn judge_refused(&mut self, command: &Command, reply: &Reply, changes: &[Change<'_>]) {
+        if reply.messages.is_empty() {
+            self.violation(format!("{} was refused without a word", name_of(command)));
+        }
+        let Some(job) = job_of(command) else { return };
+        for change in changes {
+            let task = change.new.or(change.old).expect("one of them is there");
+            let asked = change.old.is_none()
+                || change.path.iter().any(|to| matches!(to, TaskStatus::Killing | TaskStatus::Restarting));
+            if task.config.job == *job && asked && task.ancestor.is_none() {
+                self.violation(format!("{} was refused ({reply:?}) and changed {}", name_of(command), change.id));
+            }
+        }
+    }
+
+    fn judge_killed(&mut self, job: &JobKey, instances: &BTreeSet<InstanceId>, seen: &Seen<'_>) {
+        let left = seen.after.tasks_of(job).find(|task| {
+            let named = instances.is_empty() || instances.contains(&task.instance);
+            named && task.status.is_active() && task.status != TaskStatus::Killing
+        });
+        if let Some(left) = left.filter(|_| !seen.more) {
+            self.violation(format!("{job} was killed, and {} is {}", left.id, left.status));
+        }
+        for task in seen.before.tasks_of(job).filter(|task| task.status.is_active()) {
+            if instances.is_empty() || instances.contains(&task.instance) {
+                self.coverage.cell(Cell::new(task.status, TaskStatus::Killing));
+            }
+        }
+        if instances.is_empty() {
+            self.wanted.insert(job.clone(), Some(BTreeSet::new()));
+        } else if let Some(Some(wanted)) = self.wanted.get_mut(job) {
+            wanted.retain(|instance| !instances.contains(instance));
+        }
+    }
+
+    /// Users asked for a status of active tasks: what must happen to each, says the table.
+    fn judge_asked(
+        &mut self,
+        job: &JobKey,
+        instances: &BTreeSet<InstanceId>,
+        to: TaskStatus,
+        changes: &[Change<'_>],
+        seen: &Seen<'_>,
+    ) {
+        for task in seen.before.tasks_of(job) {
+            if !task.status.is_active() || !instances.contains(&task.instance) {
+                continue;
+            }
+            let cell = Cell::new(task.status, to);
+            self.coverage.cell(cell);
+            let path: &[TaskStatus] =
+                changes.iter().find(|change| *change.id == task.id).map_or(&[], |change| &change.path);
+            let followed = path.first() == Some(&to);
+            if followed != self.table.allows(cell) {
+                self.violation(format!("{} was asked for {cell} and went {path:?}", task.id));
+            }
+            let killed = seen
+                .effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::Engine(Call::Kill { task_id, .. }) if *task_id == task.id));
+            if matches!(self.table.verdict(cell), Verdict::Legal { killed: true, .. }) && !killed {
+                self.violation(format!("{} went from {cell} and was not killed", task.id));
+            }
+        }
+    }
+
+    /// Nothing stays for too long where it must not stay.
+    fn judge_timers(&mut self, now_ms: u64) {
+        // A slow disk may hold the loop up; nothing else may.
+        let bound = self.transient_timeout_ms + 30_000;
+        let late = self.transient.iter().find(|(_, (_, since))| now_ms - since > bound);
+        if let Some((id, (status, since))) = late {
+            let text =
+                format!("{id} is {status} for {} ms, and the limit is {}", now_ms - since, self.transient_timeout_ms);
+            self.transient.clear();
+            self.violation(text);
+        }
+    }
+
+    // ---- what left ----
+
+    /// A reply left.
+    pub fn replied(&mut self, request: RequestId) {
+        if !self.answered.insert(request) {
+            self.violation(format!("request {} was answered twice", request.0));
+        }
+        self.open.remove(&request);
+    }
+}
+
+/// The number of events of `old` that `new` begins with; `None` when history was changed in another way than by the compaction of
+/// X, PARTITIONED, X (spec scheduler 1.6).
+fn kept_events(old: &Task, new: &Task) -> Option<usize> {
+    if new.events.starts_with(&old.events) {
+        return Some(old.events.len());
+    }
+    let (kept, last) = old.events.split_at_checked(old.events.len().checked_sub(2)?)?;
+    let compacted = new.events.starts_with(kept)
+        && last[0].status == TaskStatus::Partitioned
+        && kept.last()?.status == last[1].status
+        && new.events.get(kept.len())?.status == TaskStatus::Partitioned;
+    compacted.then_some(kept.len())
+}
+
+/// What differs in the durable part of two states.
+fn describe_difference(known: &View, recovered: &View) -> Option<String> {
+    if known.tasks != recovered.tasks {
+        let item = known.tasks.diff(&recovered.tasks).next();
+        return Some(match item {
+            Some(DiffItem::Add(id, task)) => format!("{id} ({}) appeared", task.status),
+            Some(DiffItem::Remove(id, task)) => format!("{id} ({}) is missing", task.status),
+            Some(DiffItem::Update { old: (id, old), new: (_, new) }) => {
+                format!("{id} was {} and is {}: {old:?} and {new:?}", old.status, new.status)
+            }
+            None => "tasks".into(),
+        });
+    }
+    if known.tasks_by_job != recovered.tasks_by_job {
+        return Some("tasks by job".into());
+    }
+    if known.updates != recovered.updates {
+        return Some("updates".into());
+    }
+    if known.hosts != recovered.hosts {
+        return Some("hosts".into());
+    }
+    if known.quotas != recovered.quotas {
+        return Some("quotas".into());
+    }
+    if known.framework_id != recovered.framework_id {
+        return Some("the framework id".into());
+    }
+    None
+}
+
+/// The job a command is about.
+pub(super) fn job_of(command: &Command) -> Option<&JobKey> {
+    match command {
+        Command::CreateJob(job) => Some(&job.key),
+        Command::KillTasks { job, .. } | Command::RestartTasks { job, .. } | Command::AddInstances { job, .. } => {
+            Some(job)
+        }
+        Command::StartUpdate { request, .. } => Some(&request.task.job),
+        Command::ControlUpdate { key, .. } | Command::PulseUpdate { key } => Some(&key.job),
+        Command::SetQuota { .. } => None,
+    }
+}
+
+/// A command's name, for people.
+pub(super) fn name_of(command: &Command) -> &'static str {
+    match command {
+        Command::CreateJob(_) => "create",
+        Command::KillTasks { .. } => "kill",
+        Command::RestartTasks { .. } => "restart",
+        Command::AddInstances { .. } => "add",
+        Command::StartUpdate { .. } => "update",
+        Command::ControlUpdate { .. } => "control",
+        Command::PulseUpdate { .. } => "pulse",
+        Command::SetQuota { .. } => "quota",
+    }
+}
+
+fn short(input: &Input) -> String {
+    match input {
+        Input::Command { command, .. } => name_of(command).into(),
+        Input::Engine(Event::Status(status)) => format!("status {:?} of {}", status.state, status.task_id),
+        Input::Engine(Event::Offers(offers)) => format!("{} offers", offers.len()),
+        other => format!("{other:?}"),
+    }
+}
