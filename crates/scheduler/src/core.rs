@@ -105,7 +105,7 @@ impl Core {
 
     /// Whether this step may go on, or has to leave the rest to the next.
     pub(crate) fn may_work(&self) -> bool {
-        self.work < self.settings.max_step_work
+        self.work < self.settings.max_step_work.max(1)
     }
 
     /// Asks the engine, once the records are durable.

@@ -243,6 +243,17 @@ fn one_void_offer_of_several_takes_only_its_own_room_away_and_too_many_are_merge
 }
 
 #[test]
+fn an_offer_told_twice_is_held_once_and_a_bound_of_no_work_at_all_still_gets_on() {
+    let mut world = World::with(Settings { second_offer: SecondOffer::Adds, max_step_work: 0, ..settings() });
+    let offer = world.make_offer("a", room(4.0));
+    world.engine(Event::Offers(vec![offer.clone(), offer]));
+    world.create(TaskConfig::new(job("big"), 6.0, 1, 1, "{}"), 1);
+    assert!(hosts(&world, "big").is_empty());
+    world.create(batch("small"), 4);
+    assert_eq!(hosts(&world, "small").len(), 4);
+}
+
+#[test]
 fn void_offers_are_not_used() {
     let mut world = World::new();
     let offer = world.offer("a", room(4.0));

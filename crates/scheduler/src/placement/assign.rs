@@ -57,6 +57,10 @@ impl Core {
     /// Takes in an offer.
     pub(crate) fn add_offer(&mut self, offer: &Offer) {
         self.count("scheduler_resource_offers", 1);
+        if self.book.is_held(&offer.id) {
+            // Told twice: its room is there once.
+            return;
+        }
         let record = HostRecord { agent_id: offer.agent_id.clone(), attributes: offer.attributes.clone() };
         self.store.put_host(&offer.host, record);
         let (slot, changed) = self.book.ensure(&offer.agent_id, &offer.host, Some(&offer.attributes));

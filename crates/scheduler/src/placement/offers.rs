@@ -98,6 +98,11 @@ impl OfferBook {
         self.by_offer.len()
     }
 
+    /// Whether an offer is held.
+    pub(crate) fn is_held(&self, offer: &str) -> bool {
+        self.by_offer.contains_key(offer)
+    }
+
     /// How many slots there are, vacant ones included.
     pub(crate) fn slot_count(&self) -> usize {
         self.slots.len()
