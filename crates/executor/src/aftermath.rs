@@ -10,8 +10,9 @@ use model::process::{End, Late, LateValues, Task, TaskPlan};
 
 use crate::launcher::log;
 use crate::system::cgroup;
+use crate::system::procfs::{self, START_TICKS_TOLERANCE};
 use crate::system::wait::{self, Exit};
-use crate::system::{procfs, wall_ms};
+use crate::system::wall_ms;
 
 /// The ends of processes that the launcher saw after the death of their supervisor.
 #[derive(Debug)]
@@ -58,7 +59,6 @@ pub fn complete_abandoned(run_directory: &str, state: &RunState, same_boot: bool
     let run = RunDirectory::new(run_directory);
     let Some(header) = &state.header else { return };
     if same_boot {
-        // What has left its session by itself is found through the control group; without one, only what is still in its session.
         kill_left(state);
         cgroup::remove_paths(&header.cgroups);
     }
@@ -88,12 +88,17 @@ fn kill_left(state: &RunState) {
     // is never older than the session.
     let sessions: BTreeMap<i32, u64> =
         state.processes.values().flatten().filter_map(|run| Some((run.pid?, run.start_ticks?))).collect();
+    let home = format!("HOME={}", header.sandbox).into_bytes();
+    let oldest = sessions.values().min().copied().unwrap_or(u64::MAX);
     let mut doomed = Vec::new();
     for (pid, stat) in &procfs::all() {
-        let Some(started) = sessions.get(&stat.session) else { continue };
-        let leader = procfs::stat(stat.session);
-        let recycled = leader.is_some_and(|leader| leader.start_ticks.abs_diff(*started) > 3);
-        if !recycled && stat.start_ticks + 3 >= *started {
+        let in_session = sessions.get(&stat.session).is_some_and(|started| {
+            let leader = procfs::stat(stat.session);
+            let recycled = leader.is_some_and(|leader| leader.start_ticks.abs_diff(*started) > START_TICKS_TOLERANCE);
+            !recycled && stat.start_ticks + START_TICKS_TOLERANCE >= *started
+        });
+        // What has left its session still has the home that no other process has, unless it has taken another on purpose.
+        if in_session || (stat.start_ticks + START_TICKS_TOLERANCE >= oldest && procfs::has_variable(*pid, &home)) {
             doomed.push(*pid);
         }
     }

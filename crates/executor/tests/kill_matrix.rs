@@ -147,7 +147,6 @@ fn without_a_launcher_a_task_still_ends_and_is_recorded() {
 fn launcher_and_supervisor_die_and_the_next_launcher_cleans_up() {
     for user in users() {
         let Running { mut engine, supervisor, pids, root, user, .. } = running(user);
-        let unified = engine.state("t").header.unwrap().cgroups.first().is_some_and(|path| path.contains("unified"));
         kill_9(engine.launcher_pid());
         kill_9(supervisor);
         engine.launcher.take().unwrap().wait().unwrap();
@@ -161,13 +160,9 @@ fn launcher_and_supervisor_die_and_the_next_launcher_cleans_up() {
         assert_eq!(last.state(), StatusState::Lost);
         assert!(last.message.ends_with("exit code unknown."), "{}", last.message);
         assert_eq!(last.return_code, None);
+        // Nobody is left who could wait for them; their sandbox names them.
         eventually("the process to be killed", || !is_alive(pids[0]));
-        // What has left the session of its process is found through the control group only.
-        if unified {
-            eventually("the daemon to be killed", || !is_alive(pids[1]));
-        } else {
-            kill_9(pids[1]);
-        }
+        eventually("the daemon to be killed", || !is_alive(pids[1]));
     }
 }
 

@@ -28,6 +28,8 @@ const DISK_STEP_ENTRIES: usize = 2_000;
 const DISK_STEP_PAUSE_MS: u64 = 5;
 /// How long a write to a full disk waits for its next attempt, milliseconds.
 const WRITE_RETRY_MS: u64 = 500;
+/// Where this process cannot be protected from the OOM killer, its tasks are made to go first: they can be told about it.
+const OOM_SCORE_UNPROTECTED: &[u8] = b"200";
 /// Why a task runs that has no health check (spec executor 2.6).
 const ASSUMED_HEALTHY: &str = "No health-check defined, task is assumed healthy.";
 /// Said instead when it has one.
@@ -422,7 +424,7 @@ impl RunningTask {
             stderr: stderr.child_end.as_fd(),
             identity: self.owner.as_ref(),
             cgroup: surroundings.task_group.as_ref().map(AsFd::as_fd),
-            reset_oom_score: surroundings.oom_protected,
+            oom_score: if surroundings.oom_protected { b"0" } else { OOM_SCORE_UNPROTECTED },
             open_files_soft: surroundings.open_files_soft,
         };
         let pid = spawn(&request).map_err(|error| error.to_string())?;

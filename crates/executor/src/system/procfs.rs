@@ -31,7 +31,7 @@ pub fn stat(pid: i32) -> Option<Stat> {
 }
 
 /// How far a recorded start time may be from the real one, in clock ticks: records are made from the clock right after the start.
-const START_TICKS_TOLERANCE: u64 = 3;
+pub const START_TICKS_TOLERANCE: u64 = 3;
 
 /// Whether `pid` is the process that started at `start_ticks` and has not ended (a zombie has).
 pub fn is_alive(pid: i32, start_ticks: u64) -> bool {
@@ -49,6 +49,12 @@ pub fn all() -> Vec<(i32, Stat)> {
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
         .filter_map(|pid| Some((pid, stat(pid)?)))
         .collect()
+}
+
+/// Whether the process was started with exactly this environment variable, `NAME=value`. False where that cannot be seen.
+pub fn has_variable(pid: i32, variable: &[u8]) -> bool {
+    fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|entry| entry == variable))
 }
 
 /// Direct children of a (single-threaded) process that is this one.

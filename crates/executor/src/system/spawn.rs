@@ -26,8 +26,8 @@ pub struct Spawn<'a> {
     pub identity: Option<&'a Identity>,
     /// Directory of the control group on the unified hierarchy to be born in.
     pub cgroup: Option<BorrowedFd<'a>>,
-    /// Whether to lift the protection from the OOM killer that this process has.
-    pub reset_oom_score: bool,
+    /// What the OOM killer is to make of the child, as text: this process may be protected from it. Not being able to is no error.
+    pub oom_score: &'a [u8],
     /// Soft limit of open files to restore, when this process raised its own.
     pub open_files_soft: Option<u64>,
 }
@@ -62,17 +62,16 @@ struct ChildContext {
     directory: *const libc::c_char,
     descriptors: [libc::c_int; 3],
     identity: Option<(u32, u32, *const libc::gid_t, usize)>,
-    reset_oom_score: bool,
+    oom_score: (*const u8, usize),
     open_files_soft: Option<u64>,
     failed_step: *mut u32,
     failed_errno: *mut i32,
 }
 
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 8] = [
     "starting a process",
     "making a session",
     "connecting the output",
-    "resetting the OOM score",
     "restoring the limit of open files",
     "changing to the user's groups",
     "changing to the user",
@@ -98,7 +97,7 @@ pub fn spawn(request: &Spawn<'_>) -> Result<i32, SpawnError> {
         directory: request.directory.as_ptr(),
         descriptors: [request.stdin.as_raw_fd(), request.stdout.as_raw_fd(), request.stderr.as_raw_fd()],
         identity: request.identity.map(|user| (user.uid, user.gid, user.groups.as_ptr(), user.groups.len())),
-        reset_oom_score: request.reset_oom_score,
+        oom_score: (request.oom_score.as_ptr(), request.oom_score.len()),
         open_files_soft: request.open_files_soft,
         failed_step: &mut failed_step,
         failed_errno: &mut failed_errno,
@@ -259,11 +258,9 @@ unsafe fn child_steps(context: &ChildContext) -> u32 {
                 return 2;
             }
         }
-        if context.reset_oom_score {
-            let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-            if file < 0 || libc::write(file, c"0".as_ptr().cast(), 1) != 1 {
-                return 3;
-            }
+        let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if file >= 0 {
+            libc::write(file, context.oom_score.0.cast(), context.oom_score.1);
             libc::close(file);
         }
         if let Some(soft) = context.open_files_soft {
@@ -271,7 +268,7 @@ unsafe fn child_steps(context: &ChildContext) -> u32 {
             libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
             limit.rlim_cur = soft.min(limit.rlim_max);
             if libc::setrlimit(libc::RLIMIT_NOFILE, &limit) < 0 {
-                return 4;
+                return 3;
             }
         }
         if let Some((uid, gid, groups, count)) = context.identity {
@@ -279,19 +276,19 @@ unsafe fn child_steps(context: &ChildContext) -> u32 {
             if libc::syscall(libc::SYS_setgroups, count, groups) < 0
                 || libc::syscall(libc::SYS_setresgid, gid, gid, gid) < 0
             {
-                return 5;
+                return 4;
             }
             if libc::syscall(libc::SYS_setresuid, uid, uid, uid) < 0 {
-                return 6;
+                return 5;
             }
         }
         if libc::chdir(context.directory) < 0 {
-            return 7;
+            return 6;
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
         libc::execve(context.program, context.arguments, context.environment);
-        8
+        7
     }
 }
