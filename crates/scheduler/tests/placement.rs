@@ -123,6 +123,23 @@ fn value_constraints_hold_negated_or_not() {
 }
 
 #[test]
+fn what_a_group_remembers_of_an_agent_ends_with_its_attributes() {
+    let mut world = World::new();
+    world.create(constrained("out", [value("rack", &["r1"], true)]), 1);
+    offer_with(&mut world, "a", 4.0, &[("rack", "r1")]);
+    offer_with(&mut world, "a", 4.0, &[("rack", "r1")]);
+    assert!(hosts(&world, "out").is_empty());
+    offer_with(&mut world, "a", 4.0, &[("rack", "r2")]);
+    assert_eq!(hosts(&world, "out"), ["a"]);
+    // The same for an agent that takes the place of one that is gone.
+    world.create(constrained("next", [value("rack", &["r1"], true)]), 1);
+    offer_with(&mut world, "b", 4.0, &[("rack", "r1")]);
+    world.engine(Event::AgentLost("b".into()));
+    offer_with(&mut world, "c", 4.0, &[("rack", "r3")]);
+    assert_eq!(hosts(&world, "next"), ["c"]);
+}
+
+#[test]
 fn limits_count_the_whole_job_and_each_choice_at_once() {
     let mut world = World::new();
     world.create(constrained("spread", [limit("rack", 2)]), 7);

@@ -117,6 +117,25 @@ fn an_update_replaces_one_instance_after_the_other_and_watches_each() {
 }
 
 #[test]
+fn a_run_that_was_out_of_reach_is_watched_from_its_return() {
+    let policy = model::task::PartitionPolicy { reschedule: false, delay_secs: None };
+    let mut world = running(1);
+    let task = TaskConfig { partition_policy: Some(policy), ..version(2) };
+    let key = started(&mut world, request(task, 1, quick(1)));
+    settle(&mut world);
+    let id = world.active_one(&job("web"), 0).id.clone();
+    world.pass(600);
+    world.status(&id, TaskState::Unreachable);
+    world.pass(600);
+    assert_eq!(status(&world, &key), UpdateStatus::RollingForward);
+    world.status(&id, TaskState::Running);
+    world.pass(999);
+    assert_eq!(status(&world, &key), UpdateStatus::RollingForward);
+    world.pass(1);
+    assert_eq!(status(&world, &key), UpdateStatus::RolledForward);
+}
+
+#[test]
 fn an_update_grows_and_shrinks_jobs_and_can_make_one() {
     let mut world = World::new();
     let key = started(&mut world, request(version(1), 3, quick(3)));
