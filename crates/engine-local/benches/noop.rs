@@ -27,8 +27,8 @@ fn main() {
     let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let tasks = numbers.first().copied().unwrap_or(2_000);
     let cores = numbers.get(1).copied().unwrap_or(2);
-    let parent =
-        std::env::var_os("DAYBREAK_BENCH_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    let parent = std::env::var_os("DAYBREAK_BENCH_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
     let executable = build_executor();
     let folder = tempfile::Builder::new().prefix("engine").tempdir_in(parent).expect("a folder");
     use std::os::unix::fs::PermissionsExt;

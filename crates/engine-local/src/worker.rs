@@ -27,6 +27,8 @@ const TOKEN_BELL: u64 = 0;
 const TOKEN_LAUNCHER: u64 = 1;
 /// How long tasks wait for a launcher that cannot be started before they fail, milliseconds.
 const LAUNCHER_MS_MAX: u64 = 30_000;
+/// Bytes after which the file of acknowledged tasks is written anew, without those whose sandboxes are gone.
+const ACKNOWLEDGED_BYTES_MAX: usize = 4 << 20;
 /// How often unacknowledged statuses are looked at, milliseconds.
 const RESEND_LOOK_MS: u64 = 1_000;
 
@@ -129,6 +131,8 @@ pub(crate) struct Worker {
     collector: Option<Collector>,
     /// Lines for the file of acknowledged tasks.
     acknowledged: Vec<u8>,
+    /// Bytes appended to that file since it was written anew.
+    acknowledged_bytes: usize,
     next_resend_ms: u64,
     root: bool,
     shutting_down: bool,
@@ -168,6 +172,7 @@ impl Worker {
             said_unenforced: false,
             collector: None,
             acknowledged: Vec::new(),
+            acknowledged_bytes: 0,
             next_resend_ms: 0,
             root: rustix::process::geteuid().is_root(),
             shutting_down: false,
@@ -383,6 +388,10 @@ impl Worker {
             .and_then(|mut file| io::Write::write_all(&mut file, &lines));
         if let Err(error) = written {
             tracing::warn!("{}: {error}", self.directory.acknowledged().display());
+        }
+        self.acknowledged_bytes += lines.len();
+        if self.acknowledged_bytes > ACKNOWLEDGED_BYTES_MAX {
+            self.rewrite_acknowledged();
         }
     }
 }

@@ -115,6 +115,22 @@ impl Worker {
         }
     }
 
+    /// Leaves out the acknowledged tasks that have nothing on disk any more.
+    pub(super) fn rewrite_acknowledged(&mut self) {
+        self.acknowledged_bytes = 0;
+        let path = self.directory.acknowledged();
+        let Ok(text) = fs::read_to_string(&path) else { return };
+        let mut on_disk = BTreeSet::new();
+        for agent in &self.agents {
+            let entries = fs::read_dir(self.directory.tasks(&agent.id)).into_iter().flatten().flatten();
+            on_disk.extend(entries.filter_map(|entry| entry.file_name().into_string().ok()));
+        }
+        let kept: String = text.split_inclusive('\n').filter(|line| on_disk.contains(line.trim_end())).collect();
+        if let Err(error) = replace(&path, kept.as_bytes()) {
+            tracing::warn!("{}: {error}", path.display());
+        }
+    }
+
     /// Indices of all agents that have a folder, those too that are not played any more: they offer nothing, and their tasks go on.
     fn agents_on_disk(&mut self) -> Vec<usize> {
         let names = fs::read_dir(self.directory.agents()).into_iter().flatten().flatten();
