@@ -381,10 +381,22 @@ fn an_idle_slot_retires_and_a_lonely_launcher_ends() {
     let slot = engine.slot(SlotSpecification { idle_ms_max: 100, ..SlotSpecification::default() });
     engine.until("the slot to retire", |engine| engine.ended == [slot]);
     let pid = engine.launcher_pid();
+    let kept = engine.slot(SlotSpecification::default());
+    let launch = engine.launch_of("t", payload("true"));
+    engine.launch(kept, launch);
+    engine.statuses(kept);
+    let groups = engine.state("t").header.unwrap().cgroups;
+    engine
+        .tell(checkpoint::protocol::ToLauncherBody::DestroySlot(checkpoint::protocol::SlotReference { slot_id: kept }));
+    engine.until("the slot's end", |engine| engine.ended.contains(&kept));
     let mut launcher = engine.launcher.take().unwrap();
     drop(engine);
     eventually("the launcher to end", || launcher.try_wait().unwrap().is_some());
     assert!(!is_alive(pid));
+    for group in groups {
+        let base = std::path::Path::new(&group).parent().unwrap().to_owned();
+        assert!(!base.exists(), "{} is left behind", base.display());
+    }
 }
 
 #[test]

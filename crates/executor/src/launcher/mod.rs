@@ -128,6 +128,7 @@ pub fn run(directory: &Path) -> io::Result<()> {
     epoll::add(&launcher.epoll, &launcher.listener, epoll::EventData::new_u64(TOKEN_LISTENER), epoll::EventFlags::IN)?;
     epoll::add(&launcher.epoll, &launcher.signals, epoll::EventData::new_u64(TOKEN_SIGNALS), epoll::EventFlags::IN)?;
     launcher.recover();
+    launcher.cgroups.sweep();
     launcher.serve()
 }
 
@@ -198,6 +199,7 @@ impl Launcher {
             self.settle();
             if self.is_done() {
                 self.destroy_spares();
+                self.cgroups.close();
                 let _ = fs::remove_file(self.directory.launcher_socket());
                 return Ok(());
             }

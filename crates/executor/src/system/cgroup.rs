@@ -134,6 +134,42 @@ impl Cgroups {
         fs::write(group.join("cgroup.procs"), "0")
     }
 
+    /// Removes the groups of slots that nobody is in any more: a launcher that was killed could not.
+    pub fn sweep(&self) {
+        for base in self.bases() {
+            for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+                let group = entry.path();
+                let is_slot = entry.file_name().to_str().is_some_and(|name| name.starts_with("slot-"));
+                // A supervisor that is alive still needs the (empty) group of its task.
+                let is_empty = fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|pids| pids.trim().is_empty());
+                if is_slot && is_empty {
+                    let _ = fs::remove_dir(group.join("task"));
+                    let _ = fs::remove_dir(&group);
+                }
+            }
+        }
+    }
+
+    /// Removes everything that was made, as far as nobody is in it. For a launcher that ends.
+    pub fn close(&self) {
+        self.sweep();
+        if let Some(base) = &self.unified
+            && let Some(parent) = base.parent()
+        {
+            // Out of its own group first; a parent that takes no processes keeps it where it is.
+            let _ = fs::write(parent.join("cgroup.procs"), "0");
+            let _ = fs::remove_dir(base.join("launcher"));
+        }
+        for base in self.bases() {
+            let _ = fs::remove_dir(base);
+        }
+    }
+
+    fn bases(&self) -> std::collections::BTreeSet<&Path> {
+        let controllers = [&self.memory, &self.cpu].into_iter().flatten().map(|controller| controller.base.as_path());
+        self.unified.as_deref().into_iter().chain(controllers).collect()
+    }
+
     /// Makes the groups of a slot. What cannot be made is an error: a slot without its limits would pretend.
     pub fn create_slot(&self, name: &str) -> io::Result<SlotCgroup> {
         let mut slot = SlotCgroup { unified: None, inherited: Vec::new(), memory: None, cpu: None };
