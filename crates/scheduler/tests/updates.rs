@@ -428,6 +428,20 @@ fn a_coordinated_update_waits_for_pulses() {
 }
 
 #[test]
+fn after_a_restart_the_latest_event_of_a_coordinated_update_counts_as_its_pulse() {
+    for (down_ms, expected) in [(4000, UpdateStatus::RollingForward), (6000, UpdateStatus::RollForwardAwaitingPulse)] {
+        let mut world = running(1);
+        let settings = UpdateSettings { block_if_no_pulses_after_ms: Some(5000), ..quick(1) };
+        let key = started(&mut world, request(version(2), 1, settings));
+        world.restart(1000, 2);
+        assert_eq!(status(&world, &key), UpdateStatus::RollForwardAwaitingPulse, "no pulse came yet");
+        world.command(Command::PulseUpdate { key: key.clone() });
+        world.restart(down_ms, 3);
+        assert_eq!(status(&world, &key), expected, "down for {down_ms} ms");
+    }
+}
+
+#[test]
 fn a_crashing_job_does_not_confuse_the_update_that_mends_it() {
     let mut world = running(1);
     let old = world.active_one(&job("web"), 0).id.clone();
