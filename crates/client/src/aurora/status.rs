@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use model::JobKey;
 use serde_json::{Value, json};
-use thrift::{GetPendingReasonArguments, Resource, ResponseResult, ScheduleStatus, ScheduledTask, TaskConfig};
+use thrift::{Resource, ScheduleStatus, ScheduledTask, TaskConfig};
 
 use super::arguments::StatusArguments;
 use super::status_json::task_json;
 use super::tasks::{id_of, instance_of, is_active, newest_by_instance, status_of};
-use super::{Context, job};
+use super::{Context, job, wait};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::files;
 use crate::scheduler::{Scheduler, model_key, query_of};
@@ -90,7 +90,7 @@ fn print_text(
     }
 }
 
-/// Why pending tasks wait, by task id, as far as the scheduler knows.
+/// Why pending tasks wait, by task id; asks only when there is one.
 fn pending_reasons(
     active: &[&ScheduledTask],
     scheduler: &mut Scheduler<'_>,
@@ -100,18 +100,7 @@ fn pending_reasons(
         return BTreeMap::new();
     };
     let config = pending.assigned_task.as_ref().and_then(|assigned| assigned.task.as_ref());
-    let query = query_of(&model_key(config.and_then(|config| config.job.as_ref())));
-    let call = GetPendingReasonArguments { query: Some(query) };
-    match scheduler.call_quietly(call, &mut context.console).map(|reply| reply.result) {
-        Ok(Some(ResponseResult::GetPendingReason(result))) => result
-            .reasons
-            .iter()
-            .filter(|reason| !reason.reason.trim().is_empty())
-            .map(|reason| (reason.task_id.clone(), reason.reason.clone()))
-            .collect(),
-        // The reason is an extra; the status stands without it.
-        _ => BTreeMap::new(),
-    }
+    wait::pending_reasons(&model_key(config.and_then(|config| config.job.as_ref())), scheduler, context)
 }
 
 /// How many instances of a failed update show the end of their stderr.

@@ -2,13 +2,13 @@
 
 use std::cell::Cell;
 
-use thrift::{Call, ResponseCode, ScheduleStatus as S};
+use thrift::{Call, GetPendingReasonResult, PendingReason, ResponseCode, ResponseResult, ScheduleStatus as S};
 
 use crate::clusters::Clusters;
 use crate::evaluation::Evaluation;
 use crate::exit::Exit;
 use crate::scheduler::TransportError;
-use crate::testing::{FakeWorld, hello_file, hello_file_as, ok, refused, task, with_tasks};
+use crate::testing::{FakeWorld, hello_file, hello_file_as, ok, refused, task, with_result, with_tasks};
 
 const KEY: &str = "c1/www-data/devel/hello_world";
 
@@ -59,6 +59,28 @@ fn create_waits_for_running_and_only_the_newest_task_of_an_instance_counts() {
     assert_eq!(world.aurora(&format!("job create {KEY} f --wait-until RUNNING")).exit, Exit::Ok);
     let reads = world.calls().iter().filter(|call| matches!(call, Call::GetTasksWithoutConfigs(_))).count();
     assert_eq!(reads, 5, "four looks until it runs, and the last check that the job has tasks");
+}
+
+#[test]
+fn a_long_wait_for_a_machine_is_explained_once() {
+    let looks = Cell::new(0);
+    let world = FakeWorld::new(move |call| match call {
+        Call::GetTasksWithoutConfigs(_) => {
+            looks.set(looks.get() + 1);
+            let status = if looks.get() < 12 { S::Pending } else { S::Running };
+            Some(with_tasks(vec![task(0, "t", &[(1, status, None)])]))
+        }
+        Call::GetPendingReason(_) => {
+            let reason = PendingReason { task_id: "t".into(), reason: "Insufficient: CPU".into() };
+            let reasons = [reason].into_iter().collect();
+            Some(with_result(ResponseResult::GetPendingReason(GetPendingReasonResult { reasons })))
+        }
+        _ => None,
+    });
+    let ran = world.aurora(&format!("job create {KEY} f --wait-until RUNNING"));
+    assert_eq!(ran.exit, Exit::Ok);
+    let expected = " INFO] Creating job hello_world\n INFO] Instance 0 waits for a machine: Insufficient: CPU\n";
+    assert_eq!(ran.err, expected);
 }
 
 #[test]
