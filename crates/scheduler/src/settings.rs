@@ -9,9 +9,9 @@ use model::{CpuMillis, Resources};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SecondOffer {
     /// It holds all that is free on the agent; the first one is void.
-    #[default]
     Supersedes,
-    /// It holds something else; both are accepted together.
+    /// It holds something else, as with Mesos and the local engine; both are accepted together.
+    #[default]
     Adds,
 }
 
@@ -87,7 +87,7 @@ impl Default for Settings {
             max_schedule_penalty: secs(60),
             min_offer_hold_time: secs(300),
             offer_hold_jitter_window: secs(60),
-            second_offer: SecondOffer::Supersedes,
+            second_offer: SecondOffer::Adds,
             unavailability_threshold: secs(360),
             offer_filter_duration: secs(5),
             enable_preemptor: true,

@@ -46,7 +46,9 @@ pub struct World {
 }
 
 pub fn settings() -> Settings {
-    Settings { executor_overhead: Resources::ZERO, ..Settings::default() }
+    // Tests set the room of an agent by offering it again.
+    let second_offer = SecondOffer::Supersedes;
+    Settings { executor_overhead: Resources::ZERO, second_offer, ..Settings::default() }
 }
 
 impl World {
