@@ -41,8 +41,8 @@ fn wrong_job_files_are_named_with_line_and_reason() {
     assert!(missing.contains("cpu") && missing.contains("required"), "{missing}");
     let other = create(&|text| text.replace("name = 'job'", "name = 'another'"), 3);
     assert!(other.contains("another"), "names what the file has: {other}");
-    let zero = create(&|text| text.replace("cpu = 0.01", "cpu = 0"), 4);
-    assert!(zero.contains("num_cpus must be greater than 0"), "{zero}");
+    let zero = create(&|text| text.replace("cpu = 0.01", "cpu = 0"), 3);
+    assert!(zero.contains("cpu must be at least"), "{zero}");
     assert!(wire::tasks(&daemon.url).unwrap().is_empty(), "nothing may have been created");
     let absent = daemon.aurora(&["job", "create", &key(), "/nowhere/job.aurora"]).expect_code(3);
     assert!(absent.stderr.contains("/nowhere/job.aurora"), "{}", absent.stderr);
@@ -95,8 +95,9 @@ fn hostile_requests_change_nothing() {
     let (status, _) = http("POST", &api, &[json], &huge);
     assert!(status == 413 || status == 0, "an oversized body is refused, not read: {status}");
     let deep = format!("[1,\"createJob\",1,0,{}", "{\"1\":{\"rec\":".repeat(100_000));
-    let (status, _) = http("POST", &api, &[json], deep.as_bytes());
-    assert!(status >= 400, "{status}");
+    let (status, answer) = http("POST", &api, &[json], deep.as_bytes());
+    // Refused as a request, or by an exception of the protocol (message type 3).
+    assert!(status >= 400 || answer.starts_with("[1,\"createJob\",3,"), "{status} {answer}");
     let create =
         serde_json::json!([1, "createJob", 1, 0, {"1": {"rec": wire::job(&login(), "evil", 1, false, "true")}}]);
     for header in [("Origin", "http://evil.example"), ("Host", "evil.example"), ("Origin", "null")] {

@@ -12,6 +12,8 @@ use support::{Daemon, login, wait_for};
 
 /// How often the daemon is killed.
 const KILLS: u32 = 50;
+/// Between two requests of the stream: enough to keep the history small, short enough to be in the middle of one when killed.
+const PAUSE: Duration = Duration::from_millis(2);
 /// Live jobs the stream keeps at most.
 const MAX_LIVE_JOBS: usize = 24;
 
@@ -42,6 +44,7 @@ impl Random {
 /// Creates and kills jobs until told to stop or the daemon is gone.
 fn stream(url: &str, role: &str, ledger: &mut Ledger, random: &mut Random, next: &mut u32, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(PAUSE);
         let create = ledger.alive.len() < 4 || (ledger.alive.len() < MAX_LIVE_JOBS && random.below(3) > 0);
         if create {
             let name = format!("job-{next}");
@@ -128,7 +131,8 @@ fn fifty_kills_lose_nothing_and_double_nothing() {
             let (ledger, random, next, stop, role) = (&mut ledger, &mut random, &mut next, &stop, &role);
             let streaming = scope.spawn(move || stream(&url, role, ledger, random, next, stop));
             std::thread::sleep(pause);
-            for task in wire::tasks(&daemon.url).unwrap().iter().filter(|task| task.is_running()) {
+            let listed = wire::tasks(&daemon.url);
+            for task in listed.iter().flatten().filter(|task| task.is_running()) {
                 if let Some(process) = process_of(&daemon, task) {
                     before.insert(task.id.clone(), process);
                 }
@@ -136,6 +140,7 @@ fn fifty_kills_lose_nothing_and_double_nothing() {
             daemon.kill_nine();
             stop.store(true, Ordering::Relaxed);
             streaming.join().unwrap();
+            listed.unwrap();
         });
         daemon.restart();
         check(&daemon, &ledger, &before, round);

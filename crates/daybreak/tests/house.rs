@@ -121,7 +121,9 @@ fn deny_list(key: &str) -> Vec<String> {
 /// Whether an SPDX expression (or the old `A/B` form) can be met with the allowed licences.
 fn is_allowed(expression: &str, allowed: &[String]) -> bool {
     let expression = expression.replace(['(', ')'], "").replace('/', " OR ");
-    expression.split(" AND ").all(|every| every.split(" OR ").any(|one| allowed.iter().any(|it| it == one.trim().trim_end_matches('+'))))
+    expression
+        .split(" AND ")
+        .all(|every| every.split(" OR ").any(|one| allowed.iter().any(|it| it == one.trim().trim_end_matches('+'))))
 }
 
 #[test]

@@ -87,11 +87,8 @@ fn run(options: &Options) -> Result<(), DaemonError> {
     make_state_directory(&options.state_dir)?;
     let waker = Waker::default();
     let bell = waker.clone();
-    let journal = Journal::open(
-        &options.state_dir.join("journal"),
-        journal::Options::default(),
-        Arc::new(move || bell.ring()),
-    )?;
+    let journal =
+        Journal::open(&options.state_dir.join("journal"), journal::Options::default(), Arc::new(move || bell.ring()))?;
     let (sender, inbox) = host::inbox(&waker);
     let policy = Policy { allow_root_role: options.allow_root_role || !nix::unistd::geteuid().is_root() };
     let gateway = Arc::new(Gateway::new(Box::new(LoopDoor(sender.clone())), policy));

@@ -1,5 +1,6 @@
 //! The daemon's log: one line per event on stderr, as text or JSON, with a level that can be changed while it runs.
 
+use std::io::IsTerminal;
 use std::sync::OnceLock;
 
 use tracing_subscriber::layer::SubscriberExt;
@@ -21,7 +22,15 @@ pub enum LevelError {
     NotStarted,
 }
 
+/// The levels there are.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 fn filter(directives: &str) -> Result<EnvFilter, LevelError> {
+    // The parser takes an unknown word for the name of a part of the program, with everything of it logged.
+    let level = |directive: &str| directive.rsplit('=').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if !directives.split(',').all(|directive| LEVELS.contains(&level(directive).as_str())) {
+        return Err(LevelError::Unknown(directives.into()));
+    }
     EnvFilter::builder().parse(directives).map_err(|_| LevelError::Unknown(directives.into()))
 }
 
@@ -31,7 +40,10 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), LevelError> {
     let registry = tracing_subscriber::registry().with(layer);
     let started = match format {
         LogFormat::Text => {
-            registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false).compact()).try_init()
+            let colours = std::io::stderr().is_terminal();
+            registry
+                .with(fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false).compact())
+                .try_init()
         }
         LogFormat::Json => registry
             .with(fmt::layer().with_writer(std::io::stderr).json().flatten_event(true).with_current_span(false))
@@ -53,4 +65,19 @@ pub fn set_level(level: &str) -> Result<(), LevelError> {
 /// What is logged now.
 pub fn level() -> Option<String> {
     FILTER.get()?.with_current(|filter| filter.to_string()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_levels_are_levels() {
+        for good in ["info", "INFO", "warn,scheduler=debug", "off"] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for bad in ["", "loud", "info,scheduler=loud", "info,,debug"] {
+            assert!(matches!(filter(bad), Err(LevelError::Unknown(_))), "{bad}");
+        }
+    }
 }

@@ -244,11 +244,16 @@ pub fn processes_of(directory: &Path) -> Vec<i32> {
 
 /// A plain HTTP request; the status and the body as text.
 pub fn http(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
+    try_http(method, url, headers, body).unwrap()
+}
+
+/// The same where the server may die meanwhile.
+pub fn try_http(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<(u16, String)> {
     use std::io::{Read, Write};
     let rest = url.strip_prefix("http://").expect("a plain http address");
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let mut stream = std::net::TcpStream::connect(authority).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut stream = std::net::TcpStream::connect(authority)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut head = format!("{method} /{path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
         head.push_str(&format!("Host: {authority}\r\n"));
@@ -256,30 +261,45 @@ pub fn http(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> (
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
+    stream.write_all(format!("{head}\r\n").as_bytes())?;
     // A server that refuses a body may close before it has read all of it.
     let _ = stream.write_all(body);
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
-        return (status, dechunk(body));
+    let mut piece = vec![0; 1 << 16];
+    // Some servers keep the connection open whatever they are asked.
+    while !is_whole(&answer) {
+        match stream.read(&mut piece) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => answer.extend_from_slice(&piece[..count]),
+        }
     }
-    (status, body.to_owned())
+    let split = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(answer.len());
+    let head = String::from_utf8_lossy(&answer[..split]).to_ascii_lowercase();
+    let body = answer.get(split + 4..).unwrap_or_default();
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+    let body = if head.contains("transfer-encoding: chunked") { dechunk(body)? } else { body.to_vec() };
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
-fn dechunk(mut body: &str) -> String {
-    let mut whole = String::new();
-    while let Some((size, rest)) = body.split_once("\r\n") {
-        let Ok(size) = usize::from_str_radix(size.trim(), 16) else { break };
-        if size == 0 || rest.len() < size || !rest.is_char_boundary(size) {
-            whole.push_str(&rest[..if size == 0 { 0 } else { rest.len() }]);
-            break;
+/// Whether an answer of announced length has arrived.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(split) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&answer[..split]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    length.is_some_and(|length| answer.len() >= split + 4 + length)
+}
+
+fn dechunk(mut body: &[u8]) -> std::io::Result<Vec<u8>> {
+    let cut_off = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    let mut whole = Vec::new();
+    loop {
+        let end = body.windows(2).position(|two| two == b"\r\n").ok_or_else(cut_off)?;
+        let size = std::str::from_utf8(&body[..end]).ok().and_then(|size| usize::from_str_radix(size.trim(), 16).ok());
+        let size = size.ok_or_else(cut_off)?;
+        if size == 0 {
+            return Ok(whole);
         }
-        whole.push_str(&rest[..size]);
-        body = rest[size..].trim_start_matches("\r\n");
+        whole.extend_from_slice(body.get(end + 2..end + 2 + size).ok_or_else(cut_off)?);
+        body = body.get(end + 4 + size..).ok_or_else(cut_off)?;
     }
-    whole
 }

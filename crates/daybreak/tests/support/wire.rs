@@ -1,10 +1,8 @@
 //! Thrift JSON typed by hand (spec thrift-api 1.8, 2), so that the tests do not check our codec with itself.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
-
 use serde_json::{Value, json};
+
+use super::try_http;
 
 /// Response code OK.
 pub const OK: i64 = 1;
@@ -34,21 +32,14 @@ impl WireTask {
 /// Calls a method; the Response struct, or why there is none.
 pub fn call(url: &str, method: &str, arguments: Value) -> Result<Value, String> {
     let body = json!([1, method, 1, 7, arguments]).to_string();
-    let authority = url.trim_start_matches("http://");
-    let mut stream = TcpStream::connect(authority).map_err(|error| error.to_string())?;
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let head = format!(
-        "POST /api HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Type: application/vnd.apache.thrift.json\r\n\
-         Content-Length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).map_err(|e| e.to_string())?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).map_err(|error| error.to_string())?;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let start = answer.find("[1,").ok_or_else(|| format!("no Thrift JSON in: {answer}"))?;
-    let end = answer.rfind(']').ok_or("cut off")?;
-    let message: Value = serde_json::from_str(&answer[start..=end]).map_err(|error| format!("{error}: {answer}"))?;
+    let headers = [("Content-Type", "application/vnd.apache.thrift.json")];
+    let answer = try_http("POST", &format!("{url}/api"), &headers, body.as_bytes());
+    let (status, answer) = answer.map_err(|error| error.to_string())?;
+    if status == 0 {
+        return Err("no answer".into());
+    }
+    assert_eq!(status, 200, "{answer}");
+    let message: Value = serde_json::from_str(&answer).map_err(|error| format!("{error}: {answer}"))?;
     assert_eq!(message[1], method, "{message}");
     assert_eq!((&message[2], &message[3]), (&json!(2), &json!(7)), "{message}");
     Ok(message[4]["0"]["rec"].clone())
