@@ -4,10 +4,14 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-/// How often age and free space are looked at.
+/// How often age and free space are looked at while tasks keep ending.
 const INTERVAL: Duration = Duration::from_secs(60);
+/// When no task has ended for this long it is quiet: a good time to remove things. Removing beside many starts makes these slow.
+const QUIET: Duration = Duration::from_secs(5);
+/// How many times the stated count may be there until it is quiet.
+const BUSY_FACTOR: usize = 4;
 
 /// What may stay.
 #[derive(Clone, Copy, Debug)]
@@ -47,19 +51,21 @@ impl Collector {
 }
 
 fn run(root: &Path, retention: Retention, mut kept: VecDeque<(SystemTime, PathBuf)>, receiver: &Receiver<PathBuf>) {
+    let busy = Retention { count: retention.count.saturating_mul(BUSY_FACTOR), ..retention };
+    let mut looked = Instant::now();
     loop {
-        match receiver.recv_timeout(INTERVAL) {
+        let limits = match receiver.recv_timeout(QUIET) {
             Ok(path) => {
                 kept.push_back((SystemTime::now(), path));
-                while kept.len() > retention.count {
-                    remove_oldest(&mut kept);
-                }
-                continue;
+                busy
             }
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => retention,
             Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if kept.len() > limits.count || limits.count == retention.count || looked.elapsed() >= INTERVAL {
+            looked = Instant::now();
+            collect(root, limits, &mut kept, SystemTime::now(), || free_percent(root));
         }
-        collect(root, retention, &mut kept, SystemTime::now(), || free_percent(root));
     }
 }
 
@@ -82,7 +88,7 @@ fn collect(
         remove_oldest(kept);
     }
     if kept.len() < before {
-        tracing::info!("{} sandboxes of ended tasks were removed from {}", before - kept.len(), root.display());
+        tracing::debug!("{} sandboxes of ended tasks were removed from {}", before - kept.len(), root.display());
     }
 }
 

@@ -149,6 +149,12 @@ impl Engine {
     pub fn start_after(root: &Path, epoch: u64, user: Option<u32>, before: &str) -> Self {
         let tasks = root.join("agents").join(AGENT).join("tasks");
         std::fs::create_dir_all(&tasks).unwrap();
+        // As an engine does it: each run directory in a part of the file system of its own.
+        if let Ok(folder) = std::fs::File::open(&tasks)
+            && let Ok(flags) = rustix::fs::ioctl_getflags(&folder)
+        {
+            let _ = rustix::fs::ioctl_setflags(&folder, flags | rustix::fs::IFlags::TOPDIR);
+        }
         for folder in tasks.ancestors().take_while(|folder| folder.starts_with(root)) {
             std::os::unix::fs::chown(folder, user, user).unwrap();
         }
