@@ -48,6 +48,8 @@ pub(super) struct Wreck {
     pub groups_lost: u64,
     pub groups_kept: u64,
     pub snapshot_lost: bool,
+    /// The last group of this scheduler that is left.
+    pub end: u64,
 }
 
 impl Disk {
@@ -128,9 +130,15 @@ impl Disk {
         let end = Position(state.durable.0 + kept);
         state.groups.retain(|group| group.position <= end);
         (state.appended, state.durable) = (end, end);
+        if state.failure == Some(Failure::EpochEnded) {
+            // The other scheduler began its reign, and is gone again.
+            let other = Group { epoch: state.epoch.next(), position: end.next(), records: Vec::new() };
+            (state.epoch, state.appended, state.durable) = (other.epoch, other.position, other.position);
+            state.groups.push(other);
+        }
         let snapshot_lost = state.writing.take().is_some();
         state.failure = None;
-        Wreck { groups_lost: unsynced - kept, groups_kept: kept, snapshot_lost }
+        Wreck { groups_lost: unsynced - kept, groups_kept: kept, snapshot_lost, end: end.0 }
     }
 
     fn error(&self, state: &State) -> Option<StorageError> {

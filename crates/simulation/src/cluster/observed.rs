@@ -63,7 +63,6 @@ impl Observed {
     fn spoil_input(&self, input: Input, watch: &mut Watch) -> Option<Input> {
         let spoiled = |times| watch.chance.clone().per_mille(times);
         match (self.mutation, input) {
-            (Some(Mutation::TimerLost), Input::Tick) if spoiled(900) => None,
             (Some(Mutation::SpaceLowIgnored), Input::SpaceLow(true)) => None,
             (Some(Mutation::StatusIgnored), Input::Engine(Event::Status(status)))
                 if status.token.is_some() && spoiled(30) =>
@@ -210,7 +209,7 @@ impl Core for Observed {
     }
 
     fn next_wake(&self) -> Option<u64> {
-        Scheduler::next_wake(&self.inner)
+        if self.is(Mutation::TimerLost) { None } else { Scheduler::next_wake(&self.inner) }
     }
 
     fn freeze(&mut self, position: Position, now: Now) -> View {

@@ -75,6 +75,8 @@ pub(super) struct Oracle {
     answered: BTreeSet<RequestId>,
     /// The state after each group.
     frozen: BTreeMap<u64, View>,
+    /// The step before left work over.
+    cut: bool,
     /// The newest state that anybody was shown.
     pub published: u64,
     /// Instances that a service must have, as far as its commands say; `None` when an update or a crash makes it unsure.
@@ -101,8 +103,9 @@ impl Oracle {
         }
     }
 
-    /// The scheduler died: what it had not answered has an unknown outcome.
-    pub fn died(&mut self) {
+    /// The scheduler died, and this was its last group that is left: what it had not answered has an unknown outcome.
+    pub fn died(&mut self, last_group: u64) {
+        drop(self.frozen.split_off(&(last_group + 1)));
         let open: Vec<Command> = std::mem::take(&mut self.open).into_values().collect();
         for command in open {
             if let Some(job) = job_of(&command) {
@@ -168,6 +171,7 @@ impl Oracle {
     /// Judges one step.
     pub fn judge(&mut self, seen: &Seen<'_>) {
         self.coverage.inputs += 1;
+        self.judge_timers(seen.now_ms);
         let items: Vec<DiffItem<'_, '_, TaskId, std::sync::Arc<Task>>> =
             seen.before.tasks.diff(&seen.after.tasks).collect();
         let changes: Vec<Change<'_>> = items.iter().map(|item| self.change(item)).collect();
@@ -186,9 +190,7 @@ impl Oracle {
             Input::Command { request, command, .. } => self.judge_command(*request, command, &changes, seen),
             _ => {}
         }
-        if !seen.more {
-            self.judge_timers(seen.now_ms);
-        }
+        self.cut = seen.more;
         for (_, update) in seen.after.updates.iter().filter(|_| matches!(seen.input, Input::Tick)) {
             *self.coverage.updates.entry(update.status().name()).or_default() += 1;
         }
@@ -381,7 +383,11 @@ impl Oracle {
         };
         *self.coverage.replies.entry(format!("{} {:?}", name_of(command), reply.code)).or_default() += 1;
         if reply.code != ReplyCode::Ok {
-            self.judge_refused(command, reply, changes);
+            // What an update or a step that was cut goes on with has nothing to do with the command.
+            let updating = |view: &View| job_of(command).is_some_and(|job| view.active_update(job).is_some());
+            if !self.cut && !updating(seen.before) && !updating(seen.after) {
+                self.judge_refused(command, reply, changes);
+            }
             return;
         }
         let grows = matches!(
@@ -498,10 +504,10 @@ impl Oracle {
         }
     }
 
-    /// Nothing stays for too long where it must not stay.
+    /// Nothing stays for too long where it must not stay. Asked before each step: one that ends it late does not excuse that.
     fn judge_timers(&mut self, now_ms: u64) {
         // A slow disk may hold the loop up; nothing else may.
-        let bound = self.transient_timeout_ms + 30_000;
+        let bound = self.transient_timeout_ms + 10_000;
         let late = self.transient.iter().find(|(_, (_, since))| now_ms - since > bound);
         if let Some((id, (status, since))) = late {
             let text =

@@ -13,7 +13,7 @@ use node::inbox::{Lane, Limits, Sender, inbox};
 use node::storage::{Epoch, StorageError};
 use node::{Clock, Entropy, Node, Now, Outlet, Parts, Turn};
 use scheduler::command::Command;
-use scheduler::{Effect, Input, Principal, RequestId, Scheduler, Settings, View};
+use scheduler::{Effect, Input, Principal, RequestId, Scheduler, Settings, Task, View};
 
 use super::chance::Chance;
 use super::coverage::{Coverage, Fault};
@@ -65,6 +65,8 @@ pub fn run(seed: u64, options: Options) -> Report {
 
 /// Turns after which a loop that never wants to wait counts as caught in a circle.
 const TURNS_MAX: u32 = 20_000;
+/// At rest, what has not moved for so long will not move any more.
+const PATIENCE_MS: i64 = 150_000;
 /// Steps of time after which a run counts as caught in a circle.
 const ADVANCES_MAX: u64 = 1_000_000;
 
@@ -188,11 +190,11 @@ impl Simulation {
         self.disk.set_low(false);
         self.slow_until_ms = 0;
         self.world.schedule.retain(|happening| !matches!(happening, Happening::Command | Happening::Trouble));
-        let quarter_ms = self.settings.transient_task_state_timeout.as_millis() as u64 + 120_000;
-        for _ in 0..4 {
+        let third_ms = self.settings.transient_task_state_timeout.as_millis() as u64 + 120_000;
+        for _ in 0..3 {
             // A new connection is what makes a scheduler ask about everything.
             self.world.disconnect();
-            let until = self.world.schedule.now_ms + quarter_ms;
+            let until = self.world.schedule.now_ms + third_ms;
             while self.is_sound() && self.world.schedule.now_ms < until {
                 self.advance();
             }
@@ -358,7 +360,7 @@ impl Simulation {
         if wreck.snapshot_lost {
             self.world.coverage.fault(Fault::CrashInSnapshot);
         }
-        self.watch.borrow_mut().oracle.died();
+        self.watch.borrow_mut().oracle.died(wreck.end);
         self.start();
     }
 
@@ -515,7 +517,9 @@ impl Simulation {
             65..=68 => self.jump_clock(),
             _ => {
                 let tasks: Vec<&TaskId> = self.view.tasks.keys().collect();
-                if let Some(task) = self.world.chance.pick(&tasks).map(|task| (*task).clone())
+                // What comes from an old journal does not last: it goes first.
+                let old = tasks.iter().find(|task| self.view.tasks[**task].status == TaskStatus::Draining);
+                if let Some(task) = old.or(self.world.chance.pick(&tasks)).map(|task| (*task).clone())
                     && self.world.rates.wrong > 0
                 {
                     self.world.wrong_status(task);
@@ -544,6 +548,8 @@ impl Simulation {
         for task in view.tasks.values().filter(|task| task.status.is_active()) {
             let state = self.world.state_of(&task.id);
             let agrees = match task.status {
+                // Nothing leads back from a RUNNING that was told wrongly.
+                TaskStatus::Running if self.world.rates.wrong > 0 => state.is_some(),
                 TaskStatus::Running => state == Some(TaskState::Running),
                 TaskStatus::Starting => state == Some(TaskState::Starting),
                 TaskStatus::Pending | TaskStatus::Throttled => state.is_none(),
@@ -555,8 +561,11 @@ impl Simulation {
                 wrong.push(format!("{} is {}, and at the engine it is {state:?}", task.id, task.status));
             }
         }
+        wrong.extend(self.starving(&view));
+        wrong.extend(self.stuck_updates(&view));
         for id in self.world.alive() {
-            if !view.tasks.get(id).is_some_and(|task| task.status.is_active()) {
+            let is_fresh = |task: &Task| self.world.wall_ms() - task.last_event_ms() < 40_000;
+            if !view.tasks.get(id).is_some_and(|task| task.status.is_active() || is_fresh(task)) {
                 let status = view.tasks.get(id).map(|task| task.status);
                 wrong.push(format!("{id} runs at the engine, and is {status:?}"));
             }
@@ -578,6 +587,42 @@ impl Simulation {
     }
 }
 
+impl Simulation {
+    /// Pending tasks that have waited for long, although a machine has room for them.
+    fn starving(&self, view: &View) -> Vec<String> {
+        let now_ms = self.world.wall_ms();
+        let waiting = view.tasks.values().filter(|task| {
+            let long = now_ms - task.last_event_ms() > PATIENCE_MS;
+            long && task.status == TaskStatus::Pending && task.config.constraints.is_empty()
+        });
+        waiting
+            .filter_map(|task| {
+                let need = task.config.resources + self.settings.executor_overhead;
+                let host = self.world.host_with_room(&need, PATIENCE_MS as u64)?;
+                let reason = view.pending_reasons.get(&task.id).map(|reason| reason.sentence.as_str());
+                let text = format!("{} is pending because {reason:?}, and {host} has room for {need:?}", task.id);
+                Some(text)
+            })
+            .collect()
+    }
+
+    /// Updates that do not move, although every instance has its place.
+    fn stuck_updates(&self, view: &View) -> Vec<String> {
+        use model::update::UpdateStatus::{RollingBack, RollingForward};
+        let now_ms = self.world.wall_ms();
+        let moving = view.updates.values().filter(|update| matches!(update.status(), RollingForward | RollingBack));
+        // A run of a batch task that ended is not replaced, and a rollback to it waits: as in Aurora, somebody must abort it.
+        let moving = moving.filter(|update| update.initial.iter().all(|entry| entry.task.is_service));
+        let still = moving.filter(|update| now_ms - update.last_modified_ms() > PATIENCE_MS);
+        let stuck = still.filter(|update| {
+            view.tasks_of(&update.key.job)
+                .filter(|task| task.status.is_active())
+                .all(|task| task.status == TaskStatus::Running && now_ms - task.last_event_ms() > PATIENCE_MS)
+        });
+        stuck.map(|update| format!("update {} of {} is {}", update.key.id, update.key.job, update.status())).collect()
+    }
+}
+
 fn preload(world: &mut World, disk: &Disk) {
     world.coverage.fault(Fault::OldJournal);
     let wall_ms = world.wall_ms();
@@ -591,7 +636,7 @@ fn preload(world: &mut World, disk: &Disk) {
     for (number, task) in view.tasks.values().enumerate() {
         if task.agent_id.is_some() && !task.status.is_terminal() && world.chance.per_mille(700) {
             let agent = number % world.agent_count();
-            world.adopt(task.id.clone(), agent, task.status != TaskStatus::Starting);
+            world.adopt(task.id.clone(), agent);
         }
     }
 }

@@ -21,6 +21,11 @@ fn job_key(number: u64) -> JobKey {
     JobKey::new("www", "prod", format!("job-{number}"))
 }
 
+/// The job that an old journal has.
+fn old_job() -> JobKey {
+    JobKey::new("www", "prod", "old")
+}
+
 fn task_config(job: JobKey, chance: &mut Chance) -> TaskConfig {
     let mut task =
         TaskConfig::new(job, 0.1 * chance.between(1, 12) as f64, 32 * chance.between(1, 16) as i64, 64, "{}");
@@ -43,7 +48,9 @@ fn task_config(job: JobKey, chance: &mut Chance) -> TaskConfig {
 
 /// The next thing that users ask for, seeing this.
 pub(super) fn next_command(view: &View, chance: &mut Chance) -> Command {
-    let job = job_key(chance.below(JOBS));
+    let old = old_job();
+    let has_draining = view.tasks_of(&old).any(|task| task.status == TaskStatus::Draining);
+    let job = if has_draining && chance.per_mille(500) { old } else { job_key(chance.below(JOBS)) };
     let active: BTreeSet<InstanceId> =
         view.tasks_of(&job).filter(|task| task.status.is_active()).map(|task| task.instance).collect();
     let updating = view.active_update(&job).map(|update| update.key.clone());
@@ -163,7 +170,7 @@ fn some_of(active: &BTreeSet<InstanceId>, chance: &mut Chance) -> BTreeSet<Insta
 /// The state of a scheduler that knew more than this one: a task in every status, each an instance of one job.
 pub(super) fn old_state(chance: &mut Chance, wall_ms: i64, agent: impl Fn(usize) -> (String, String)) -> View {
     let mut view = View::default();
-    let job = JobKey::new("www", "prod", "old");
+    let job = old_job();
     let mut config = task_config(job.clone(), chance);
     config.is_service = true;
     config.production = Some(false);
@@ -172,7 +179,9 @@ pub(super) fn old_state(chance: &mut Chance, wall_ms: i64, agent: impl Fn(usize)
     config.constraints.clear();
     let config = Arc::new(config);
     view.configs.insert(1, config.clone());
-    let statuses = TaskStatus::ALL.into_iter().filter(|status| *status != TaskStatus::Init);
+    // This version makes no task DRAINING, so all that is ever seen of that comes from here.
+    let more = [TaskStatus::Draining; 4];
+    let statuses = TaskStatus::ALL.into_iter().filter(|status| *status != TaskStatus::Init).chain(more);
     for (number, status) in statuses.enumerate() {
         let id = TaskId::from(format!("old-{number}-{status}"));
         let mut task = Task {

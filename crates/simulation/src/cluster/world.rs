@@ -34,10 +34,19 @@ struct Agent {
     ports: Ports,
     rack: String,
     reach: Reach,
-    offered: Option<OfferId>,
     refused_until_ms: u64,
+    /// When room last became free on it.
+    freed_ms: u64,
     /// How often another agent took its place.
     generation: u32,
+}
+
+/// What an offer holds out.
+#[derive(Debug)]
+struct Offered {
+    agent: usize,
+    resources: Resources,
+    ports: Ports,
 }
 
 #[derive(Debug)]
@@ -87,7 +96,7 @@ pub(super) struct World {
     tasks: BTreeMap<TaskId, WorldTask>,
     /// Every name that was ever launched.
     launched: BTreeSet<TaskId>,
-    offers: BTreeMap<OfferId, usize>,
+    offers: BTreeMap<OfferId, Offered>,
 }
 
 impl World {
@@ -106,8 +115,8 @@ impl World {
                 ports: Ports::from_ranges([(31_000, 31_019)]),
                 rack: format!("rack-{}", number % 2),
                 reach: Reach::Up,
-                offered: None,
                 refused_until_ms: 0,
+                freed_ms: 0,
                 generation: 0,
             })
             .collect();
@@ -178,7 +187,6 @@ impl World {
         self.connected = false;
         self.connection += 1;
         self.offers.clear();
-        self.agents.iter_mut().for_each(|agent| agent.offered = None);
     }
 
     /// The connection breaks; the scheduler notices.
@@ -250,9 +258,8 @@ impl World {
                 Call::Decline { offers, refuse_ms } => {
                     let until = self.schedule.now_ms + refuse_ms.clamp(0, 5000) as u64;
                     for offer in offers {
-                        if let Some(agent) = self.offers.remove(&offer) {
-                            self.agents[agent].offered = None;
-                            self.agents[agent].refused_until_ms = until;
+                        if let Some(offered) = self.offers.remove(&offer) {
+                            self.agents[offered.agent].refused_until_ms = until;
                         }
                     }
                 }
@@ -270,13 +277,18 @@ impl World {
     }
 
     fn accept(&mut self, offers: &[OfferId], launches: Vec<Launch>) {
-        let agents: Vec<Option<usize>> = offers.iter().map(|offer| self.offers.remove(offer)).collect();
-        agents.iter().flatten().for_each(|agent| self.agents[*agent].offered = None);
-        let valid = match agents.as_slice() {
-            [Some(first), rest @ ..] => rest.iter().all(|agent| *agent == Some(*first)).then_some(*first),
+        for launch in &launches {
+            if !self.launched.insert(launch.task_id.clone()) {
+                self.violation(format!("task {} was launched twice", launch.task_id));
+            }
+        }
+        let taken: Vec<Option<Offered>> = offers.iter().map(|offer| self.offers.remove(offer)).collect();
+        let agents: Option<Vec<usize>> = taken.iter().map(|offered| Some(offered.as_ref()?.agent)).collect();
+        let agent = match agents.as_deref() {
+            Some([first, rest @ ..]) if rest.iter().all(|agent| agent == first) => Some(*first),
             _ => None,
         };
-        let Some(agent) = valid else {
+        let Some(agent) = agent else {
             self.coverage.fault(Fault::OfferVoid);
             for launch in launches {
                 let status = plain_status(launch.task_id, TaskState::Lost, Reason::InvalidOffer);
@@ -285,6 +297,20 @@ impl World {
             return;
         };
         self.agents[agent].refused_until_ms = self.schedule.now_ms + 100;
+        let offered: Vec<Offered> = taken.into_iter().flatten().collect();
+        let mut room = offered.iter().fold(Resources::ZERO, |sum, offered| sum + offered.resources);
+        let mut ports: Vec<u16> = Vec::new();
+        for launch in &launches {
+            ports.extend(launch.ports.values());
+            room -= launch.resources;
+        }
+        let distinct: BTreeSet<u16> = ports.iter().copied().collect();
+        let owned = distinct.iter().all(|port| offered.iter().any(|offered| offered.ports.contains(*port)));
+        if !room.contains(&Resources::ZERO) || distinct.len() != ports.len() || !owned {
+            let host = &self.agents[agent].host;
+            self.violation(format!("{host} is filled beyond what it offered: {room:?} left, ports {ports:?}"));
+            return;
+        }
         for launch in launches {
             self.launch(agent, launch);
         }
@@ -292,20 +318,7 @@ impl World {
 
     fn launch(&mut self, agent: usize, launch: Launch) {
         let id = launch.task_id.clone();
-        if !self.launched.insert(id.clone()) {
-            self.violation(format!("task {id} was launched twice"));
-            return;
-        }
-        let (free, free_ports) = self.free(agent);
         let ports: Vec<u16> = launch.ports.values().copied().collect();
-        if !free.contains(&launch.resources) || !ports.iter().all(|port| free_ports.contains(*port)) {
-            let host = &self.agents[agent].host;
-            self.violation(format!(
-                "{host} has {free:?} free and got {id} with {:?}, ports {ports:?}",
-                launch.resources
-            ));
-            return;
-        }
         if self.happens(self.rates.launch_lost, Fault::LaunchLost) {
             return;
         }
@@ -446,6 +459,9 @@ impl World {
         }
         task.state = state;
         task.alive = !state.is_terminal();
+        if state.is_terminal() {
+            self.agents[task.agent].freed_ms = self.schedule.now_ms;
+        }
         let token = self.name();
         let wall_ms = self.wall_ms();
         let task = self.tasks.get_mut(id).expect("looked up above");
@@ -492,22 +508,28 @@ impl World {
         let mut offers = Vec::new();
         for at in 0..self.agents.len() {
             let agent = &self.agents[at];
-            if agent.reach != Reach::Up || agent.offered.is_some() || agent.refused_until_ms > self.schedule.now_ms {
+            if agent.reach != Reach::Up || agent.refused_until_ms > self.schedule.now_ms {
                 continue;
             }
-            let (free, ports) = self.free(at);
+            let (mut free, mut ports) = self.free(at);
+            for offered in self.offers.values().filter(|offered| offered.agent == at) {
+                free -= offered.resources;
+                offered.ports.ranges().iter().flat_map(|(first, last)| *first..=*last).for_each(|port| {
+                    ports.remove(port);
+                });
+            }
+            free.ports = ports.count();
             if free.cpu.0 <= 0 || free.ram_mb <= 0 {
                 continue;
             }
             let id = format!("offer-{}", self.name());
-            let agent = &mut self.agents[at];
-            agent.offered = Some(id.clone());
-            self.offers.insert(id.clone(), at);
+            let agent = &self.agents[at];
+            self.offers.insert(id.clone(), Offered { agent: at, resources: free, ports: ports.clone() });
             offers.push(Offer {
                 id,
                 agent_id: agent.id.clone(),
                 host: agent.host.clone(),
-                resources: Resources { ports: ports.count(), ..free },
+                resources: free,
                 revocable_cpu: CpuMillis(0),
                 port_ranges: ports,
                 attributes: [
@@ -524,6 +546,7 @@ impl World {
         }
     }
 
+    /// What no task has taken; part of it may be offered.
     fn free(&self, agent: usize) -> (Resources, Ports) {
         let mut free = self.agents[agent].capacity;
         let mut ports = self.agents[agent].ports.clone();
@@ -542,8 +565,7 @@ impl World {
     pub fn rescind(&mut self) {
         let offers: Vec<OfferId> = self.offers.keys().cloned().collect();
         let Some(offer) = self.chance.pick(&offers).cloned() else { return };
-        let agent = self.offers.remove(&offer).expect("picked from there");
-        self.agents[agent].offered = None;
+        self.offers.remove(&offer);
         self.coverage.fault(Fault::OfferRescinded);
         let delay = self.chance.between(1, 50);
         self.deliver(delay, Event::Rescinded(offer));
@@ -556,7 +578,9 @@ impl World {
         let gone = self.chance.per_mille(400);
         self.agents[agent].reach = if gone { Reach::Gone } else { Reach::Unreachable };
         self.coverage.fault(if gone { Fault::AgentLost } else { Fault::AgentUnreachable });
-        if let Some(offer) = self.agents[agent].offered.take() {
+        let offers = self.offers.iter().filter(|(_, offered)| offered.agent == agent);
+        let offers: Vec<OfferId> = offers.map(|(offer, _)| offer.clone()).collect();
+        for offer in offers {
             self.offers.remove(&offer);
             self.deliver(2, Event::Rescinded(offer));
         }
@@ -602,8 +626,8 @@ impl World {
                     ports: Ports::from_ranges([(31_000, 31_019)]),
                     rack: old.rack.clone(),
                     reach: Reach::Up,
-                    offered: None,
                     refused_until_ms: 0,
+                    freed_ms: self.schedule.now_ms,
                     generation,
                 };
                 debug_assert_eq!(replacement, self.agents.len());
@@ -612,6 +636,7 @@ impl World {
             Reach::Unreachable => {
                 self.coverage.fault(Fault::AgentReturned);
                 self.agents[at].reach = Reach::Up;
+                self.agents[at].freed_ms = self.schedule.now_ms;
                 let tasks: Vec<TaskId> =
                     self.tasks.iter().filter(|(_, task)| task.agent == at).map(|(id, _)| id.clone()).collect();
                 tasks.iter().for_each(|id| self.tell_truth(id));
@@ -671,8 +696,10 @@ impl World {
         self.schedule.after(delay, Happening::Truth { task: id });
     }
 
-    /// A task that runs without anybody knowing why: from an old journal.
-    pub fn adopt(&mut self, id: TaskId, agent: usize, running: bool) {
+    /// A task of an old journal runs on, or still starts; it may end by itself.
+    pub fn adopt(&mut self, id: TaskId, agent: usize) {
+        let running = self.chance.per_mille(600);
+        let kills_to_ignore = self.chance.below(3) as u32;
         let task = WorldTask {
             agent,
             resources: Resources::ZERO,
@@ -680,9 +707,15 @@ impl World {
             alive: true,
             state: if running { TaskState::Running } else { TaskState::Starting },
             unacknowledged: VecDeque::new(),
-            kills_to_ignore: 0,
+            kills_to_ignore,
         };
-        self.tasks.insert(id, task);
+        self.tasks.insert(id.clone(), task);
+        if self.chance.per_mille(600) {
+            let end = [TaskState::Finished, TaskState::Failed, TaskState::Killed, TaskState::Lost];
+            let step = Step::End(*self.chance.pick(&end).expect("there are some"));
+            let delay = self.chance.between(100, 12_000);
+            self.schedule.after(delay, Happening::Task { task: id, step });
+        }
     }
 
     /// Everything is repaired: agents can be reached, nothing more goes wrong.
@@ -705,6 +738,18 @@ impl World {
     /// State of a task that is alive.
     pub fn state_of(&self, id: &TaskId) -> Option<TaskState> {
         self.tasks.get(id).filter(|task| task.alive).map(|task| task.state)
+    }
+
+    /// A host that can be reached and has had room for this for so long.
+    pub fn host_with_room(&self, need: &Resources, for_ms: u64) -> Option<&str> {
+        let before_ms = self.schedule.now_ms.saturating_sub(for_ms);
+        let roomy = |agent: &Agent| agent.reach == Reach::Up && agent.freed_ms < before_ms;
+        let up = (0..self.agents.len()).filter(|at| roomy(&self.agents[*at]));
+        let mut roomy = up.filter(|at| {
+            let (free, ports) = self.free(*at);
+            Resources { ports: ports.count(), ..free }.contains(need)
+        });
+        roomy.next().map(|at| self.agents[at].host.as_str())
     }
 
     /// Whether a status of the task is on its way.
