@@ -16,7 +16,7 @@ impl Chance {
     }
 
     /// The next 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.state ^= self.state >> 12;
         self.state ^= self.state << 25;
         self.state ^= self.state >> 27;
@@ -25,7 +25,7 @@ impl Chance {
 
     /// A number in `0..bound`; 0 for a bound of 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number in `first..=last`.
@@ -47,7 +47,7 @@ impl Chance {
     pub fn seed(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];
         for bytes in seed.chunks_exact_mut(8) {
-            bytes.copy_from_slice(&self.next().to_le_bytes());
+            bytes.copy_from_slice(&self.bits().to_le_bytes());
         }
         seed
     }
@@ -60,9 +60,9 @@ mod tests {
     #[test]
     fn a_seed_repeats_and_numbers_stay_in_their_bounds() {
         let (mut one, mut same, mut other) = (Chance::new(1), Chance::new(1), Chance::new(2));
-        let numbers: Vec<u64> = (0..100).map(|_| one.next()).collect();
-        assert_eq!(numbers, (0..100).map(|_| same.next()).collect::<Vec<_>>());
-        assert_ne!(numbers, (0..100).map(|_| other.next()).collect::<Vec<_>>());
+        let numbers: Vec<u64> = (0..100).map(|_| one.bits()).collect();
+        assert_eq!(numbers, (0..100).map(|_| same.bits()).collect::<Vec<_>>());
+        assert_ne!(numbers, (0..100).map(|_| other.bits()).collect::<Vec<_>>());
         let mut seen = [0; 5];
         for _ in 0..1000 {
             seen[one.between(3, 7) as usize - 3] += 1;

@@ -177,8 +177,8 @@ impl Core for Observed {
             let (monotonic_ms, wall_ms) = *self.first.get_or_insert((now.monotonic_ms, now.wall_ms));
             time.monotonic_ms = monotonic_ms.saturating_add_signed(now.wall_ms - wall_ms);
         }
-        watch.chance.next();
-        let before = if self.started { self.view.clone() } else { Scheduler::freeze(&self.inner) };
+        watch.chance.bits();
+        let before = if self.started { std::mem::take(&mut self.view) } else { Scheduler::freeze(&self.inner) };
         let mut output = match self.spoil_input(input.clone(), watch) {
             Some(input) => Scheduler::step(&mut self.inner, time, input),
             None => Self::pretend(&input),
