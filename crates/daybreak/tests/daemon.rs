@@ -48,6 +48,28 @@ fn stopping_leaves_tasks_alone_and_recovers_their_exits() {
 }
 
 #[test]
+fn a_program_replaced_under_a_running_daemon_adopts_its_tasks() {
+    let directory = open_directory();
+    let program = directory.path().join("daybreak");
+    std::fs::copy(support::DAYBREAK, &program).unwrap();
+    let mut daemon = Daemon::start_program(&program, open_directory(), &["--allow-root-role"]);
+    create(&daemon, "before", 1, true, "exec sleep 100000");
+    let before = wait_for_status(&daemon, "before", 2);
+    // As a package manager does it: a new file takes the name, the old one lives on in those who run it.
+    let fresh = directory.path().join("daybreak.new");
+    std::fs::copy(support::DAYBREAK, &fresh).unwrap();
+    std::fs::rename(&fresh, &program).unwrap();
+    create(&daemon, "between", 1, true, "exec sleep 100000");
+    let between = wait_for_status(&daemon, "between", 2);
+    assert_eq!(daemon.stop(), 0);
+    daemon.restart();
+    assert_eq!(wait_for_status(&daemon, "before", 2).id, before.id);
+    assert_eq!(wait_for_status(&daemon, "between", 2).id, between.id);
+    create(&daemon, "after", 1, false, "true");
+    wait_for_status(&daemon, "after", 3);
+}
+
+#[test]
 fn no_process_of_a_task_outlives_it() {
     let daemon = start();
     // A daemonised grandchild in a session of its own, and one that ignores SIGTERM.

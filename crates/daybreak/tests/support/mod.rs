@@ -99,6 +99,8 @@ pub fn public_binary() -> PathBuf {
 pub struct Daemon {
     pub state: PathBuf,
     pub url: String,
+    /// The program it is started from.
+    pub program: PathBuf,
     child: Option<Child>,
     extra: Vec<String>,
     _directory: Option<tempfile::TempDir>,
@@ -112,9 +114,15 @@ impl Daemon {
 
     /// Starts one whose state lies in `directory`.
     pub fn start_in(directory: tempfile::TempDir, extra: &[&str]) -> Self {
+        Self::start_program(DAYBREAK.as_ref(), directory, extra)
+    }
+
+    /// Starts one from another copy of the program.
+    pub fn start_program(program: &Path, directory: tempfile::TempDir, extra: &[&str]) -> Self {
         let mut daemon = Self {
             state: directory.path().join("state"),
             url: String::new(),
+            program: program.into(),
             child: None,
             extra: extra.iter().map(|it| (*it).to_owned()).collect(),
             _directory: Some(directory),
@@ -124,7 +132,7 @@ impl Daemon {
     }
 
     fn spawn(&mut self, listen: &str) {
-        let mut command = Command::new(DAYBREAK);
+        let mut command = Command::new(&self.program);
         command.args(["up", "--listen", listen, "--state-dir"]).arg(&self.state).args(&self.extra);
         std::fs::create_dir_all(&self.state).unwrap();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.state.join("daemon.log")).unwrap();

@@ -98,10 +98,7 @@ thrift_service! {
     AuroraAdmin commit_recovery CommitRecovery(CommitRecoveryArguments) {}
     AuroraAdmin unload_recovery UnloadRecovery(UnloadRecoveryArguments) {}
     AuroraAdmin snapshot Snapshot(SnapshotArguments) {}
-    AuroraAdmin trigger_implicit_task_reconciliation TriggerImplicitTaskReconciliation(TriggerImplicitTaskReconciliationArguments) {
-        1 task_id: Option<String>,
-        2 status: Option<ScheduleStatus>,
-    }
+    AuroraAdmin trigger_implicit_task_reconciliation TriggerImplicitTaskReconciliation(TriggerImplicitTaskReconciliationArguments) {}
     AuroraAdmin stage_recovery StageRecovery(StageRecoveryArguments) { 1 backup_id: Option<String> }
     AuroraAdmin query_recovery QueryRecovery(QueryRecoveryArguments) { 1 query: Option<TaskQuery> }
     AuroraAdmin delete_recovery_tasks DeleteRecoveryTasks(DeleteRecoveryTasksArguments) { 1 query: Option<TaskQuery> }

@@ -131,7 +131,11 @@ fn usage_rows(task: &Task, info: &TaskInfo) -> Vec<UsageRow> {
     };
     if let Some(used) = usage.ram_bytes {
         let peak = usage.ram_peak_bytes.map(|peak| format!("peak {}", words::megabytes((peak >> 20) as i64)));
-        of_limit("memory", used, asked.ram_mb, peak.unwrap_or_default());
+        // The limit holds what was asked for and the executor's room, so more than was asked for may be used.
+        let beyond = (used >> 20) as i64 > asked.ram_mb;
+        let room = beyond.then(|| "the executor's room is added to what was asked for".to_owned());
+        let note: Vec<String> = peak.into_iter().chain(room).collect();
+        of_limit("memory", used, asked.ram_mb, note.join("; "));
     }
     if let Some(used) = usage.disk_bytes {
         of_limit("disk", used, asked.disk_mb, String::new());
