@@ -1,6 +1,5 @@
 //! Changes: every call becomes its command, every outcome its response; what cannot become a command is refused with the code of the spec.
 
-
 use model::update::{Update, UpdateEvent, UpdateSettings, UpdateStatus};
 use model::{JobConfiguration, JobKey, TaskConfig, UpdateKey};
 use scheduler::ReplyCode;
