@@ -84,32 +84,75 @@ fn ports_are_given_to_the_task() {
     });
 }
 
+/// A started `daybreak run`, its streams piped, with a directory of its own for what is temporary.
+struct Running {
+    child: std::process::Child,
+    temporary: PathBuf,
+}
+
+impl Running {
+    /// As nobody if asked for (the caller is root), else as the caller; in the directory that holds the examples.
+    fn start(directory: &Path, example: &str, as_nobody: bool) -> Self {
+        let temporary = directory.join(if as_nobody { "tmp-nobody" } else { "tmp" });
+        std::fs::create_dir(&temporary).unwrap();
+        let mut command = if as_nobody {
+            let owned = Command::new("chown").arg("nobody").arg(&temporary).status().unwrap();
+            assert!(owned.success());
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]).arg(support::public_binary());
+            command.env("HOME", &temporary).env("USER", "nobody").env("LOGNAME", "nobody");
+            command
+        } else {
+            Command::new(DAYBREAK)
+        };
+        command.arg("run").arg(Path::new("examples").join(example)).env("TMPDIR", &temporary).current_dir(directory);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        Self { child: command.spawn().unwrap(), temporary }
+    }
+
+    /// Presses Ctrl-C; it must end with 130 and leave neither a process nor a file.
+    fn interrupt(mut self) {
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).unwrap();
+        let status = wait_for("run to end after Ctrl-C", Duration::from_secs(60), || self.child.try_wait().unwrap());
+        assert_eq!(status.code(), Some(130));
+        wait_for("everything it started to be gone", Duration::from_secs(20), || {
+            support::processes_of(&self.temporary).is_empty().then_some(())
+        });
+        let left: Vec<_> = std::fs::read_dir(&self.temporary).unwrap().flatten().map(|entry| entry.path()).collect();
+        assert!(left.is_empty(), "the private cluster's directory is removed: {left:?}");
+    }
+}
+
+/// Each kind of user there is: the caller, and nobody when the caller is root.
+fn users() -> &'static [bool] {
+    if is_root() { &[false, true] } else { &[false] }
+}
+
 #[test]
 fn a_service_runs_until_interrupted_and_leaves_nothing() {
     let directory = open_directory();
-    let file = examples(directory.path()).join("service.aurora");
-    let temporary = directory.path().join("tmp");
-    std::fs::create_dir(&temporary).unwrap();
-    let mut child = Command::new(DAYBREAK)
-        .args(["run", file.to_str().unwrap()])
-        .env("TMPDIR", &temporary)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.starts_with("service/") && line.contains(" | "), "the service's first output: {line}");
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
-    let status = wait_for("run to end after Ctrl-C", Duration::from_secs(60), || child.try_wait().unwrap());
-    assert_eq!(status.code(), Some(130));
-    wait_for("everything it started to be gone", Duration::from_secs(20), || {
-        support::processes_of(&temporary).is_empty().then_some(())
-    });
-    let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().flatten().map(|entry| entry.path()).collect();
-    assert!(left.is_empty(), "the private cluster's directory is removed: {left:?}");
+    examples(directory.path());
+    for as_nobody in users() {
+        let mut running = Running::start(directory.path(), "service.aurora", *as_nobody);
+        let mut line = String::new();
+        BufReader::new(running.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("service/") && line.contains(" | "), "the service's first output: {line}");
+        running.interrupt();
+    }
+}
+
+#[test]
+fn the_tutorials_example_fails_with_its_mistake_until_interrupted() {
+    let directory = open_directory();
+    examples(directory.path());
+    for as_nobody in users() {
+        let mut running = Running::start(directory.path(), "tutorial/hello_world.aurora", *as_nobody);
+        let lines = BufReader::new(running.child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut seen = Vec::new();
+        let found = lines.inspect(|line| seen.push(line.clone())).any(|line| line.contains("NameError"));
+        assert!(found, "{}", seen.join("\n"));
+        running.interrupt();
+    }
 }
 
 #[test]
