@@ -173,18 +173,10 @@ fn declared(header: &Header) -> Vec<Process> {
 }
 
 fn process_run(record: &ProcessRecord) -> ProcessRun {
-    use crate::record::ProcessState as Recorded;
     ProcessRun {
         run: record.run,
-        state: match record.state() {
-            Recorded::Waiting => ProcessState::Waiting,
-            Recorded::Forked => ProcessState::Forked,
-            Recorded::Running => ProcessState::Running,
-            Recorded::Success => ProcessState::Success,
-            Recorded::Killed => ProcessState::Killed,
-            Recorded::Failed => ProcessState::Failed,
-            Recorded::Lost => ProcessState::Lost,
-        },
+        // A state of a later version is shown as one that has not begun.
+        state: ProcessState::from_number(record.state).unwrap_or(ProcessState::Waiting),
         pid: record.pid,
         started_ms: record.start_time_ms,
         stopped_ms: record.stop_time_ms,

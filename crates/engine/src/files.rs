@@ -3,46 +3,7 @@
 use std::io;
 
 use model::TaskId;
-
-/// State of a run of a process (spec executor 1.4); the number is its id in checkpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(i32)]
-pub enum ProcessState {
-    /// Chosen, not started.
-    Waiting = 0,
-    /// Its supervisor exists.
-    Forked = 1,
-    /// Started.
-    Running = 2,
-    /// Exit status 0.
-    Success = 3,
-    /// Ended by a signal or by the runner.
-    Killed = 4,
-    /// Exit status above 0.
-    Failed = 5,
-    /// Nobody knows how it ended.
-    Lost = 6,
-}
-
-impl ProcessState {
-    /// Upper-case name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Waiting => "WAITING",
-            Self::Forked => "FORKED",
-            Self::Running => "RUNNING",
-            Self::Success => "SUCCESS",
-            Self::Killed => "KILLED",
-            Self::Failed => "FAILED",
-            Self::Lost => "LOST",
-        }
-    }
-
-    /// Whether the run is over.
-    pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Success | Self::Killed | Self::Failed | Self::Lost)
-    }
-}
+pub use model::process::ProcessState;
 
 /// One run of a process.
 #[derive(Clone, Debug, PartialEq)]

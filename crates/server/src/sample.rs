@@ -1,8 +1,8 @@
-//! The job behind the "Run a sample job" button: a batch job in shell only, run by the daemon's own user.
+//! The job behind the "Run a sample job" button: a batch job in shell only, run as the given role.
 
 use model::{CronCollisionPolicy, JobConfiguration, JobKey, Role, TaskConfig};
 
-/// A batch job of `role` that says hello and ends, named by `stamp` so that it can be run again while an older one is shown.
+/// A batch job of `role` that says hello for three seconds and ends. It can be run again once it has ended.
 pub fn job(role: &Role, cluster: &str) -> JobConfiguration {
     let key = JobKey::new(role.clone(), "devel", "sample");
     let process = serde_json::json!({
