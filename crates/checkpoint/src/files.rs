@@ -83,7 +83,7 @@ impl TaskFiles for DiskFiles {
             ),
         })?;
         let usage = match &state.header {
-            Some(header) if !state.is_over() => self.sampler.sample(task, &header.cgroups),
+            Some(header) if !state.is_over() => self.sampler.sample(task, &header.cgroups, &run),
             _ => self.sampler.forget(task),
         };
         Ok(TaskInfo {

@@ -9,6 +9,7 @@
 //!   acknowledged                      ids of the tasks whose end is stored elsewhere, one a line
 //!   agents/<agent>/tasks/<task>/      RunDirectory: created exclusively, which is the start token of a task
 //!     checkpoint                      the records of the run (mode 0600)
+//!     disk_usage                      bytes the sandbox took when it was last measured, decimal
 //!     sandbox/                        working directory and HOME of the processes (mode 0700, owned by their user)
 //!       .logs/<process>/<run>/stdout  and stderr; rotated ones are stdout.1 (newest) and up
 //! ```
@@ -25,6 +26,8 @@ pub const PROFILE: &str = ".thermos_profile";
 pub const SANDBOX: &str = "sandbox";
 /// Name of the record stream inside a run directory.
 pub const CHECKPOINT: &str = "checkpoint";
+/// File with the last measured size of the sandbox, inside a run directory.
+pub const DISK_USAGE: &str = "disk_usage";
 
 /// The two output streams of a process that are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -123,6 +126,11 @@ impl RunDirectory {
     /// The record stream.
     pub fn checkpoint(&self) -> PathBuf {
         self.root.join(CHECKPOINT)
+    }
+
+    /// The last measured size of the sandbox; absent until it was measured (see [`crate::disk`]).
+    pub fn disk_usage(&self) -> PathBuf {
+        self.root.join(DISK_USAGE)
     }
 
     /// The sandbox: working directory and HOME of the processes.

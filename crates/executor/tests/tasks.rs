@@ -4,7 +4,7 @@ mod harness;
 
 use std::time::{Duration, Instant};
 
-use checkpoint::layout::OutputStream;
+use checkpoint::layout::{OutputStream, RunDirectory};
 use checkpoint::protocol::SlotSpecification;
 use checkpoint::record::{ProcessState, StatusReason, StatusState, TaskState};
 use checkpoint::replay::{RunState, is_legal_transition};
@@ -333,6 +333,21 @@ fn a_sandbox_over_its_limit_fails_the_task() {
     let used = last.message.strip_prefix("Disk limit exceeded.  Reserved 1048576 bytes vs used ").expect("the wording");
     let used: u64 = used.strip_suffix(" bytes.").unwrap().parse().unwrap();
     assert!((3_000_000..4_000_000).contains(&used), "{used}");
+}
+
+#[test]
+fn the_measured_size_of_a_sandbox_is_left_for_readers() {
+    let folder = folder();
+    let mut engine = Engine::start(folder.path(), 1);
+    let slot = engine.slot(SlotSpecification::default());
+    let mut launch = engine.launch_of("t", payload("head -c 3000000 /dev/zero > big; sleep 1000"));
+    launch.disk_bytes = 1 << 30;
+    launch.disk_interval_ms = 50;
+    let run = RunDirectory::new(&launch.run_directory);
+    engine.launch(slot, launch);
+    eventually("the size is known", || {
+        checkpoint::disk::handed_over(&run).is_some_and(|bytes| (3_000_000..4_000_000).contains(&bytes))
+    });
 }
 
 #[test]

@@ -3,7 +3,6 @@
 //! It owns the checkpoint of the task it runs. Whatever happens is recorded there first; messages to the engine only wake it up. It
 //! survives the daemon and the launcher: without a launcher it finishes its task and looks for the next launcher meanwhile.
 
-mod disk;
 mod ending;
 mod logs;
 mod start;

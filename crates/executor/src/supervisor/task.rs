@@ -3,6 +3,8 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 
+use checkpoint::disk::{self, DiskScan};
+use checkpoint::layout::RunDirectory;
 use checkpoint::protocol::{Launch, LaunchRefused};
 use checkpoint::record::{
     ProcessRecord, ProcessState, StatusReason, StatusRecord, StatusState, TaskRecord, TaskState as RecordedTaskState,
@@ -11,7 +13,6 @@ use checkpoint::stream::Writer;
 use model::process::{End, Forced, StageFacts, Task, TaskPlan, TaskState};
 
 use super::Surroundings;
-use super::disk::DiskScan;
 use super::logs::{self, Pump};
 use super::start::{self, PayloadCache, Prepared};
 use crate::launcher::log;
@@ -484,6 +485,8 @@ impl RunningTask {
         let Some(used_bytes) = self.disk_scan.as_mut().and_then(|scan| scan.step(DISK_STEP_ENTRIES)) else { return };
         self.disk_scan = None;
         self.disk_next_ms = now_ms + self.launch.disk_interval_ms;
+        // For people who look at the task; without it they see the next figure.
+        let _ = disk::hand_over(&RunDirectory::new(&self.launch.run_directory), used_bytes);
         if used_bytes > self.disk_limit_bytes {
             self.on_disk_exceeded(used_bytes);
         }

@@ -1,5 +1,7 @@
 //! `…/task/<id>`: one run of an instance: its processes and their runs, what it uses, its output, its history.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -21,6 +23,9 @@ use crate::words::{self, Markup};
 
 /// Earlier and later runs of the instance that are listed.
 const RUNS_SHOWN: usize = 10;
+
+/// How long the first look at a task waits for a second sample of the processor: use is a difference over time.
+const SECOND_SAMPLE: Duration = Duration::from_millis(120);
 
 /// A run of a process.
 struct RunRow {
@@ -210,7 +215,7 @@ pub async fn show(State(state): State<WebState>, Path(path): Path<TaskPath>, hea
             Ok((files.task(&wanted)?, failure))
         });
         match read.await {
-            Ok((info, failure)) => (Ok(info), failure),
+            Ok((info, failure)) => (Ok(with_processor(&state, info).await), failure),
             Err(failure) => (Err(unreadable(&task, &failure)), None),
         }
     } else {
@@ -241,6 +246,16 @@ pub async fn show(State(state): State<WebState>, Path(path): Path<TaskPath>, hea
         key,
     };
     page::show(&state, &headers, &frame, &page)
+}
+
+/// The first sample says nothing of the processor; then another one is taken after a moment, which keeps no thread waiting.
+async fn with_processor(state: &WebState, info: TaskInfo) -> TaskInfo {
+    if info.usage.cpu_cores.is_some() || info.usage.ram_bytes.is_none() {
+        return info;
+    }
+    tokio::time::sleep(SECOND_SAMPLE).await;
+    let id = info.task_id.clone();
+    state.read_files(move |files| files.task(&id)).await.unwrap_or(info)
 }
 
 /// Why the files of a placed task cannot be read, for people.
