@@ -12,6 +12,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("scheduler", 2),
     ("thrift", 2),
     ("checkpoint", 2),
+    ("discovery", 2),
     ("node", 3),
     ("journal", 3),
     ("gateway", 3),

@@ -1,0 +1,1 @@
+//! What is found and announced in ZooKeeper.
