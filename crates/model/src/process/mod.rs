@@ -2,6 +2,7 @@
 //!
 //! - [`schema`]: what an executor's payload may contain, with its defaults.
 //! - [`payload`]: reading it leniently, once for all instances, and filling in what differs between them.
+//! - [`health`]: what the results of health probes mean for a task.
 //! - [`template`]: the references that are filled in when a task starts.
 //! - [`check`]: what a task must satisfy before it may run.
 //! - [`ports`]: names and numbers of ports, and which of them must be asked for.
@@ -9,6 +10,7 @@
 //! - [`state`]: the states of a run and of a task, and which may follow which.
 
 pub mod check;
+pub mod health;
 pub mod payload;
 pub mod plan;
 pub mod ports;
