@@ -8,7 +8,7 @@ pub mod files;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{CpuMillis, Host, InstanceId, Ports, Resources, TaskConfig, TaskId};
+use model::{CpuMillis, Host, InstanceId, Ports, Resources, Role, TaskConfig, TaskId};
 
 /// Name of an agent, unique within the engine.
 pub type AgentId = String;
@@ -16,10 +16,12 @@ pub type AgentId = String;
 pub type OfferId = String;
 
 /// Resources of one agent, offered whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
     /// Name of the offer.
     pub id: OfferId,
+    /// The role it is made to, for engines that know several; offers of different roles are never accepted together.
+    pub role: Option<Role>,
     /// Whose resources.
     pub agent_id: AgentId,
     /// The agent's host name.
@@ -45,7 +47,7 @@ pub struct Launch {
     pub instance: InstanceId,
     /// What to run.
     pub config: Arc<TaskConfig>,
-    /// Everything to take from the offer: the task's resources plus executor overhead.
+    /// Everything to take from the offer: the task's resources (`config.resources`) and, beyond those, its executor's.
     pub resources: Resources,
     /// Whether CPU is taken from the revocable part.
     pub revocable: bool,
@@ -152,6 +154,14 @@ pub enum Event {
     Registered {
         /// Id to present when connecting again.
         framework_id: Option<String>,
+        /// Names the engine's present leader, anew after each election (a Mesos master's id); `None` where there is none. A
+        /// new one may not know yet what runs on agents that have not come back to it.
+        master: Option<String>,
+    },
+    /// Another scheduler took this one's place; the engine takes no more calls. Nothing follows.
+    Deposed {
+        /// For the operator: what the engine was told.
+        reason: String,
     },
     /// The connection is gone; all offers are void.
     Disconnected,
@@ -159,9 +169,21 @@ pub enum Event {
     Offers(Vec<Offer>),
     /// An offer is void.
     Rescinded(OfferId),
+    /// An agent, or a whole host, is asked back: it goes away for maintenance.
+    InverseOffer {
+        /// Answered by [`Call::AcceptInverseOffers`].
+        id: OfferId,
+        /// Which agent, if one alone.
+        agent_id: Option<AgentId>,
+        /// Its host, if known.
+        host: Option<Host>,
+        /// When it goes, in ms since the epoch.
+        unavailable_from_ms: i64,
+    },
     /// A task changed.
     Status(StatusUpdate),
-    /// An agent is gone for good.
+    /// An agent is gone, for good or as far as the engine can see; its offers are void. What became of its tasks may have to
+    /// be asked.
     AgentLost(AgentId),
     /// A task on disk that no one asked for: reported, never killed silently.
     Stray {
@@ -188,6 +210,11 @@ pub enum Call {
         offers: Vec<OfferId>,
         /// Not to be offered again before this many ms have passed.
         refuse_ms: i64,
+    },
+    /// Agrees to give agents back.
+    AcceptInverseOffers {
+        /// Which.
+        offers: Vec<OfferId>,
     },
     /// Ends a task; answered by a terminal status. An unknown task is answered with LOST.
     Kill {

@@ -102,7 +102,7 @@ impl Life {
         };
         let (node, _) = Node::recover(parts, &mut Seed(Random(5)))?;
         let mut life = Life { node, sender, witness, bell, requests: 0 };
-        life.send(Input::Engine(Event::Registered { framework_id: None }));
+        life.send(Input::Engine(Event::Registered { framework_id: None, master: None }));
         Ok(life)
     }
 
@@ -147,6 +147,7 @@ impl Life {
             revocable_cpu: CpuMillis(0),
             port_ranges: Ports::from_ranges([(31_000, 31_099)]),
             attributes: BTreeMap::from([("host".to_owned(), vec!["agent".to_owned()])]),
+            role: None,
             unavailable_from_ms: None,
         }])));
     }

@@ -102,7 +102,7 @@ fn main() {
 fn with_running_tasks(tasks: usize) -> Scheduler {
     let mut scheduler = Scheduler::new(settings());
     step(&mut scheduler, Input::Start { seed: [3; 32], epoch: 1 });
-    step(&mut scheduler, Input::Engine(Event::Registered { framework_id: None }));
+    step(&mut scheduler, Input::Engine(Event::Registered { framework_id: None, master: None }));
     for number in 0..tasks / PER_JOB {
         let key = JobKey::new("www-data", "prod", format!("some-service-{number}"));
         let job = JobConfiguration {
@@ -165,6 +165,7 @@ fn offer(number: usize) -> Offer {
         revocable_cpu: CpuMillis(0),
         port_ranges: Ports::default(),
         attributes: Default::default(),
+        role: None,
         unavailable_from_ms: None,
     }
 }

@@ -50,7 +50,7 @@ fn scheduler(max_step_work: usize) -> Scheduler {
     settings.admission.max_tasks_per_job = i32::MAX;
     let mut scheduler = Scheduler::new(settings);
     scheduler.step(now(), Input::Start { seed: [1; 32], epoch: 1 });
-    scheduler.step(now(), Input::Engine(Event::Registered { framework_id: None }));
+    scheduler.step(now(), Input::Engine(Event::Registered { framework_id: None, master: None }));
     scheduler
 }
 
@@ -85,6 +85,7 @@ fn offers(percent_full: u64, dice: &mut Dice) -> Vec<Offer> {
             revocable_cpu: CpuMillis(0),
             port_ranges: Ports::from_ranges([(31_000, 31_000 + 10 * free as u16)]),
             attributes,
+            role: None,
             unavailable_from_ms: None,
         }
     };
@@ -125,7 +126,7 @@ fn big_groups(percent_full: u64) {
             more = scheduler.step(now(), Input::Resume).more;
         }
     }
-    scheduler.step(now(), Input::Engine(Event::Registered { framework_id: None }));
+    scheduler.step(now(), Input::Engine(Event::Registered { framework_id: None, master: None }));
     let before = scheduler.placement_work();
     let mut placed = 0;
     let mut records = 0;

@@ -32,6 +32,12 @@ impl Scheduler {
         if !self.core.started {
             return Reply::refused(ReplyCode::ErrorTransient, "The scheduler is still reading its journal: ask again.");
         }
+        if self.core.deposed {
+            return Reply::refused(
+                ReplyCode::ErrorTransient,
+                "Another scheduler took this one's place; nothing was changed. Ask that one.",
+            );
+        }
         if self.core.space_low && grows_state(&command) {
             return Reply::refused(
                 ReplyCode::ErrorTransient,

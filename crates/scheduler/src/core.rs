@@ -49,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) reporting_agent: Option<String>,
     pub(crate) space_low: bool,
     pub(crate) started: bool,
+    /// Another scheduler took this one's place: nothing is decided any more.
+    pub(crate) deposed: bool,
     /// Work done in this step, in tasks touched.
     pub(crate) work: usize,
     /// Where a walk over all placed tasks (reconciliation) goes on.
@@ -95,6 +97,7 @@ impl Core {
             reporting_agent: None,
             space_low: false,
             started: false,
+            deposed: false,
             work: 0,
             reconcile_after: None,
             status_counts: [0; TaskStatus::ALL.len()],

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use engine::{Call, Event, Reason, StatusUpdate, TaskState};
 use model::TaskStatus;
 
+use crate::core::Core;
+use crate::input::Effect;
 use crate::scheduler::Scheduler;
 use crate::tasks::table::State;
 
@@ -13,7 +15,8 @@ impl Scheduler {
     pub(crate) fn engine_event(&mut self, event: Event) {
         let core = &mut self.core;
         match event {
-            Event::Registered { framework_id } => self.registered(framework_id),
+            Event::Registered { framework_id, master: _ } => self.registered(framework_id),
+            Event::Deposed { reason } => core.deposed(reason),
             Event::Disconnected => {
                 core.store.view.registered = false;
                 core.gauge("framework_registered", 0);
@@ -28,6 +31,7 @@ impl Scheduler {
                 }
             }
             Event::Rescinded(offer) => core.rescind_offer(&offer),
+            Event::InverseOffer { id, .. } => core.call(Call::AcceptInverseOffers { offers: vec![id] }),
             Event::Status(update) => self.status(update),
             Event::AgentLost(agent) => core.lose_agent(&agent),
             Event::Stray { task_id, detail } => {
@@ -77,6 +81,19 @@ impl Scheduler {
             let (task_id, agent_id) = (update.task_id, update.agent_id);
             core.call(Call::Acknowledge { task_id, agent_id, token });
         }
+    }
+}
+
+impl Core {
+    /// Another scheduler took this one's place. Nothing is decided any more, and nothing that was decided is undone: the next
+    /// scheduler reads the same journal or has its own.
+    fn deposed(&mut self, reason: String) {
+        self.store.view.registered = false;
+        self.gauge("framework_registered", 0);
+        self.reconcile_after = None;
+        self.clear_offers();
+        self.deposed = true;
+        self.effects.push(Effect::Stop { reason });
     }
 }
 

@@ -97,6 +97,11 @@ pub enum Effect {
     Transition(Transition),
     /// A plain sentence for the operator's log.
     Notice(String),
+    /// Another scheduler took this one's place: the process must end. Nothing follows.
+    Stop {
+        /// For the operator.
+        reason: String,
+    },
 }
 
 /// What a step asks for.

@@ -37,7 +37,8 @@ impl Scheduler {
         self.core.now = Now { monotonic_ms, ..now };
         self.core.work = 0;
         self.take_in(input);
-        let done = self.core.started && self.go_on();
+        // One that was replaced decides nothing any more.
+        let done = self.core.deposed || self.core.started && self.go_on();
         self.core.prune_after_end();
         self.core.publish_gauges();
         self.core.store.view.frozen_ms = now.wall_ms;
@@ -50,6 +51,8 @@ impl Scheduler {
 
     fn take_in(&mut self, input: Input) {
         match input {
+            // Whatever else happens is the other scheduler's affair.
+            Input::Engine(_) if self.core.deposed => {}
             Input::Start { seed, epoch } => self.start(seed, epoch),
             Input::Tick | Input::Resume => {}
             Input::Command { request, principal, command } => {
@@ -103,6 +106,9 @@ impl Scheduler {
 
     /// When the next [`Input::Tick`] is wanted, on the monotonic clock of the steps; `None` when nothing is waited for.
     pub fn next_wake(&self) -> Option<u64> {
+        if self.core.deposed {
+            return None;
+        }
         self.core.timers.next_deadline_ms()
     }
 

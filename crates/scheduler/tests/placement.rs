@@ -279,7 +279,7 @@ fn void_offers_are_not_used() {
     world.engine(Event::Disconnected);
     world.create(batch("b"), 1);
     assert!(hosts(&world, "b").is_empty());
-    world.engine(Event::Registered { framework_id: None });
+    world.engine(Event::Registered { framework_id: None, master: None });
     world.offer("c", room(4.0));
     world.engine(Event::AgentLost("c".into()));
     assert_eq!(hosts(&world, "b"), ["c"], "placed before the agent was lost");

@@ -182,7 +182,7 @@ fn random_step(world: &mut World, dice: &mut Dice, epoch: &mut u64) {
             let event = match dice.roll(3) {
                 0 => Event::Disconnected,
                 1 => Event::AgentLost(format!("a{}", dice.roll(4))),
-                _ => Event::Registered { framework_id: Some("f".into()) },
+                _ => Event::Registered { framework_id: Some("f".into()), master: None },
             };
             world.engine(event);
         }

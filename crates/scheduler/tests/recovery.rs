@@ -133,7 +133,7 @@ fn a_new_connection_and_a_schedule_ask_about_everything_in_batches() {
         world.offer(&format!("a{agent}"), room(64.0));
     }
     world.calls.clear();
-    world.engine(Event::Registered { framework_id: Some("f-1".into()) });
+    world.engine(Event::Registered { framework_id: Some("f-1".into()), master: None });
     let sizes: Vec<usize> = world
         .calls
         .iter()

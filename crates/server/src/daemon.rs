@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -58,6 +58,12 @@ pub enum DaemonError {
     /// The system refused something basic.
     #[error("{0}: {1}")]
     System(&'static str, #[source] std::io::Error),
+    /// Another scheduler took this one's place.
+    #[error(
+        "another scheduler took this one's place: {0}. Tasks go on running under that one; start this daemon again only when \
+         that one is stopped"
+    )]
+    Deposed(String),
     /// The loop's thread ended by a panic.
     #[error("the scheduler's loop ended by a fault of its own; see above. The next start goes on from the journal")]
     Fault,
@@ -95,11 +101,16 @@ fn run(options: &Options) -> Result<(), DaemonError> {
     let engine = engine_local::LocalEngine::start(engine_options(options), Arc::new(LoopSink(sender)))?;
     let (files, control) = (engine.files(), engine.control());
     let clock = SystemClock::default();
+    let deposed = Arc::new(OnceLock::new());
     let parts = Parts {
         core: Scheduler::new(scheduler_settings(&engine)),
         storage: journal,
         clock: clock.clone(),
-        outlet: LoopOutlet { gateway: Arc::clone(&gateway), engine: Box::new(engine) },
+        outlet: LoopOutlet {
+            gateway: Arc::clone(&gateway),
+            engine: Box::new(engine),
+            deposed: Arc::clone(&deposed),
+        },
         inbox,
         settings: node::Settings::default(),
     };
@@ -120,8 +131,10 @@ fn run(options: &Options) -> Result<(), DaemonError> {
         .name("loop".into())
         .spawn({
             let (waker, stopping, gateway) = (waker.clone(), Arc::clone(&stopping), Arc::clone(&gateway));
+            let deposed = Arc::clone(&deposed);
             move || {
-                let result = host::run(node, clock, &waker, &|| stopping.load(Ordering::Relaxed));
+                let stop = || stopping.load(Ordering::Relaxed) || deposed.get().is_some();
+                let result = host::run(node, clock, &waker, &stop);
                 gateway.close();
                 // The receiver is gone when the daemon is stopping anyway.
                 let _ = ended.send(());
@@ -138,7 +151,10 @@ fn run(options: &Options) -> Result<(), DaemonError> {
     waker.ring();
     let storage = turning.join().map_err(|_| DaemonError::Fault)??;
     storage.close()?;
-    served
+    match deposed.get() {
+        Some(reason) => Err(DaemonError::Deposed(reason.clone())),
+        None => served,
+    }
 }
 
 fn scheduler_settings(engine: &engine_local::LocalEngine) -> scheduler::Settings {

@@ -1,6 +1,6 @@
 //! The host of the loop: its thread, the way in, and where released effects go. What to do is decided in the core, not here.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine::{Engine, Event, EventSink};
@@ -100,6 +100,8 @@ pub struct LoopOutlet {
     pub gateway: Arc<Gateway>,
     /// Runs tasks.
     pub engine: Box<dyn Engine + Send>,
+    /// Set once another scheduler took this one's place, with what is known of it. The loop's host stops then.
+    pub deposed: Arc<OnceLock<String>>,
 }
 
 impl Outlet<Scheduler> for LoopOutlet {
@@ -118,6 +120,8 @@ impl Outlet<Scheduler> for LoopOutlet {
                     self.gateway.announce(Arc::new(transition));
                 }
                 Effect::Notice(sentence) => tracing::warn!("{sentence}"),
+                // The first reason is the one that counts.
+                Effect::Stop { reason } => drop(self.deposed.set(reason)),
             }
         }
         if !calls.is_empty() {

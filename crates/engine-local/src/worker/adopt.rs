@@ -24,7 +24,7 @@ impl Worker {
         if !self.adopted {
             self.adopt();
             self.adopted = true;
-            self.tell(Event::Registered { framework_id: None });
+            self.tell(Event::Registered { framework_id: None, master: None });
             let unacknowledged: Vec<_> = self
                 .tasks
                 .by_id

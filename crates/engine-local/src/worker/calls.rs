@@ -47,6 +47,8 @@ impl Worker {
                 self.agents.iter_mut().for_each(crate::agents::Agent::revive);
             }
             Call::Suppress => self.suppressed = true,
+            // This machine asks nothing back.
+            Call::AcceptInverseOffers { .. } => {}
         }
     }
 

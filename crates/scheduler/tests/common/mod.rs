@@ -35,6 +35,8 @@ pub struct World {
     pub calls: Vec<Call>,
     pub transitions: Vec<Transition>,
     pub notices: Vec<String>,
+    /// Why the process was asked to end.
+    pub stopped: Option<String>,
     /// Launches by task, and how often each was launched.
     pub launched: BTreeMap<TaskId, (Launch, String)>,
     /// Offers made and neither used, given back nor void.
@@ -65,6 +67,7 @@ impl World {
             calls: Vec::new(),
             transitions: Vec::new(),
             notices: Vec::new(),
+            stopped: None,
             launched: BTreeMap::new(),
             outstanding: BTreeMap::new(),
             configs: BTreeMap::new(),
@@ -72,7 +75,7 @@ impl World {
             next_request: 0,
         };
         world.step(Input::Start { seed: [42; 32], epoch: 1 });
-        world.step(Input::Engine(Event::Registered { framework_id: None }));
+        world.step(Input::Engine(Event::Registered { framework_id: None, master: None }));
         world.calls.clear();
         world
     }
@@ -138,6 +141,7 @@ impl World {
                 }
                 Effect::Transition(transition) => self.transitions.push(transition),
                 Effect::Notice(notice) => self.notices.push(notice),
+                Effect::Stop { reason } => self.stopped = Some(reason),
             }
         }
         answer
@@ -223,7 +227,7 @@ impl World {
         self.outstanding.clear();
         self.now = Now { wall_ms: self.now.wall_ms + down_ms, monotonic_ms: 77 };
         self.step(Input::Start { seed: [epoch as u8; 32], epoch });
-        self.step(Input::Engine(Event::Registered { framework_id: None }));
+        self.step(Input::Engine(Event::Registered { framework_id: None, master: None }));
     }
 
     /// Lets time pass, waking the scheduler whenever it wants to be woken.
@@ -291,6 +295,7 @@ impl World {
             revocable_cpu: CpuMillis(0),
             port_ranges: Ports::from_ranges([(31_000, 31_099)]),
             attributes: BTreeMap::from([("host".into(), vec![agent.to_owned()])]),
+            role: None,
             unavailable_from_ms: None,
         }
     }

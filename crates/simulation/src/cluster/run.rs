@@ -447,7 +447,7 @@ impl Simulation {
             match effect {
                 Effect::Reply { request, .. } => self.watch.borrow_mut().oracle.replied(request),
                 Effect::Engine(call) => calls.push(call),
-                Effect::Transition(_) | Effect::Notice(_) => {}
+                Effect::Transition(_) | Effect::Notice(_) | Effect::Stop { .. } => {}
             }
         }
         self.release_calls(epoch, calls);

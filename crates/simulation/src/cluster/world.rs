@@ -206,7 +206,7 @@ impl World {
     pub fn reconnected(&mut self) {
         self.connected = true;
         self.connection += 1;
-        self.deliver(1, Event::Registered { framework_id: Some("framework-1".into()) });
+        self.deliver(1, Event::Registered { framework_id: Some("framework-1".into()), master: None });
         self.round();
     }
 
@@ -271,7 +271,7 @@ impl World {
                 }
                 Call::Reconcile { tasks } => tasks.iter().for_each(|(task, _)| self.tell_truth(task)),
                 Call::Revive => self.agents.iter_mut().for_each(|agent| agent.refused_until_ms = 0),
-                Call::Suppress => {}
+                Call::Suppress | Call::AcceptInverseOffers { .. } => {}
             }
         }
     }
@@ -537,6 +537,7 @@ impl World {
                     ("host".to_owned(), vec![agent.host.clone()]),
                 ]
                 .into(),
+                role: None,
                 unavailable_from_ms: None,
             });
         }
