@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("engine", 1),
     ("scheduler", 2),
     ("thrift", 2),
+    ("mesos", 2),
     ("checkpoint", 2),
     ("discovery", 2),
     ("node", 3),
