@@ -83,6 +83,13 @@ struct Life {
     requests: u64,
 }
 
+/// Settings under which tasks take what they ask for.
+fn without_overhead() -> scheduler::Settings {
+    let mut settings = scheduler::Settings::default();
+    settings.admission.executors.insert(model::task::AURORA_EXECUTOR_NAME.into(), Resources::ZERO);
+    settings
+}
+
 impl Life {
     fn begin(disk: &FaultDisk) -> Result<Life, StorageError> {
         let bell = Bell::default();
@@ -90,10 +97,7 @@ impl Life {
         let (sender, inbox) = inbox(Limits::default(), Arc::new(|| {}));
         let witness = Witness::default();
         let parts = Parts {
-            core: Scheduler::new(scheduler::Settings {
-                executor_overhead: Resources::ZERO,
-                ..scheduler::Settings::default()
-            }),
+            core: Scheduler::new(without_overhead()),
             storage: journal,
             clock: Hands::default(),
             outlet: witness.clone(),

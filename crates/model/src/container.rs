@@ -41,6 +41,31 @@ pub enum Image {
     },
 }
 
+/// The two kinds of container, as operators allow them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ContainerType {
+    /// The engine's own isolation.
+    Mesos,
+    /// Docker.
+    Docker,
+}
+
+impl ContainerType {
+    /// Upper-case name, as in flags and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mesos => "MESOS",
+            Self::Docker => "DOCKER",
+        }
+    }
+
+    /// From its name in any case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Mesos, Self::Docker].into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))
+    }
+}
+
 /// Container of a task.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Container {
@@ -58,6 +83,16 @@ pub enum Container {
         /// Command line parameters as name and value.
         parameters: Vec<(String, String)>,
     },
+}
+
+impl Container {
+    /// Which kind it is.
+    pub fn kind(&self) -> ContainerType {
+        match self {
+            Self::Mesos { .. } => ContainerType::Mesos,
+            Self::Docker { .. } => ContainerType::Docker,
+        }
+    }
 }
 
 impl Default for Container {

@@ -5,6 +5,7 @@
 
 pub mod constraint;
 pub mod container;
+pub mod executor;
 pub mod job;
 pub mod key;
 pub mod process;

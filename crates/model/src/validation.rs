@@ -1,22 +1,26 @@
 //! Admission: what a submitted configuration must satisfy, and what is filled in (spec scheduler 9.2, 9.3). Pure functions;
 //! checks that need the stored state (existing jobs, quota) are the scheduler's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::constraint::{DEDICATED, TaskConstraint};
-use crate::container::Container;
+use crate::container::{Container, ContainerType};
 use crate::job::JobConfiguration;
 use crate::key::is_identifier;
+use crate::resource::{CpuMillis, Resources};
 use crate::task::{AURORA_EXECUTOR_NAME, SlaPolicy, TaskConfig};
 use crate::tier::Tiers;
+
+/// What the executor of Thermos-style tasks takes on top of its task, where nothing else is said (spec executor 5.1).
+pub const THERMOS_OVERHEAD: Resources = Resources { cpu: CpuMillis(250), ram_mb: 128, ..Resources::ZERO };
 
 /// What the operator allows.
 #[derive(Clone, Debug)]
 pub struct AdmissionRules {
     /// Tiers of the cluster.
     pub tiers: Tiers,
-    /// Executors that may be named.
-    pub executors: BTreeSet<String>,
+    /// Executors that may be named, and what each takes on top of its task (spec scheduler 2.6).
+    pub executors: BTreeMap<String, Resources>,
     /// Most instances of a job.
     pub max_tasks_per_job: i32,
     /// Whether tasks may ask for GPUs.
@@ -25,10 +29,12 @@ pub struct AdmissionRules {
     pub enable_mesos_fetcher: bool,
     /// Whether Mesos containers may mount volumes.
     pub allow_container_volumes: bool,
-    /// Whether Docker containers are allowed.
-    pub allow_docker: bool,
+    /// Kinds of container that are allowed.
+    pub allowed_container_types: BTreeSet<ContainerType>,
     /// Whether jobs may pass Docker parameters.
     pub allow_docker_parameters: bool,
+    /// Filled in where a Docker container gives no parameters, as name and value.
+    pub default_docker_parameters: Vec<(String, String)>,
     /// Whether Docker tasks need an executor.
     pub require_docker_use_executor: bool,
     /// SLA policies on tiers that are not production too.
@@ -43,13 +49,14 @@ impl Default for AdmissionRules {
     fn default() -> Self {
         Self {
             tiers: Tiers::default(),
-            executors: [AURORA_EXECUTOR_NAME.to_owned()].into(),
+            executors: [(AURORA_EXECUTOR_NAME.to_owned(), THERMOS_OVERHEAD)].into(),
             max_tasks_per_job: 4000,
             allow_gpu_resource: false,
             enable_mesos_fetcher: false,
             allow_container_volumes: false,
-            allow_docker: false,
+            allowed_container_types: [ContainerType::Mesos].into(),
             allow_docker_parameters: false,
+            default_docker_parameters: Vec::new(),
             require_docker_use_executor: true,
             sla_aware_kill_non_prod: false,
             min_required_instances_for_sla_check: 20,
@@ -121,15 +128,20 @@ pub fn admit_task(mut task: TaskConfig, instance_count: i32, rules: &AdmissionRu
     check_container(&task, rules)?;
     check_resources(&task, rules)?;
     if !task.mesos_fetcher_uris.is_empty() && !rules.enable_mesos_fetcher {
-        return refuse("Fetcher URIs are not enabled on this cluster.");
+        return refuse("Mesos Fetcher for individual jobs is disabled in this cluster.");
     }
     if let Container::Mesos { volumes, .. } = &task.container
         && !volumes.is_empty()
         && !rules.allow_container_volumes
     {
-        return refuse("Container volumes are not allowed on this cluster.");
+        return refuse("This scheduler is configured to disallow container volumes.");
     }
     check_sla(&task, instance_count, tier.is_production(), &tier_name, rules)?;
+    if let Container::Docker { parameters, .. } = &mut task.container
+        && parameters.is_empty()
+    {
+        parameters.clone_from(&rules.default_docker_parameters);
+    }
     task.tier = Some(tier_name);
     task.production = Some(tier.is_production());
     task.resources.ports = task.requested_ports.len() as i64;
@@ -143,16 +155,14 @@ pub fn admit_task(mut task: TaskConfig, instance_count: i32, rules: &AdmissionRu
     Ok(task)
 }
 
+/// The texts are Aurora's (spec executor 5.2): clients show and compare them.
 fn check_executor(task: &TaskConfig, rules: &AdmissionRules) -> Result<(), Refused> {
     match (&task.executor_config, &task.container) {
         (None, Container::Docker { .. }) => Ok(()),
-        (None, Container::Mesos { .. }) => {
-            refuse("Configuration may not be null: name an executor or a Docker container.")
-        }
-        (Some(executor), _) if executor.name.is_empty() => refuse("Executor name must be set."),
-        (Some(executor), _) if !rules.executors.contains(&executor.name) => {
-            let known: Vec<&str> = rules.executors.iter().map(String::as_str).collect();
-            refuse(format!("Executor '{}' does not exist; this cluster has: {}.", executor.name, known.join(", ")))
+        (None, Container::Mesos { .. }) => refuse("Configuration may not be null."),
+        (Some(executor), _) if executor.name.is_empty() => refuse("Executor name may not be left unset."),
+        (Some(executor), _) if !rules.executors.contains_key(&executor.name) => {
+            refuse(format!("Configuration for executor '{}' doesn't exist.", executor.name))
         }
         _ => Ok(()),
     }
@@ -178,18 +188,20 @@ fn check_dedicated(task: &TaskConfig) -> Result<(), Refused> {
 }
 
 fn check_container(task: &TaskConfig, rules: &AdmissionRules) -> Result<(), Refused> {
-    let Container::Docker { image, parameters } = &task.container else { return Ok(()) };
-    if image.is_empty() {
-        return refuse("A Docker container must name an image.");
+    if let Container::Docker { image, parameters } = &task.container {
+        if image.is_empty() {
+            return refuse("A container must specify an image.");
+        }
+        if !parameters.is_empty() && !rules.allow_docker_parameters {
+            return refuse("This scheduler is configured to disallow Docker parameters.");
+        }
+        if task.executor_config.is_none() && rules.require_docker_use_executor {
+            return refuse("This scheduler is configured to require an executor for Docker-based tasks.");
+        }
     }
-    if !parameters.is_empty() && !rules.allow_docker_parameters {
-        return refuse("Docker parameters are not allowed on this cluster.");
-    }
-    if task.executor_config.is_none() && rules.require_docker_use_executor {
-        return refuse("A Docker container needs an executor on this cluster.");
-    }
-    if !rules.allow_docker {
-        return refuse("Container type DOCKER is not allowed on this cluster.");
+    let kind = task.container.kind();
+    if !rules.allowed_container_types.contains(&kind) {
+        return refuse(format!("This scheduler is not configured to allow the container type {}", kind.name()));
     }
     Ok(())
 }
@@ -203,7 +215,7 @@ fn check_resources(task: &TaskConfig, rules: &AdmissionRules) -> Result<(), Refu
         }
     }
     if resources.gpus != 0 && !rules.allow_gpu_resource {
-        return refuse("GPU resources are not enabled on this cluster.");
+        return refuse("GPU resource support is disabled in this cluster.");
     }
     if resources.gpus < 0 {
         return refuse("gpus must not be negative");
@@ -253,6 +265,7 @@ fn check_sla(
 mod tests {
     use super::*;
     use crate::constraint::Constraint;
+    use crate::container::{FetcherUri, Volume, VolumeMode};
     use crate::job::CronCollisionPolicy;
     use crate::key::JobKey;
 
@@ -293,8 +306,6 @@ mod tests {
         assert!(refusal(|job| job.key.environment = "production".into()).contains("production"));
         assert!(refusal(|job| job.owner = Some(String::new())).contains("illegal"));
         assert!(refusal(|job| job.task.tier = Some("gold".into())).contains("preferred"));
-        assert!(refusal(|job| job.task.executor_config = None).contains("executor"));
-        assert!(refusal(|job| job.task.executor_config.as_mut().unwrap().name = "x".into()).contains("does not exist"));
         assert!(refusal(|job| job.task.resources.cpu.0 = 0).contains("num_cpus must be greater than 0.0"));
         assert!(refusal(|job| job.task.resources.ram_mb = -1).contains("ram_mb"));
         assert!(refusal(|job| job.task.resources.disk_mb = 0).contains("disk_mb"));
@@ -307,6 +318,118 @@ mod tests {
             })
             .contains("cron")
         );
+    }
+
+    /// A change of the job and of the rules, and what is said of it.
+    fn said(
+        change: impl FnOnce(&mut TaskConfig),
+        allow: impl FnOnce(&mut AdmissionRules),
+    ) -> Result<TaskConfig, String> {
+        let (mut job, mut rules) = (job(), AdmissionRules::default());
+        change(&mut job.task);
+        allow(&mut rules);
+        admit_job(job, &rules).map(|job| job.task).map_err(|refused| refused.0)
+    }
+
+    fn docker(task: &mut TaskConfig, image: &str, parameters: &[(&str, &str)]) {
+        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        task.container = Container::Docker { image: image.into(), parameters };
+    }
+
+    fn allow_docker(rules: &mut AdmissionRules) {
+        rules.allowed_container_types.insert(ContainerType::Docker);
+    }
+
+    #[test]
+    fn executors_are_refused_in_the_words_of_the_reference() {
+        let executor = |name: &str| {
+            let name = name.to_owned();
+            said(|task| task.executor_config.as_mut().unwrap().name = name, |_| {})
+        };
+        assert_eq!(said(|task| task.executor_config = None, |_| {}), Err("Configuration may not be null.".into()));
+        assert_eq!(executor(""), Err("Executor name may not be left unset.".into()));
+        assert_eq!(executor("x"), Err("Configuration for executor 'x' doesn't exist.".into()));
+        assert!(executor(AURORA_EXECUTOR_NAME).is_ok());
+        let known = said(
+            |task| task.executor_config.as_mut().unwrap().name = "x".into(),
+            |rules| drop(rules.executors.insert("x".into(), Resources::ZERO)),
+        );
+        assert!(known.is_ok());
+    }
+
+    #[test]
+    fn containers_are_refused_in_the_words_of_the_reference() {
+        let plain = |task: &mut TaskConfig| docker(task, "busybox", &[]);
+        assert_eq!(
+            said(plain, |_| {}),
+            Err("This scheduler is not configured to allow the container type DOCKER".into())
+        );
+        assert!(said(plain, allow_docker).is_ok());
+        assert_eq!(
+            said(|_| {}, |rules| rules.allowed_container_types = [ContainerType::Docker].into()),
+            Err("This scheduler is not configured to allow the container type MESOS".into())
+        );
+        assert_eq!(said(|task| docker(task, "", &[]), allow_docker), Err("A container must specify an image.".into()));
+        let parameters = |task: &mut TaskConfig| docker(task, "busybox", &[("label", "a=b")]);
+        assert_eq!(
+            said(parameters, allow_docker),
+            Err("This scheduler is configured to disallow Docker parameters.".into())
+        );
+        let allowed = said(parameters, |rules| {
+            allow_docker(rules);
+            rules.allow_docker_parameters = true;
+        });
+        assert!(allowed.is_ok());
+        let alone = |task: &mut TaskConfig| {
+            plain(task);
+            task.executor_config = None;
+        };
+        assert_eq!(
+            said(alone, allow_docker),
+            Err("This scheduler is configured to require an executor for Docker-based tasks.".into())
+        );
+        let allowed = said(alone, |rules| {
+            allow_docker(rules);
+            rules.require_docker_use_executor = false;
+        });
+        assert!(allowed.is_ok());
+    }
+
+    #[test]
+    fn default_docker_parameters_are_filled_in_where_a_job_gives_none() {
+        let rules = |rules: &mut AdmissionRules| {
+            allow_docker(rules);
+            rules.allow_docker_parameters = true;
+            rules.default_docker_parameters = vec![("network".into(), "host".into())];
+        };
+        let parameters = |task: TaskConfig| match task.container {
+            Container::Docker { parameters, .. } => parameters,
+            Container::Mesos { .. } => panic!("a Docker container"),
+        };
+        let filled = parameters(said(|task| docker(task, "busybox", &[]), rules).unwrap());
+        assert_eq!(filled, [("network".to_owned(), "host".to_owned())]);
+        let own = parameters(said(|task| docker(task, "busybox", &[("label", "x")]), rules).unwrap());
+        assert_eq!(own, [("label".to_owned(), "x".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_switched_off_is_refused_in_the_words_of_the_reference() {
+        let uris = |task: &mut TaskConfig| {
+            let uri = FetcherUri { value: "http://x".into(), extract: None, cache: None, output_file: None };
+            task.mesos_fetcher_uris.insert(uri);
+        };
+        assert_eq!(said(uris, |_| {}), Err("Mesos Fetcher for individual jobs is disabled in this cluster.".into()));
+        assert!(said(uris, |rules| rules.enable_mesos_fetcher = true).is_ok());
+        let volumes = |task: &mut TaskConfig| {
+            let volume = Volume { container_path: "/a".into(), host_path: "/b".into(), mode: VolumeMode::Ro };
+            task.container = Container::Mesos { image: None, volumes: vec![volume] };
+        };
+        assert_eq!(said(volumes, |_| {}), Err("This scheduler is configured to disallow container volumes.".into()));
+        assert!(said(volumes, |rules| rules.allow_container_volumes = true).is_ok());
+        let gpus = |task: &mut TaskConfig| task.resources.gpus = 1;
+        assert_eq!(said(gpus, |_| {}), Err("GPU resource support is disabled in this cluster.".into()));
+        assert!(said(gpus, |rules| rules.allow_gpu_resource = true).is_ok());
+        assert!(said(|task| task.resources.gpus = -1, |rules| rules.allow_gpu_resource = true).is_err());
     }
 
     #[test]

@@ -185,12 +185,20 @@ impl Core {
         self.store.view.tasks.get(&active.id)
     }
 
-    /// What a task of that configuration takes from an agent: its own resources and, for the Thermos-style executor, the
-    /// executor's (spec scheduler 2.6).
+    /// What a task of that configuration takes from an agent: its own resources and its executor's (spec scheduler 2.6). An
+    /// executor that is not configured any more counts as nothing.
     pub(crate) fn demand(&self, config: &TaskConfig) -> Resources {
-        let thermos =
-            config.executor_config.as_ref().is_some_and(|executor| executor.name == model::task::AURORA_EXECUTOR_NAME);
-        if thermos { config.resources + self.settings.executor_overhead } else { config.resources }
+        let overhead = config
+            .executor_config
+            .as_ref()
+            .map(|executor| self.settings.admission.executors.get(&executor.name).copied().unwrap_or_default());
+        config.resources + overhead.unwrap_or_default()
+    }
+
+    /// The executor a configuration names and the operator has not configured: nothing can start such a task.
+    pub(crate) fn missing_executor<'a>(&self, config: &'a TaskConfig) -> Option<&'a str> {
+        let name = config.executor_config.as_ref().map(|executor| executor.name.as_str())?;
+        (!self.settings.admission.executors.contains_key(name)).then_some(name)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use model::validation::AdmissionRules;
-use model::{CpuMillis, Resources};
 
 /// What a second offer of an agent means whose first one is still held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,10 +17,8 @@ pub enum SecondOffer {
 /// Settings of the core; fixed for the life of a process.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Admission rules and tiers.
+    /// Admission rules and tiers; also what each executor takes on top of its tasks.
     pub admission: AdmissionRules,
-    /// Added to every task of the Thermos-style executor at placement.
-    pub executor_overhead: Resources,
     /// A run shorter than this is a flap.
     pub flapping_task_threshold: Duration,
     /// First penalty.
@@ -77,7 +74,6 @@ impl Default for Settings {
         let secs = Duration::from_secs;
         Self {
             admission: AdmissionRules::default(),
-            executor_overhead: Resources { cpu: CpuMillis(250), ram_mb: 128, ..Resources::ZERO },
             flapping_task_threshold: secs(300),
             initial_flapping_task_delay: secs(30),
             max_flapping_task_delay: secs(300),

@@ -69,22 +69,97 @@ fn an_agent_takes_exactly_as_many_tasks_as_fit() {
 }
 
 #[test]
-fn the_executor_takes_its_share_only_where_it_is_ours() {
-    let overhead = Resources { cpu: CpuMillis(250), ram_mb: 128, ..Resources::ZERO };
+fn each_executor_takes_its_own_share() {
+    let shares = [("AuroraExecutor", 250, 128), ("custom", 500, 64)];
     let mut rules = settings();
-    rules.executor_overhead = overhead;
-    rules.admission.executors.insert("custom".into());
-    let mut world = World::with(rules);
-    world.offer("a", room(4.0));
-    world.create(batch("ours"), 1);
-    let launch = launches(&mut world).remove(0);
-    assert_eq!(launch.resources, launch.config.resources + overhead);
-    let mut custom = batch("theirs");
-    custom.executor_config.as_mut().unwrap().name = "custom".into();
-    world.offer("b", room(4.0));
-    world.create(custom, 1);
+    for (name, cpu_millis, ram_mb) in shares {
+        let overhead = Resources { cpu: CpuMillis(cpu_millis), ram_mb, ..Resources::ZERO };
+        rules.admission.executors.insert(name.into(), overhead);
+    }
+    rules.admission.allowed_container_types.insert(model::container::ContainerType::Docker);
+    rules.admission.require_docker_use_executor = false;
+    let mut world = World::with(rules.clone());
+    for (name, _, _) in shares {
+        let mut task = batch(name);
+        task.executor_config.as_mut().unwrap().name = name.into();
+        world.offer(name, room(4.0));
+        world.create(task, 1);
+        let launch = launches(&mut world).remove(0);
+        assert_eq!(launch.resources, launch.config.resources + rules.admission.executors[name]);
+    }
+    // A Docker container alone needs no executor, and nothing for one.
+    let container = model::container::Container::Docker { image: "busybox".into(), parameters: Vec::new() };
+    world.offer("c", room(4.0));
+    world.create(TaskConfig { container, executor_config: None, ..batch("alone") }, 1);
     let launch = launches(&mut world).remove(0);
     assert_eq!(launch.resources, launch.config.resources);
+}
+
+#[test]
+fn what_an_executor_takes_counts_in_preemption() {
+    let mut rules = settings();
+    let overhead = Resources { cpu: CpuMillis(500), ..Resources::ZERO };
+    rules.admission.executors.insert("AuroraExecutor".into(), overhead);
+    let mut world = World::with(rules);
+    let victim = world.run_one(TaskConfig::new(job("victim"), 1.5, 1, 1, "{}"));
+    world.offer("home", room(0.0));
+    let production = |name: &str, cores: f64| TaskConfig {
+        tier: Some("preferred".into()),
+        production: Some(true),
+        ..TaskConfig::new(job(name), cores, 1, 1, "{}")
+    };
+    let quota = Resources { cpu: CpuMillis(9000), ram_mb: 99, disk_mb: 99, ..Resources::ZERO };
+    world.command(scheduler::Command::SetQuota { role: "www-data".into(), quota });
+    // Two cores are what the victim and its executor hold; 1.6 and an executor are more.
+    world.create(production("large", 1.6), 1);
+    world.pass(600_000);
+    assert_eq!(world.task(&victim).status, TaskStatus::Running);
+    world.create(production("fitting", 1.5), 1);
+    world.pass(600_000);
+    assert_ne!(world.task(&victim).status, TaskStatus::Running);
+}
+
+#[test]
+fn a_task_whose_executor_left_the_configuration_waits_and_says_so() {
+    let mut rules = settings();
+    rules.admission.executors.insert("custom".into(), Resources::ZERO);
+    let mut world = World::with(rules);
+    let mut task = batch("theirs");
+    task.executor_config.as_mut().unwrap().name = "custom".into();
+    world.create(task, 1);
+    world.settings.admission.executors.remove("custom");
+    world.restart(1000, 2);
+    world.offer("a", room(4.0));
+    world.pass(60_000);
+    assert!(launches(&mut world).is_empty());
+    let expected =
+        ("Executor not configured: custom".to_owned(), "executor custom is not configured on this cluster".to_owned());
+    assert_eq!(reason(&world, "theirs"), expected);
+    // It preempts nobody either, and goes on once the executor is back.
+    world.settings.admission.executors.insert("custom".into(), Resources::ZERO);
+    world.restart(1000, 3);
+    world.offer("a", room(4.0));
+    assert_eq!(launches(&mut world).len(), 1);
+}
+
+#[test]
+fn gpus_are_taken_whole() {
+    let mut rules = settings();
+    rules.admission.allow_gpu_resource = true;
+    let mut world = World::with(rules);
+    let mut task = batch("gpu");
+    task.resources.gpus = 2;
+    world.create(task, 3);
+    world.offer("none", room(8.0));
+    assert!(launches(&mut world).is_empty());
+    assert_eq!(
+        reason(&world, "gpu"),
+        ("Insufficient: GPU".into(), "needs 2 gpu, the largest machine has 0 gpu".into())
+    );
+    world.offer("some", Resources { gpus: 5, ..room(8.0) });
+    let launched = launches(&mut world);
+    assert_eq!(launched.len(), 2, "five gpus serve two tasks of two");
+    assert!(launched.iter().all(|launch| launch.resources.gpus == 2));
 }
 
 #[test]

@@ -158,8 +158,10 @@ fn run(options: &Options) -> Result<(), DaemonError> {
 }
 
 fn scheduler_settings(engine: &engine_local::LocalEngine) -> scheduler::Settings {
+    let mut admission = model::validation::AdmissionRules::default();
+    admission.executors.insert(model::task::AURORA_EXECUTOR_NAME.into(), engine.executor_overhead());
     scheduler::Settings {
-        executor_overhead: engine.executor_overhead(),
+        admission,
         // The engine never takes an offer back: what becomes free meanwhile is another offer.
         second_offer: scheduler::settings::SecondOffer::Adds,
         ..scheduler::Settings::default()

@@ -300,6 +300,9 @@ impl Core {
     fn place_group(&mut self, number: u64, candidates: &Candidates<'_>) -> usize {
         let Some(group) = self.groups.by_number.get(&number) else { return 0 };
         let config = group.config.clone();
+        if self.missing_executor(&config).is_some() {
+            return 0;
+        }
         let class = group.class;
         let turn = group.queue.len().min(TURN);
         let mut counts = self.limit_counts(&config);

@@ -70,6 +70,9 @@ impl Core {
         };
         let Some(task_id) = group.queue.values().next().and_then(waits) else { return };
         let (config, class) = (group.config.clone(), group.class);
+        if self.missing_executor(&config).is_some() {
+            return;
+        }
         let Some(tier) = self.tier_of(&config) else { return };
         let kind = if tier.preemptible { "non_prod" } else { "prod" };
         self.count(&format!("preemptor_slot_search_attempts_for_{kind}"), 1);

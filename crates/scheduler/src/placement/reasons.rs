@@ -54,8 +54,10 @@ impl Core {
         let query = self.query(&group.config, group.class);
         let counts = self.limit_counts(&group.config);
         let step = self.book.slot_count().div_ceil(MOST_AGENTS).max(1);
-        let agents = self.book.agents().step_by(step).map(|(_, agent)| agent);
-        let reason = explain(&query, &counts, agents);
+        let reason = match self.missing_executor(&group.config) {
+            Some(name) => without_executor(name),
+            None => explain(&query, &counts, self.book.agents().step_by(step).map(|(_, agent)| agent)),
+        };
         self.book.examined += (self.book.slot_count() / step) as u64;
         let Some(group) = self.groups.by_number.get_mut(&number) else { return };
         group.explained_ms = self.now.monotonic_ms;
@@ -69,6 +71,15 @@ impl Core {
         for id in ids {
             self.store.view.pending_reasons.insert(id, reason.clone());
         }
+    }
+}
+
+/// The operator took away what would start the task (spec executor 5.2).
+fn without_executor(name: &str) -> PendingReason {
+    PendingReason {
+        nearest_fit: format!("Executor not configured: {name}"),
+        sentence: format!("executor {name} is not configured on this cluster"),
+        vetoes: BTreeMap::new(),
     }
 }
 

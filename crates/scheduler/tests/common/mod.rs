@@ -50,7 +50,10 @@ pub struct World {
 pub fn settings() -> Settings {
     // Tests set the room of an agent by offering it again.
     let second_offer = SecondOffer::Supersedes;
-    Settings { executor_overhead: Resources::ZERO, second_offer, ..Settings::default() }
+    let mut settings = Settings { second_offer, ..Settings::default() };
+    // So that amounts in tests are what tasks ask for.
+    settings.admission.executors.insert(model::task::AURORA_EXECUTOR_NAME.into(), Resources::ZERO);
+    settings
 }
 
 impl World {

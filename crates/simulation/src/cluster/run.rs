@@ -597,7 +597,8 @@ impl Simulation {
         });
         waiting
             .filter_map(|task| {
-                let need = task.config.resources + self.settings.executor_overhead;
+                let name = &task.config.executor_config.as_ref()?.name;
+                let need = task.config.resources + *self.settings.admission.executors.get(name)?;
                 let host = self.world.host_with_room(&need, PATIENCE_MS as u64)?;
                 let reason = view.pending_reasons.get(&task.id).map(|reason| reason.sentence.as_str());
                 let text = format!("{} is pending because {reason:?}, and {host} has room for {need:?}", task.id);
@@ -641,11 +642,19 @@ fn preload(world: &mut World, disk: &Disk) {
     }
 }
 
+/// A small share for executors: agents of the simulation are small.
+fn admission() -> model::validation::AdmissionRules {
+    let overhead = model::Resources { cpu: model::CpuMillis(10), ram_mb: 16, ..model::Resources::ZERO };
+    let mut rules = model::validation::AdmissionRules::default();
+    rules.executors.insert(model::task::AURORA_EXECUTOR_NAME.into(), overhead);
+    rules
+}
+
 /// Settings of the core: Aurora's delays, shortened so that they matter within a run.
 fn settings(chance: &mut Chance) -> Settings {
     let secs = Duration::from_secs;
     Settings {
-        executor_overhead: model::Resources { cpu: model::CpuMillis(10), ram_mb: 16, ..model::Resources::ZERO },
+        admission: admission(),
         flapping_task_threshold: secs(chance.between(2, 30)),
         initial_flapping_task_delay: secs(chance.between(1, 4)),
         max_flapping_task_delay: secs(chance.between(5, 20)),
