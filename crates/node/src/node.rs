@@ -220,7 +220,11 @@ impl<C: Core, S: Storage, K: Clock, O: Outlet<C>> Node<C, S, K, O> {
         let low = matches!(space, Space::Low { .. });
         if low != self.space_low {
             self.space_low = low;
-            self.own.push_back(C::space_low(low));
+            match self.phase {
+                // Before the start, which would go on with whatever it finds to do; what was said last goes last.
+                Phase::Opening => self.own.insert(self.own.len().saturating_sub(1), C::space_low(low)),
+                Phase::Running => self.own.push_back(C::space_low(low)),
+            }
         }
     }
 

@@ -60,7 +60,17 @@ impl Scheduler {
                 self.core.effects.push(Effect::Reply { request, reply });
             }
             Input::Engine(event) => self.engine_event(event),
-            Input::SpaceLow(low) => self.core.space_low = low,
+            Input::SpaceLow(low) => self.space_low(low),
+        }
+    }
+
+    /// While the journal is short of room nothing is accepted and no update goes further; once there is room, updates go on.
+    fn space_low(&mut self, low: bool) {
+        let was_low = std::mem::replace(&mut self.core.space_low, low);
+        self.core.store.view.space_low = low;
+        self.core.gauge("journal_space_low", low.into());
+        if was_low && !low && self.core.started {
+            self.updates_go_on();
         }
     }
 

@@ -49,6 +49,8 @@ pub struct View {
     pub frozen_ms: i64,
     /// Whether the engine is connected.
     pub registered: bool,
+    /// The journal is short of room: nothing new is accepted, and updates wait.
+    pub space_low: bool,
     /// All stored tasks.
     pub tasks: OrdMap<TaskId, Arc<Task>>,
     /// Ids of the tasks of each job.

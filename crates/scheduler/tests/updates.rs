@@ -8,7 +8,7 @@ use engine::TaskState;
 use model::update::{InstanceRange, Update, UpdateAction, UpdateRequest, UpdateSettings, UpdateStatus, UpdateStrategy};
 use model::{InstanceId, TaskConfig, TaskStatus, UpdateKey};
 use scheduler::command::{Outcome, UpdateControl};
-use scheduler::{Command, Reply, ReplyCode, Settings};
+use scheduler::{Command, Input, Reply, ReplyCode, Settings};
 use std::sync::Arc;
 
 fn version(version: i32) -> TaskConfig {
@@ -114,6 +114,76 @@ fn an_update_replaces_one_instance_after_the_other_and_watches_each() {
     assert_eq!(versions(&world), [(0, 2), (1, 2)]);
     let first_event = &update(&world, &key).events[0];
     assert_eq!((first_event.user.as_deref(), first_event.message.as_deref()), (Some("jane"), Some("go")));
+}
+
+#[test]
+fn while_the_journal_is_short_of_room_an_update_goes_no_further_and_then_goes_on() {
+    let mut world = running(4);
+    let key = started(&mut world, request(version(2), 5, quick(2)));
+    settle(&mut world);
+    // Instance 4 is new and runs, instance 0 was replaced and runs.
+    assert_eq!(versions(&world), [(0, 2), (1, 1), (2, 1), (3, 1), (4, 2)]);
+    world.step(Input::SpaceLow(true));
+    world.pass(1000);
+    use UpdateAction::*;
+    let done = [(4, InstanceUpdating), (0, InstanceUpdating), (4, InstanceUpdated), (0, InstanceUpdated)];
+    assert_eq!(actions(&world, &key), done, "what runs is done, and nothing is taken");
+    settle(&mut world);
+    world.pass(600_000);
+    assert_eq!(versions(&world), [(0, 2), (1, 1), (2, 1), (3, 1), (4, 2)]);
+    assert!(world.view().space_low);
+    world.step(Input::SpaceLow(false));
+    for _ in 0..3 {
+        settle(&mut world);
+        world.pass(1000);
+    }
+    assert_eq!(status(&world, &key), UpdateStatus::RolledForward);
+    assert_eq!(versions(&world), [(0, 2), (1, 2), (2, 2), (3, 2), (4, 2)]);
+}
+
+#[test]
+fn an_instance_whose_old_task_is_gone_gets_its_new_one_when_the_journal_has_room() {
+    let mut world = running(2);
+    let key = started(&mut world, request(version(2), 2, quick(1)));
+    let old = world.active_one(&job("web"), 0);
+    world.step(Input::SpaceLow(true));
+    world.status(&old.id, TaskState::Killed);
+    assert_eq!(versions(&world), [(1, 1)], "its end is told, and nothing is created");
+    world.step(Input::SpaceLow(true));
+    world.step(Input::SpaceLow(false));
+    assert_eq!(versions(&world), [(0, 2), (1, 1)]);
+    settle(&mut world);
+    world.pass(1000);
+    settle(&mut world);
+    world.pass(1000);
+    assert_eq!(status(&world, &key), UpdateStatus::RolledForward);
+}
+
+#[test]
+fn instances_that_are_to_go_are_killed_however_short_of_room_the_journal_is() {
+    let mut world = running(2);
+    let key = started(&mut world, request(version(1), 1, quick(1)));
+    let last = world.active_one(&job("web"), 1);
+    assert_eq!(last.status, TaskStatus::Killing);
+    world.step(Input::SpaceLow(true));
+    world.status(&last.id, TaskState::Killed);
+    assert_eq!(status(&world, &key), UpdateStatus::RolledForward);
+}
+
+#[test]
+fn an_update_that_pauses_after_each_batch_does_not_pause_for_want_of_room() {
+    let mut world = running(2);
+    let strategy = UpdateStrategy::Batch { group_size: 1, autopause_after_batch: true };
+    let settings = UpdateSettings { strategy, block_if_no_pulses_after_ms: Some(60_000), ..quick(1) };
+    let key = started(&mut world, request(version(2), 2, settings));
+    world.step(Input::SpaceLow(true));
+    assert_eq!(world.command(Command::PulseUpdate { key: key.clone() }).code, ReplyCode::Ok);
+    assert_eq!(status(&world, &key), UpdateStatus::RollingForward);
+    world.step(Input::SpaceLow(false));
+    settle(&mut world);
+    world.pass(1000);
+    assert_eq!(status(&world, &key), UpdateStatus::RollForwardPaused);
+    assert_eq!(versions(&world), [(0, 2), (1, 1)], "only its first batch was done");
 }
 
 #[test]

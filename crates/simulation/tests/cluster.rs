@@ -96,6 +96,7 @@ fn missing(coverage: &Coverage) -> Vec<String> {
         "update Ok",
         "update InvalidRequest",
         "update ErrorTransient",
+        "update goes on with room",
         "control Ok",
         "control InvalidRequest",
         "pulse Ok",

@@ -129,7 +129,17 @@ impl Scheduler {
         let Some(updater) = &mut active.updater else { return };
         let (mut found, standing) = updater.evaluate(&self.core, changed);
         self.core.work += found.len();
-        let pauses = status == UpdateStatus::RollingForward && pauses_itself && active.begins_batch(&found);
+        if self.core.space_low {
+            found.retain(|found| {
+                let is_held = updater.grows_state(found);
+                if is_held {
+                    updater.held.insert(found.instance);
+                }
+                !is_held
+            });
+        }
+        let may_pause = status == UpdateStatus::RollingForward && pauses_itself && !self.core.space_low;
+        let pauses = may_pause && active.begins_batch(&found);
         if pauses {
             found.retain(|found| matches!(found.step, Step::Succeeded | Step::Failed));
         }
@@ -151,6 +161,20 @@ impl Scheduler {
                 let message = format!("Latest failure: instance {instance} exited.");
                 self.change_update(key, to, None, Some(message));
             }
+        }
+    }
+
+    /// The journal has room again: what was held back is done now, and further instances are taken.
+    pub(crate) fn updates_go_on(&mut self) {
+        let keys: Vec<UpdateKey> = self.updates.active.values().map(|active| active.key.clone()).collect();
+        for key in keys {
+            let updater = self.updates.active.get_mut(&key.job).and_then(|active| active.updater.as_mut());
+            let held = updater.map(|updater| std::mem::take(&mut updater.held)).unwrap_or_default();
+            for instance in held {
+                let task = self.core.active_task(&key.job, instance).cloned();
+                self.evaluate(&key, Some((instance, task)));
+            }
+            self.evaluate(&key, None);
         }
     }
 

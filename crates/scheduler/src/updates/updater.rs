@@ -67,6 +67,8 @@ pub(crate) struct Updater {
     watched: BTreeMap<InstanceId, (TaskId, i64, u64)>,
     /// Armed timers of watched instances.
     pub(crate) timers: BTreeMap<InstanceId, TimerKey>,
+    /// Instances whose next step waits until the journal has room.
+    pub(crate) held: BTreeSet<InstanceId>,
 }
 
 impl Updater {
@@ -107,6 +109,7 @@ impl Updater {
             failures: BTreeMap::new(),
             watched: BTreeMap::new(),
             timers: BTreeMap::new(),
+            held: BTreeSet::new(),
         }
     }
 
@@ -115,7 +118,8 @@ impl Updater {
         self.working.contains(&instance)
     }
 
-    /// Looks at an instance that changed, if there is one, takes further instances, and says how things stand.
+    /// Looks at an instance that changed, if there is one, takes further instances, and says how things stand. None is taken while
+    /// the journal is short of room.
     pub(crate) fn evaluate(
         &mut self,
         core: &Core,
@@ -125,7 +129,7 @@ impl Updater {
         if let Some((instance, actual)) = changed.filter(|(instance, _)| self.working.contains(instance)) {
             found.push(self.look(core, instance, actual, false));
         }
-        while self.standing() == Standing::Working {
+        while !core.space_low && self.standing() == Standing::Working {
             let progress = Progress {
                 total: self.targets.len(),
                 idle: self.idle.len(),
@@ -208,6 +212,15 @@ impl Updater {
         let failures = self.failures.entry(instance).or_default();
         *failures += 1;
         if *failures > self.settings.max_per_instance_failures { Step::Failed } else { Step::Wait }
+    }
+
+    /// Whether the step makes the state grow: a new task, or the end of one that is to be followed by a new one.
+    pub(crate) fn grows_state(&self, found: &Found) -> bool {
+        match found.step {
+            Step::Add(_) => true,
+            Step::Kill(_) => self.targets.get(&found.instance).is_some_and(Option::is_some),
+            _ => false,
+        }
     }
 
     /// The action to record for an instance that is worked on.

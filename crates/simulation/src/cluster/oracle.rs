@@ -179,6 +179,7 @@ impl Oracle {
             self.judge_path(change, seen);
             self.judge_replacement(change, &changes, seen);
         }
+        self.judge_growth(&changes, seen);
         self.follow(&changes, seen.now_ms);
         for effect in seen.effects {
             if let Effect::Engine(Call::Kill { task_id, .. }) = effect {
@@ -303,6 +304,18 @@ impl Oracle {
                 );
                 self.violation(text);
             }
+        }
+    }
+
+    /// While the disk is full only runs that ended are followed by others; with room, what updates held back is done.
+    fn judge_growth(&mut self, changes: &[Change<'_>], seen: &Seen<'_>) {
+        let mut created = changes.iter().filter(|change| change.old.is_none()).filter_map(|change| change.new);
+        let Some(task) = created.find(|task| task.ancestor.is_none()) else { return };
+        if self.space_low {
+            self.violation(format!("{} was created although the disk is full, by {:?}", task.id, short(seen.input)));
+        }
+        if matches!(seen.input, Input::SpaceLow(false)) && seen.before.active_update(&task.config.job).is_some() {
+            *self.coverage.replies.entry("update goes on with room".to_owned()).or_default() += 1;
         }
     }
 

@@ -102,6 +102,10 @@ fn action_words(action: Option<UpdateAction>) -> (&'static str, &'static str, &'
     }
 }
 
+/// Said of a rolling update while the journal is short of room.
+const WAITS_FOR_ROOM: &str =
+    "Waiting: the disk of the scheduler's journal is nearly full. The update goes on once there is room.";
+
 struct Cell {
     instance: InstanceId,
     href: String,
@@ -148,6 +152,8 @@ struct Page {
     key: JobKey,
     id: String,
     row: UpdateRow,
+    /// Why it goes no further at the moment.
+    waits: &'static str,
     settings: Vec<(&'static str, String)>,
     cells: Vec<Cell>,
     more_cells: String,
@@ -269,7 +275,9 @@ pub async fn show(
     };
     let more =
         |count: usize| if count > 0 { format!("and {} more", words::grouped(count as u64)) } else { String::new() };
+    let rolls = matches!(update.status(), UpdateStatus::RollingForward | UpdateStatus::RollingBack);
     let page = Page {
+        waits: if rolls && view.space_low { WAITS_FOR_ROOM } else { "" },
         row: row(update, state.now_ms()),
         settings: settings(update),
         cells: latest.iter().take(INSTANCES_SHOWN).map(cell).collect(),
