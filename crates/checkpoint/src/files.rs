@@ -184,8 +184,8 @@ fn process_run(record: &ProcessRecord) -> ProcessRun {
     }
 }
 
-/// Entries of an open directory, sorted by name. Names that are no text are shown as nearly as text can.
-fn list(directory: impl AsFd, shown: &str) -> Result<Vec<FileEntry>, FilesError> {
+/// Entries of an open directory, sorted by name. Names that are no text are shown as nearly as text can; `shown` is what errors call it.
+pub fn list(directory: impl AsFd, shown: &str) -> Result<Vec<FileEntry>, FilesError> {
     let failed = |error: rustix::io::Errno| FilesError::Io(shown.to_owned(), error.into());
     let mut owners = BTreeMap::new();
     let mut entries = Vec::new();

@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("gateway", 3),
     ("web", 4),
     ("api", 4),
+    ("observer", 4),
     ("config", 4),
     ("engine-local", 4),
     ("executor", 4),

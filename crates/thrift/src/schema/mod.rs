@@ -6,6 +6,7 @@ mod enums;
 mod reply;
 mod service;
 mod task;
+pub mod thermos;
 mod update;
 
 pub use config::*;
