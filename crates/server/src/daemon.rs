@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gateway::{Gateway, Policy};
@@ -106,11 +106,7 @@ fn run(options: &Options) -> Result<(), DaemonError> {
         core: Scheduler::new(scheduler_settings(&engine)),
         storage: journal,
         clock: clock.clone(),
-        outlet: LoopOutlet {
-            gateway: Arc::clone(&gateway),
-            engine: Box::new(engine),
-            deposed: Arc::clone(&deposed),
-        },
+        outlet: LoopOutlet { gateway: Arc::clone(&gateway), engine: Box::new(engine), deposed: Arc::clone(&deposed) },
         inbox,
         settings: node::Settings::default(),
     };
@@ -142,7 +138,7 @@ fn run(options: &Options) -> Result<(), DaemonError> {
             }
         })
         .map_err(|error| DaemonError::System("starting a thread", error))?;
-    let routes = routes(options, address, &gateway, files);
+    let routes = routes(options, &gateway, files);
     let served = serve(options, listener, address, routes, control.notice(NOTICE_LIMIT), loop_ended);
     if options.ephemeral && !control.shut_down(SHUT_DOWN_LIMIT) {
         tracing::warn!("some processes of this cluster did not end in time");
@@ -189,12 +185,7 @@ fn make_state_directory(path: &Path) -> Result<(), DaemonError> {
 }
 
 /// Every route of the daemon behind the guard.
-fn routes(
-    options: &Options,
-    address: SocketAddr,
-    gateway: &Arc<Gateway>,
-    files: Arc<dyn engine::files::TaskFiles>,
-) -> axum::Router {
+fn routes(options: &Options, gateway: &Arc<Gateway>, files: Arc<dyn engine::files::TaskFiles>) -> axum::Router {
     let host = options.advertised_host();
     let api = api::router(api::ApiState::new(
         Arc::clone(gateway),
@@ -204,18 +195,13 @@ fn routes(
             ..api::ApiSettings::default()
         },
     ));
-    let web = web::router(web_state(options, gateway, Arc::clone(&files), &host));
-    let guard = Guard::new([host, system_hostname(), address.ip().to_string()], address.ip().is_loopback());
+    let web = web::router(web_state(options, gateway, Arc::clone(&files)));
+    let guard = Guard::new([host, system_hostname()]);
     http::guarded(api.merge(api::files::router(files)).merge(web), guard)
 }
 
 /// What the pages are drawn from.
-fn web_state(
-    options: &Options,
-    gateway: &Arc<Gateway>,
-    files: Arc<dyn engine::files::TaskFiles>,
-    host: &str,
-) -> web::WebState {
+fn web_state(options: &Options, gateway: &Arc<Gateway>, files: Arc<dyn engine::files::TaskFiles>) -> web::WebState {
     let (view, follow, submit) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let cluster = options.cluster.clone();
     web::WebState {
@@ -229,7 +215,6 @@ fn web_state(
         cluster: cluster.as_str().into(),
         executable: Arc::new(options.executable.clone()),
         sample_job: Arc::new(move || sample::job(&sample_role(), &cluster)),
-        hosts: Arc::new([host.to_ascii_lowercase(), system_hostname().to_ascii_lowercase()].into()),
         clock: host::wall_clock_ms,
     }
 }

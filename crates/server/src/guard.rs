@@ -1,70 +1,85 @@
-//! The guard before every request: Host and Origin must be ours where something could change.
+//! The guard before every request: Host, and where something could change also Origin, must be ours.
 //!
-//! A daemon on loopback is reachable from every web page its user opens. A page's request carries the page's Origin, and a
-//! rebound DNS name its own Host; neither is on the list. Programs send no Origin and the Host they dialled. On loopback a
-//! foreign Host may not even read: logs and configurations are nobody else's. No authentication.
+//! Loopback without authentication is reachable from every web page its user opens, directly (forms) or through a name that the
+//! page's owner points at this machine. So a name in `Host` must be one of ours, to read as well: logs and configurations are nobody
+//! else's. What could change something must come from a page of the very authority that was called: another server of this machine is
+//! not us. Programs send no `Origin` and the Host they dialled. No authentication.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::header::{HOST, HeaderName, ORIGIN};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+/// Says where a request of a browser comes from, in a word.
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 /// The names under which this daemon may be addressed.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    hosts: Arc<BTreeSet<String>>,
-    /// Whether reading, too, asks for a known Host.
-    closed: bool,
+    names: Arc<BTreeSet<String>>,
 }
 
 impl Guard {
-    /// Loopback names and the given ones, without port. `closed`: a foreign Host may not read either.
-    pub fn new(names: impl IntoIterator<Item = String>, closed: bool) -> Self {
-        let own = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
-        let names = own.into_iter().chain(names).map(|name| name.to_ascii_lowercase());
-        Self { hosts: Arc::new(names.collect()), closed }
+    /// Knows the given names, without port, besides those that can only be ours: loopback names, and addresses, behind which no
+    /// foreign name can hide.
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        Self { names: Arc::new(names.into_iter().map(|name| name.to_ascii_lowercase()).collect()) }
     }
 
-    fn knows(&self, authority: &str) -> bool {
-        let authority = authority.to_ascii_lowercase();
-        let name = match authority.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-            _ => &authority,
-        };
-        // All of 127.0.0.0/8 is this machine.
-        self.hosts.contains(name) || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+    fn knows(&self, name: &str) -> bool {
+        name == "localhost"
+            || name.ends_with(".localhost")
+            || name.parse::<IpAddr>().is_ok()
+            || self.names.contains(name)
     }
 
-    /// Why a request under this Host is turned away.
-    fn foreign_host(&self, headers: &HeaderMap) -> Option<String> {
-        let host = headers.get(HOST)?.to_str().unwrap_or_default();
-        let sentence = "Address it as localhost, or start it with --hostname";
-        (!self.knows(host)).then(|| format!("This daemon is not called '{host}'. {sentence} {host}."))
-    }
-
-    /// Why a request from a page of this Origin is turned away.
-    fn foreign_origin(&self, headers: &HeaderMap) -> Option<String> {
-        let origin = headers.get(ORIGIN)?.to_str().unwrap_or_default();
-        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        let known = authority.is_some_and(|authority| self.knows(authority));
-        (!known).then(|| format!("Requests from pages of '{origin}' may not change anything here."))
+    /// Why a request is turned away, for people.
+    fn objection(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<String> {
+        let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+        let host = text(HOST);
+        if let Some(host) = host
+            && !self.knows(&name_of(host))
+        {
+            let name = name_of(host);
+            let way = format!("Use its IP address or localhost, or start it with --hostname {name}.");
+            return Some(format!("This daemon is not known as '{host}'. {way}"));
+        }
+        // `/api` takes changes by any method.
+        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !path.starts_with("/api") {
+            return None;
+        }
+        let foreign =
+            |origin: &str| format!("What changes something must come from a page of this daemon, not from '{origin}'.");
+        if let Some(origin) = text(ORIGIN) {
+            let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+            if authority.is_none() || authority.map(str::to_ascii_lowercase) != host.map(str::to_ascii_lowercase) {
+                return Some(foreign(origin));
+            }
+        }
+        match headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
+            None | Some(b"same-origin" | b"none") => None,
+            Some(site) => Some(foreign(&String::from_utf8_lossy(site))),
+        }
     }
 }
 
-/// Middleware. `/api` takes changes by any method.
-pub async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let reading = matches!(*request.method(), Method::GET | Method::HEAD) && !request.uri().path().starts_with("/api");
-    let headers = request.headers();
-    let objection = match reading {
-        true if guard.closed => guard.foreign_host(headers),
-        true => None,
-        false => guard.foreign_host(headers).or_else(|| guard.foreign_origin(headers)),
+/// Host part of an authority such as `localhost:8081` or `[::1]:8081`, lower case.
+fn name_of(authority: &str) -> String {
+    let name = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.rsplit_once(':').map_or(authority, |(name, _)| name),
     };
-    match objection {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// Middleware: answers 403 with the reason, or passes the request on.
+pub async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    match guard.objection(request.method(), request.uri().path(), request.headers()) {
         Some(objection) => (StatusCode::FORBIDDEN, format!("{objection}\n")).into_response(),
         None => next.run(request).await,
     }
@@ -79,52 +94,95 @@ mod tests {
 
     use super::*;
 
-    async fn ask(method: &str, path: &str, host: &str, origin: Option<&str>) -> StatusCode {
-        ask_guard(Guard::new(["Node1.example".to_owned()], false), method, path, host, origin).await
-    }
-
-    async fn ask_guard(guard: Guard, method: &str, path: &str, host: &str, origin: Option<&str>) -> StatusCode {
+    /// Status and body of a request through the guard of a daemon called Node1.example.
+    async fn ask(method: &str, path: &str, headers: &[(&str, &str)]) -> (StatusCode, String) {
+        let guard = Guard::new(["Node1.example".to_owned()]);
         let router = Router::new()
-            .fallback(any(|| async { "changed" }))
+            .fallback(any(|| async { "passed" }))
             .layer(axum::middleware::from_fn_with_state(guard, check));
-        let mut request = axum::http::Request::builder().method(method).uri(path).header(HOST, host);
-        if let Some(origin) = origin {
-            request = request.header(ORIGIN, origin);
+        let mut request = axum::http::Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
-        router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status()
+        let answer = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let status = answer.status();
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 16).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn passes(method: &str, path: &str, headers: &[(&str, &str)]) -> bool {
+        let (status, body) = ask(method, path, headers).await;
+        assert_eq!(status == StatusCode::OK, body == "passed", "{status} {body}");
+        assert!(status == StatusCode::OK || status == StatusCode::FORBIDDEN, "{status}");
+        status == StatusCode::OK
     }
 
     #[tokio::test]
-    async fn foreign_names_and_pages_change_nothing() {
-        for (host, origin) in [
-            ("localhost:8081", None),
-            ("127.0.0.1:8081", Some("http://127.0.0.1:8081")),
-            ("127.0.0.53", Some("http://localhost:8081")),
-            ("[::1]:8081", None),
-            ("node1.example:8081", Some("https://NODE1.example")),
+    async fn own_names_and_addresses_pass() {
+        for host in [
+            "localhost:8081",
+            "127.0.0.1:8081",
+            "127.0.0.53",
+            "[::1]:8081",
+            "NODE1.example",
+            "node1.example.:8081",
+            "192.168.33.7:8081",
+            "a.localhost",
         ] {
-            assert_eq!(ask("POST", "/x", host, origin).await, StatusCode::OK, "{host} {origin:?}");
-        }
-        for (host, origin) in [
-            ("evil.example", None),
-            ("localhost:8081", Some("http://evil.example")),
-            ("localhost:8081", Some("null")),
-            ("localhost:8081", Some("http://localhost.evil.example")),
-            ("localhost.evil.example:8081", None),
-        ] {
-            for (method, path) in [("POST", "/x"), ("DELETE", "/x"), ("GET", "/api")] {
-                assert_eq!(ask(method, path, host, origin).await, StatusCode::FORBIDDEN, "{method} {host} {origin:?}");
+            for (method, path) in [("GET", "/scheduler"), ("POST", "/x"), ("POST", "/api"), ("GET", "/api")] {
+                assert!(passes(method, path, &[("host", host)]).await, "{method} {path} {host}");
             }
-            assert_eq!(ask("GET", "/scheduler", host, origin).await, StatusCode::OK);
+        }
+        assert!(passes("POST", "/api", &[]).await);
+    }
+
+    #[tokio::test]
+    async fn a_foreign_name_sees_and_changes_nothing_and_is_told_what_to_do() {
+        for host in ["evil.example:8081", "localhost.evil.example", "localhost.evil.example:8081", "1.2.3.4.example"] {
+            for (method, path) in [("GET", "/scheduler"), ("GET", "/files/t"), ("POST", "/x"), ("GET", "/api")] {
+                assert!(!passes(method, path, &[("host", host)]).await, "{method} {path} {host}");
+            }
+        }
+        let (_, body) = ask("GET", "/scheduler", &[("host", "evil.example:8081")]).await;
+        assert!(body.contains("--hostname evil.example."), "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_change_must_come_from_the_same_authority() {
+        let changes = [("POST", "/sample-job"), ("DELETE", "/x"), ("POST", "/api"), ("GET", "/api")];
+        for (method, path) in changes {
+            for (host, origin) in [
+                ("localhost:8081", "http://localhost:8081"),
+                ("127.0.0.1:8081", "http://127.0.0.1:8081"),
+                ("node1.example:8081", "https://NODE1.example:8081"),
+            ] {
+                assert!(passes(method, path, &[("host", host), ("origin", origin)]).await, "{method} {path} {origin}");
+            }
+            for origin in [
+                "http://localhost:9999",
+                "http://evil.example",
+                "http://localhost.evil.example",
+                "null",
+                "http://127.0.0.1:8081",
+                "ftp://localhost:8081",
+                "",
+            ] {
+                let headers = [("host", "localhost:8081"), ("origin", origin)];
+                assert!(!passes(method, path, &headers).await, "{method} {path} {origin}");
+            }
+            let site = |site| [("host", "localhost:8081"), (SEC_FETCH_SITE, site)];
+            for own in ["same-origin", "none"] {
+                assert!(passes(method, path, &site(own)).await, "{method} {path} {own}");
+            }
+            for foreign in ["cross-site", "same-site"] {
+                assert!(!passes(method, path, &site(foreign)).await, "{method} {path} {foreign}");
+            }
         }
     }
+
     #[tokio::test]
-    async fn on_loopback_a_rebound_name_may_not_even_read() {
-        let closed = || Guard::new([], true);
-        assert_eq!(ask_guard(closed(), "GET", "/scheduler", "evil.example", None).await, StatusCode::FORBIDDEN);
-        assert_eq!(ask_guard(closed(), "GET", "/scheduler", "localhost:1", None).await, StatusCode::OK);
-        // A link on a foreign page may be followed: reading asks for no Origin.
-        let linked = ask_guard(closed(), "GET", "/scheduler", "localhost", Some("http://evil.example")).await;
-        assert_eq!(linked, StatusCode::OK);
+    async fn a_link_on_a_foreign_page_may_be_followed() {
+        let headers = [("host", "localhost"), ("origin", "http://evil.example"), (SEC_FETCH_SITE, "cross-site")];
+        assert!(passes("GET", "/scheduler", &headers).await);
     }
 }

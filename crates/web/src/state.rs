@@ -1,6 +1,5 @@
 //! What the pages are drawn from: handed in, never looked up. No scheduling state is kept here.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -36,8 +35,6 @@ pub struct WebState {
     pub executable: Arc<PathBuf>,
     /// The sample job; each call may give the same job key.
     pub sample_job: SampleJob,
-    /// Host names, besides loopback names and IP addresses, under which this server may be addressed; lower case, no port.
-    pub hosts: Arc<BTreeSet<String>>,
     /// The present time in ms since the epoch, for ages and countdowns.
     pub clock: fn() -> i64,
 }
