@@ -455,6 +455,16 @@ fn lack_of_space_is_told_once_and_its_end_too() {
 }
 
 #[test]
+fn lack_of_space_is_told_before_the_start_which_would_go_on_with_growing_work() {
+    let mut stage = stage_on(Disk::default(), Settings::default());
+    stage.disk.0.borrow_mut().progress.space = Space::Low { reason: "full".to_owned() };
+    stage.turn();
+    stage.disk.sync();
+    stage.turn();
+    assert_eq!(stage.witness.effects(), [Effect::Told(Input::SpaceLow(true)), Effect::Started(Epoch(1))]);
+}
+
+#[test]
 fn snapshots_are_taken_by_size_and_by_time_and_hold_durable_state_only() {
     let mut stage = running(Settings {
         snapshot_bytes: 60,
