@@ -326,6 +326,38 @@ pub struct Launch {
     /// How often the sandbox is measured, milliseconds; 0 for never.
     #[prost(uint64, tag = "12")]
     pub disk_interval_ms: u64,
+    /// Whether health checks by a command run as the supervisor's user and not as the task's.
+    #[prost(bool, tag = "13")]
+    pub health_checks_keep_user: bool,
+    /// Bound on everything that is done to end the task, from the wish to the last SIGKILL, milliseconds; 0 for two minutes.
+    #[prost(uint64, tag = "14")]
+    pub stop_timeout_ms: u64,
+    /// Whether somebody else has made the run directory, as a Mesos agent does. Creating the checkpoint in it is the start token then.
+    #[prost(bool, tag = "15")]
+    pub run_directory_exists: bool,
+    /// Variables (`NAME=value`) that the processes get besides those that every process has.
+    #[prost(string, repeated, tag = "16")]
+    pub environment: Vec<String>,
+    /// Where the output of processes goes that say nothing about it; absent for files.
+    #[prost(message, optional, tag = "17")]
+    pub logger: Option<LoggerDefaults>,
+}
+
+/// Where output goes (spec executor 1.8); what is empty or 0 has the usual default.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct LoggerDefaults {
+    /// `file`, `console`, `both` or `none`.
+    #[prost(string, tag = "1")]
+    pub destination: String,
+    /// `standard` or `rotate`.
+    #[prost(string, tag = "2")]
+    pub mode: String,
+    /// Size at which a log is rotated, bytes.
+    #[prost(uint64, tag = "3")]
+    pub rotate_bytes: u64,
+    /// Rotated logs that are kept.
+    #[prost(uint64, tag = "4")]
+    pub rotate_backups: u64,
 }
 
 /// End a task.
@@ -337,6 +369,9 @@ pub struct Kill {
     /// How long the processes may take to end by themselves, milliseconds.
     #[prost(uint64, tag = "2")]
     pub grace_ms: u64,
+    /// What is told about the end; empty for the usual sentence.
+    #[prost(string, tag = "3")]
+    pub message: String,
 }
 
 /// What a supervisor says to an engine.
@@ -463,7 +498,7 @@ mod tests {
     use super::*;
 
     fn kill(task_id: &str) -> ToSlot {
-        ToSlot { body: Some(ToSlotBody::Kill(Kill { task_id: task_id.into(), grace_ms: 5 })) }
+        ToSlot { body: Some(ToSlotBody::Kill(Kill { task_id: task_id.into(), grace_ms: 5, message: String::new() })) }
     }
 
     #[test]

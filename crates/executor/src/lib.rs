@@ -5,9 +5,13 @@
 //! - [`aftermath`]: completing the checkpoint of a run whose supervisor is dead.
 //! - [`system`]: the kernel calls underneath.
 //!
-//! Not here: offers, agents, acknowledgement (`engine-local`), health checks and announcing.
+//! Beside them: `checks`, whoever watches a task (health checks), and `http`, the little HTTP they speak.
+//!
+//! Not here: offers, agents, acknowledgement (`engine-local`).
 
 pub mod aftermath;
+mod checks;
+pub mod http;
 pub mod launcher;
 pub mod supervisor;
 pub mod system;

@@ -142,6 +142,7 @@ impl Worker {
             disk_bytes: mib(config.resources.disk_mb),
             role: config.job.role.clone(),
             disk_interval_ms: u64::try_from(self.options.disk_interval.as_millis()).unwrap_or(u64::MAX),
+            ..protocol::Launch::default()
         };
         Ok(Waiting { launch, key, attempts: 0 })
     }

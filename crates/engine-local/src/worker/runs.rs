@@ -64,7 +64,7 @@ impl Worker {
 
     pub(super) fn send_kill(&mut self, slot_id: u64, task_id: &TaskId) {
         let grace_ms = u64::try_from(self.options.kill_grace.as_millis()).unwrap_or(u64::MAX);
-        let kill = Kill { task_id: task_id.as_str().to_owned(), grace_ms };
+        let kill = Kill { task_id: task_id.as_str().to_owned(), grace_ms, ..Kill::default() };
         self.send_to_slot(slot_id, &ToSlot { body: Some(ToSlotBody::Kill(kill)) });
     }
 

@@ -4,6 +4,7 @@ use checkpoint::record::{StatusReason, StatusState};
 use model::process::{Forced, TaskState};
 
 use super::Surroundings;
+use super::stopping::WATCHERS_MS_MAX;
 use super::task::{RunningTask, Verdict};
 use crate::launcher::log;
 use crate::system::procfs;
@@ -27,23 +28,14 @@ pub(super) struct Ending {
 }
 
 impl RunningTask {
-    /// Someone wants the task to end; its processes have `grace_ms` for that. A second request only shortens the time.
-    pub(super) fn kill(&mut self, grace_ms: u64, now_ms: u64) {
-        let deadline_ms = now_ms + grace_ms;
-        if self.forced.is_none() {
-            self.forced = Some(Forced::Killed);
-            self.deadline_ms = Some(deadline_ms);
-        } else {
-            self.deadline_ms = Some(self.deadline_ms.map_or(deadline_ms, |known| known.min(deadline_ms)));
-        }
-    }
-
     /// The task ends at once, for a reason that is not its processes' end.
     pub(super) fn fail(&mut self, verdict: Verdict) {
         if self.verdict.is_none() && self.ending.is_none() {
             self.verdict = Some(verdict);
             self.forced.get_or_insert(Forced::Killed);
             self.deadline_ms = Some(0);
+            self.stopping = None;
+            self.stop_watchers();
         }
     }
 
@@ -83,6 +75,7 @@ impl RunningTask {
     pub(super) fn enter(&mut self, next: TaskState, surroundings: &Surroundings, now_ms: u64) {
         match next {
             TaskState::Cleaning => {
+                self.stop_watchers();
                 self.record_stage(next);
                 if self.deadline_ms.is_none() {
                     let wait_secs = self.work.as_ref().map_or(0, |work| work.task.finalization_wait_secs);
@@ -137,7 +130,11 @@ impl RunningTask {
                 return false;
             }
             ending.left_nothing = false;
-            log(&format!("{}: something of it cannot be killed", self.task_id()));
+            log(&format!("{}: something of it cannot be killed", self.launch.task_id));
+        }
+        if !self.watch.is_stopped() && now_ms < ending.began_ms + WATCHERS_MS_MAX {
+            ending.next_attempt_ms = now_ms + ATTEMPT_PAUSE_MS;
+            return false;
         }
         self.pump();
         self.record_stage(outcome);
@@ -164,6 +161,7 @@ impl RunningTask {
             |state, message: &str| Verdict { state, reason: StatusReason::Unspecified, message: message.to_owned() };
         match outcome {
             TaskState::Success => plain(StatusState::Finished, "Task finished."),
+            TaskState::Killed if !self.kill_message.is_empty() => plain(StatusState::Killed, &self.kill_message),
             TaskState::Killed => plain(StatusState::Killed, "Instructed to kill task."),
             TaskState::Failed => match self.failure.take() {
                 Some((process, return_code, what)) => {

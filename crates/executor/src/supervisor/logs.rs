@@ -9,7 +9,8 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use checkpoint::layout::{LOGS, OutputStream};
-use model::process::schema::{Logger, LoggerDestination, LoggerMode};
+use checkpoint::protocol::LoggerDefaults;
+use model::process::schema::{Logger, LoggerDestination, LoggerMode, RotatePolicy};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -18,6 +19,27 @@ use crate::system::spawn::Identity;
 
 /// Most bytes taken from a pipe at once (spec executor 1.8).
 const READ_BYTES: usize = 64 << 10;
+
+/// Where output goes that says nothing about it (spec executor 1.8).
+pub(super) fn default_logger(told: Option<&LoggerDefaults>) -> Logger {
+    let Some(told) = told else { return Logger::default() };
+    let named = |names: &[(&str, LoggerDestination)]| {
+        names.iter().find(|(name, _)| *name == told.destination).map(|(_, value)| *value)
+    };
+    let usual = RotatePolicy::default();
+    let or = |told: u64, usual: i64| if told == 0 { usual } else { i64::try_from(told).unwrap_or(i64::MAX) };
+    Logger {
+        destination: named(&LoggerDestination::NAMES).unwrap_or(LoggerDestination::File),
+        mode: LoggerMode::NAMES
+            .iter()
+            .find(|(name, _)| *name == told.mode)
+            .map_or(LoggerMode::Standard, |(_, value)| *value),
+        rotate: Some(RotatePolicy {
+            log_size_bytes: or(told.rotate_bytes, usual.log_size_bytes),
+            backups: or(told.rotate_backups, usual.backups),
+        }),
+    }
+}
 
 /// One stream of one run: what the process writes to, and what the supervisor has to do about it.
 #[derive(Debug)]
@@ -207,7 +229,6 @@ impl LogFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::process::schema::RotatePolicy;
 
     #[test]
     fn rotation_keeps_the_newest_backups_and_no_more() {

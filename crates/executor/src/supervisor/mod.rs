@@ -1,4 +1,4 @@
-//! The supervisor of a slot: a process with one thread, forked by the launcher, that runs tasks one after another.
+//! The supervisor of a slot: a process with one loop (and a thread for what may block, only while a task has such a thing), forked by the launcher, that runs tasks one after another.
 //!
 //! It owns the checkpoint of the task it runs. Whatever happens is recorded there first; messages to the engine only wake it up. It
 //! survives the daemon and the launcher: without a launcher it finishes its task and looks for the next launcher meanwhile.
@@ -6,6 +6,7 @@
 mod ending;
 mod logs;
 mod start;
+mod stopping;
 mod task;
 
 use std::io;
@@ -213,6 +214,7 @@ impl Supervisor<'_> {
         let pumps_from = polled.len();
         if let Some(task) = &self.task {
             polled.extend(task.pumps().map(|pump| PollFd::from_borrowed_fd(pump.as_fd(), PollFlags::IN)));
+            polled.extend(task.watched().map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN)));
         }
         let timeout = Timespec::try_from(Duration::from_millis(until_ms.saturating_sub(now_ms)))
             .expect("at most a minute is a valid time-out");
@@ -329,7 +331,7 @@ impl Supervisor<'_> {
         if let Some(task) = &mut self.task
             && task.task_id() == kill.task_id
         {
-            task.kill(kill.grace_ms, monotonic_ms());
+            task.kill(kill.grace_ms, &kill.message, monotonic_ms());
         }
     }
 

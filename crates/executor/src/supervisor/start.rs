@@ -12,7 +12,7 @@ use checkpoint::layout::{LOGS, RunDirectory};
 use checkpoint::protocol::{Launch, LaunchRefused};
 use checkpoint::record::Header;
 use checkpoint::stream::Writer;
-use model::process::{Late, LateValues, Payload, Task, TaskPlan, check_task, ports};
+use model::process::{Late, LateValues, Payload, TaskPlan, check_task, ports};
 use rustix::fs::{Mode, OFlags};
 
 use super::Surroundings;
@@ -79,10 +79,10 @@ pub(super) struct Prepared {
 pub(super) struct Ready {
     pub(super) sandbox: OwnedFd,
     pub(super) sandbox_path: CString,
-    pub(super) task: Task,
+    /// The payload with its templates filled in.
+    pub(super) payload: Payload,
     pub(super) plan: TaskPlan,
-    pub(super) asks_for_health_checks: bool,
-    ports: BTreeMap<String, u32>,
+    pub(super) ports: BTreeMap<String, u32>,
 }
 
 /// Takes the start token (the run directory), opens the checkpoint with its header, and makes ready what the task needs. An error
@@ -98,14 +98,19 @@ pub(super) fn prepare(
         reason,
     };
     let run = RunDirectory::new(&launch.run_directory);
-    match rustix::fs::mkdir(run.root(), Mode::from_raw_mode(0o755)) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::EXIST) => return Err(refused(true, "it was started before".to_owned())),
-        Err(error) => return Err(refused(false, format!("cannot make {}: {error}", run.root().display()))),
+    if !launch.run_directory_exists {
+        match rustix::fs::mkdir(run.root(), Mode::from_raw_mode(0o755)) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::EXIST) => return Err(refused(true, "it was started before".to_owned())),
+            Err(error) => return Err(refused(false, format!("cannot make {}: {error}", run.root().display()))),
+        }
     }
     let mut writer = Writer::create(&run.checkpoint()).map_err(|error| {
-        let _ = fs::remove_dir(run.root());
-        refused(false, format!("cannot make {}: {error}", run.checkpoint().display()))
+        if !launch.run_directory_exists {
+            let _ = fs::remove_dir(run.root());
+        }
+        let already_started = launch.run_directory_exists && error.kind() == io::ErrorKind::AlreadyExists;
+        refused(already_started, format!("cannot make {}: {error}", run.checkpoint().display()))
     })?;
     let found = payloads.user(&launch.role, surroundings.root);
     let user = found
@@ -163,14 +168,12 @@ fn make_ready(
     };
     let filled = payload.fill(&values).map_err(|error| error.to_string())?;
     let plan = check_task(&filled.task).map_err(|error| error.to_string())?;
-    let shell = matches!(filled.health_check_config.health_checker, model::process::schema::HealthChecker::Shell(_));
     Ok(Ready {
         sandbox,
         sandbox_path: CString::new(run.sandbox().as_os_str().as_bytes()).map_err(|error| error.to_string())?,
         plan,
-        asks_for_health_checks: shell || values.ports.contains_key("health"),
         ports: values.ports,
-        task: filled.task,
+        payload: filled,
     })
 }
 

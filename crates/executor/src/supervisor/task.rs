@@ -10,11 +10,14 @@ use checkpoint::record::{
     ProcessRecord, ProcessState, StatusReason, StatusRecord, StatusState, TaskRecord, TaskState as RecordedTaskState,
 };
 use checkpoint::stream::Writer;
+use model::process::health::{ASSUMED_HEALTHY, Opinion};
 use model::process::{End, Forced, StageFacts, Task, TaskPlan, TaskState};
 
 use super::Surroundings;
+use crate::checks::{self, Tools, Watch};
 use super::logs::{self, Pump};
 use super::start::{self, PayloadCache, Prepared};
+use super::stopping::{self, Step, Stopping};
 use crate::launcher::log;
 use crate::system::spawn::{Identity, Spawn, spawn};
 use crate::system::user::User;
@@ -31,11 +34,6 @@ const DISK_STEP_PAUSE_MS: u64 = 5;
 const WRITE_RETRY_MS: u64 = 500;
 /// Where this process cannot be protected from the OOM killer, its tasks are made to go first: they can be told about it.
 const OOM_SCORE_UNPROTECTED: &[u8] = b"200";
-/// Why a task runs that has no health check (spec executor 2.6).
-const ASSUMED_HEALTHY: &str = "No health-check defined, task is assumed healthy.";
-/// Said instead when it has one.
-const NOT_CHECKED: &str = "Health checks are not performed yet, task is assumed healthy.";
-
 /// A run of a process that is under way.
 #[derive(Debug)]
 pub(super) struct LiveRun {
@@ -67,11 +65,13 @@ pub(super) struct Work {
     sandbox: OwnedFd,
     sandbox_path: CString,
     environment: Vec<CString>,
+    /// Whether the environment names the profile already.
+    has_profile: bool,
 }
 
 /// A task that is being run.
 pub(crate) struct RunningTask {
-    launch: Launch,
+    pub(super) launch: Launch,
     pub(super) work: Option<Work>,
     user: User,
     owner: Option<Identity>,
@@ -92,7 +92,13 @@ pub(crate) struct RunningTask {
     pub(super) failure: Option<(String, Option<i32>, String)>,
     pub(super) last_return_code: Option<i32>,
     told_running: bool,
-    asks_for_health_checks: bool,
+    pub(super) watch: Watch,
+    /// How the task is asked to end, before it is.
+    pub(super) lifecycle: Vec<Step>,
+    /// Being asked.
+    pub(super) stopping: Option<Stopping>,
+    /// What is told about an end on request; empty for the usual sentence.
+    pub(super) kill_message: String,
     write_failed_ms: Option<u64>,
     disk_limit_bytes: u64,
     disk_next_ms: u64,
@@ -128,50 +134,69 @@ impl RunningTask {
             failure: None,
             last_return_code: None,
             told_running: false,
-            asks_for_health_checks: false,
+            watch: Watch::default(),
+            lifecycle: Vec::new(),
+            stopping: None,
+            kill_message: String::new(),
             write_failed_ms: None,
             disk_scan: None,
         };
         running.launch.payload = Vec::new();
         running.record_stage(TaskState::Active);
         running.record_status(StatusState::Starting, StatusReason::Unspecified, String::new());
-        match ready {
-            Ok(ready) => {
-                // A payload of some clients states far too small a disk (spec executor 8.1).
-                let stated =
-                    ready.task.resources.map_or(0, |resources| u64::try_from(resources.disk_bytes).unwrap_or(0));
-                if running.disk_limit_bytes > 0 {
-                    running.disk_limit_bytes = running.disk_limit_bytes.max(stated);
-                }
-                running.histories = vec![History::default(); ready.task.processes.len()];
-                running.asks_for_health_checks = ready.asks_for_health_checks;
-                let environment = running.environment(&ready.sandbox_path, surroundings);
-                running.work = Some(Work {
-                    task: ready.task,
-                    plan: ready.plan,
-                    sandbox: ready.sandbox,
-                    sandbox_path: ready.sandbox_path,
-                    environment,
-                });
-            }
-            Err(message) => {
-                running.fail(Verdict { state: StatusState::Failed, reason: StatusReason::LaunchFailed, message });
-            }
+        if let Err(message) = ready.and_then(|ready| running.take_up(ready, surroundings)) {
+            running.fail(Verdict { state: StatusState::Failed, reason: StatusReason::LaunchFailed, message });
         }
         Ok(running)
     }
 
-    /// Exactly these variables, whatever this process has (spec executor 1.7); `BASH_ENV` comes with the profile.
-    fn environment(&self, sandbox: &CStr, surroundings: &Surroundings) -> Vec<CString> {
+    /// Makes a task that can be run of what was made ready for it.
+    fn take_up(&mut self, ready: start::Ready, surroundings: &Surroundings) -> Result<(), String> {
+        let task = &ready.payload.task;
+        // A payload of some clients states far too small a disk (spec executor 8.1).
+        let stated = task.resources.map_or(0, |resources| u64::try_from(resources.disk_bytes).unwrap_or(0));
+        if self.disk_limit_bytes > 0 {
+            self.disk_limit_bytes = self.disk_limit_bytes.max(stated);
+        }
+        self.histories = vec![History::default(); task.processes.len()];
+        let environment = self.environment(&ready.sandbox_path, surroundings)?;
+        let facts = checks::Facts {
+            launch: &self.launch,
+            payload: &ready.payload,
+            ports: &ready.ports,
+            sandbox: &ready.sandbox,
+            environment: &environment,
+        };
+        self.watch = Watch::new(checks::sources(&facts)?);
+        self.lifecycle = stopping::lifecycle(&ready.payload, &ready.ports);
+        self.work = Some(Work {
+            task: ready.payload.task,
+            plan: ready.plan,
+            sandbox: ready.sandbox,
+            sandbox_path: ready.sandbox_path,
+            environment,
+            has_profile: false,
+        });
+        Ok(())
+    }
+
+    /// Exactly these variables and those of the launch, whatever this process has (spec executor 1.7); `BASH_ENV` comes with the profile.
+    fn environment(&self, sandbox: &CStr, surroundings: &Surroundings) -> Result<Vec<CString>, String> {
+        let own = |text: &String| !["HOME=", "LOGNAME=", "USER=", "PATH="].iter().any(|name| text.starts_with(name));
+        let given = self.launch.environment.iter().filter(|text| own(text));
+        let mut environment: Vec<CString> = given
+            .map(|text| CString::new(text.as_str()).map_err(|error| format!("variable {text:?}: {error}")))
+            .collect::<Result<_, _>>()?;
         let variable = |name: &str, value: &[u8]| {
             CString::new([name.as_bytes(), b"=", value].concat()).expect("names of users and paths have no NUL")
         };
-        vec![
+        environment.extend([
             variable("HOME", sandbox.to_bytes()),
             variable("LOGNAME", self.user.name.as_bytes()),
             variable("USER", self.user.name.as_bytes()),
             surroundings.path.clone(),
-        ]
+        ]);
+        Ok(environment)
     }
 
     pub(super) fn task_id(&self) -> &str {
@@ -214,6 +239,10 @@ impl RunningTask {
         if let Some(ending) = &self.ending {
             wake_ms = wake_ms.min(ending.next_attempt_ms);
         }
+        let watched = self.watch.next_wake_ms().filter(|_| self.ending.is_none());
+        for due in watched.into_iter().chain(self.stopping_wake_ms(now_ms)) {
+            wake_ms = wake_ms.min(due);
+        }
         if let Some(failed) = self.write_failed_ms {
             wake_ms = wake_ms.min(failed + WRITE_RETRY_MS);
         }
@@ -246,6 +275,7 @@ impl RunningTask {
             suspicious |= exit.return_code == -libc::SIGKILL || exit.return_code == 128 + libc::SIGKILL;
             match self.live.iter().position(|run| run.pid == exit.pid) {
                 Some(at) => self.on_exit(at, exit, now_ms),
+                None if self.watch.on_exit(&exit, now_ms) => {}
                 None => {
                     wait::reap(exit.pid);
                 }
@@ -302,7 +332,8 @@ impl RunningTask {
             self.flush(now_ms);
         }
         self.measure_disk(now_ms);
-        while self.ending.is_none() {
+        self.escalate(now_ms);
+        while self.ending.is_none() && self.stopping.is_none() {
             let facts = self.facts(now_ms);
             if let Some(next) = self.stage.next(&facts) {
                 self.enter(next, surroundings, now_ms);
@@ -310,14 +341,32 @@ impl RunningTask {
                 break;
             }
         }
-        if !self.told_running && self.ending.is_none() && self.stage == TaskState::Active {
-            self.told_running = true;
-            let message = if self.asks_for_health_checks { NOT_CHECKED } else { ASSUMED_HEALTHY };
-            self.record_status(StatusState::Running, StatusReason::Unspecified, message.to_owned());
-        }
+        self.consult(surroundings, now_ms);
         let over = self.ending.is_some() && self.end(surroundings, now_ms);
         self.flush(now_ms);
         over && self.write_failed_ms.is_none()
+    }
+
+    /// Hears whoever watches the task: it is told to run once they say so, and ends when one is against it (spec executor 2.5).
+    fn consult(&mut self, surroundings: &Surroundings, now_ms: u64) {
+        if self.ending.is_some() || self.stopping.is_some() || self.stage != TaskState::Active {
+            return;
+        }
+        let opinion = if !self.watch.is_empty() {
+            self.watch.work(&Tools { surroundings, owner: self.owner.as_ref() }, now_ms)
+        } else if self.told_running {
+            return;
+        } else {
+            Some(Opinion::Running(ASSUMED_HEALTHY.to_owned()))
+        };
+        match opinion {
+            Some(Opinion::Running(message)) if !self.told_running => {
+                self.told_running = true;
+                self.record_status(StatusState::Running, StatusReason::Unspecified, message);
+            }
+            Some(Opinion::Failed(message)) => self.on_unhealthy(message, now_ms),
+            _ => {}
+        }
     }
 
     fn facts(&self, now_ms: u64) -> StageFacts {
@@ -404,15 +453,16 @@ impl RunningTask {
     fn spawn_process(&mut self, index: usize, run: u32, surroundings: &Surroundings) -> Result<i32, String> {
         let Some(work) = &mut self.work else { return Err("nothing to run".to_owned()) };
         let process = &work.task.processes[index];
-        let logger = process.logger.unwrap_or_default();
+        let logger = process.logger.unwrap_or_else(|| logs::default_logger(self.launch.logger.as_ref()));
         let outputs = logs::open_outputs(work.sandbox.as_fd(), &process.name, run, logger, self.owner.as_ref())
             .map_err(|error| format!("opening its logs: {error}"))?;
         let command = CString::new(process.cmdline.as_str()).map_err(|error| error.to_string())?;
         // The profile may have been written by a process before this one.
-        if work.environment.len() == 4 && has_profile(&work.sandbox) {
+        if !work.has_profile && has_profile(&work.sandbox) {
             let path =
                 [b"BASH_ENV=", work.sandbox_path.to_bytes(), b"/", checkpoint::layout::PROFILE.as_bytes()].concat();
             work.environment.push(CString::new(path).map_err(|error| error.to_string())?);
+            work.has_profile = true;
         }
         let [stdout, stderr] = &outputs;
         let request = Spawn {

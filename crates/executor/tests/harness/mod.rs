@@ -224,7 +224,7 @@ impl Engine {
 
     pub fn kill(&mut self, slot_id: u64, task_id: &str, grace_ms: u64) {
         let slot = self.slots.get_mut(&slot_id).unwrap();
-        let kill = Kill { task_id: task_id.to_owned(), grace_ms };
+        let kill = Kill { task_id: task_id.to_owned(), grace_ms, ..Kill::default() };
         slot.channel.send(&ToSlot { body: Some(ToSlotBody::Kill(kill)) }, None);
     }
 
