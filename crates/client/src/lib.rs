@@ -12,6 +12,7 @@ pub mod http;
 mod run;
 pub mod scheduler;
 pub mod syntax;
+pub mod thermos;
 mod tutorial;
 pub mod world;
 
@@ -24,6 +25,16 @@ pub use daybreak::arguments::{JournalArguments, JournalVerb, LogFormat, UpArgume
 /// Runs `aurora`. The first argument is the name the program was called by.
 pub fn main_aurora(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     daybreak::run_aurora(arguments.into_iter().collect())
+}
+
+/// Runs `thermos`. The first argument is the name the program was called by.
+pub fn main_thermos(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    thermos::run(arguments.into_iter().collect())
+}
+
+/// Runs `thermos_observer`. The first argument is the name the program was called by.
+pub fn main_observer(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    daybreak::run_observer(arguments.into_iter().collect())
 }
 
 /// Runs `daybreak`. The first argument is the name the program was called by.

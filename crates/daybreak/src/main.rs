@@ -19,6 +19,8 @@ fn main() -> ExitCode {
     let called = arguments.first().map(PathBuf::from).unwrap_or_default();
     match called.file_name().and_then(|name| name.to_str()) {
         Some("aurora") => client::main_aurora(arguments),
+        Some("thermos") => client::main_thermos(arguments),
+        Some("thermos_observer" | "thermos-observer") => client::main_observer(arguments),
         _ => client::main_daybreak(arguments, &Hooks { up, journal }),
     }
 }

@@ -162,7 +162,7 @@ pub struct Samples {
 impl Samples {
     /// The sample of a process of a task; taken now when there was none.
     pub fn process(&self, task: &Task, process: &str) -> Option<Sample> {
-        if !task.runs(process).last().is_some_and(|run| run.state() == ProcessState::Running) {
+        if task.runs(process).last().is_none_or(|run| run.state() != ProcessState::Running) {
             return None;
         }
         self.take_once(task);

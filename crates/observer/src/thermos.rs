@@ -69,15 +69,24 @@ pub fn load(root: &Path, task_id: &str, task_file: &Path) -> Result<ThermosTask,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    let mut task = ThermosTask { task_json: fs::read(task_file).unwrap_or_default(), ..ThermosTask::default() };
-    task.logs = root.join("logs").join(task_id);
+    let task_json = fs::read(task_file).unwrap_or_default();
+    let mut task = replay(records, &task_json);
+    if task.logs.as_os_str().is_empty() {
+        task.logs = root.join("logs").join(task_id);
+    }
+    Ok(task)
+}
+
+/// What records add up to. Without a header, or with one of an old version, the folder of the logs is empty.
+pub fn replay(records: Vec<RunnerCheckpoint>, task_json: &[u8]) -> ThermosTask {
+    let mut task = ThermosTask { task_json: task_json.to_vec(), ..ThermosTask::default() };
     let mut replay = Replay::default();
     for record in records {
         if let Some(header) = record.runner_header {
             if let Some(logs) = &header.log_dir {
                 task.logs = PathBuf::from(logs);
             }
-            replay.state.apply(own_header(header, &task.task_json).into());
+            replay.state.apply(own_header(header, task_json).into());
         } else if let Some(status) = record.process_status {
             replay.process(status);
         } else if let Some(status) = record.task_status {
@@ -85,7 +94,7 @@ pub fn load(root: &Path, task_id: &str, task_file: &Path) -> Result<ThermosTask,
         }
     }
     task.state = replay.state;
-    Ok(task)
+    task
 }
 
 fn own_header(header: RunnerHeader, task_json: &[u8]) -> Header {

@@ -43,6 +43,10 @@ pub enum Verb {
     /// Talk to a scheduler as Aurora's client does
     #[command(subcommand)]
     Aurora(Noun),
+    /// Show the tasks of this machine as the Thermos observer did: pages and JSON about processes, logs and sandboxes
+    Observer(super::observer::ObserverArguments),
+    /// Look after the tasks of this machine without any scheduler
+    Thermos(crate::thermos::arguments::Thermos),
     /// Look at the journal of a stopped daemon, or salvage a damaged one
     Journal(JournalArguments),
     /// Print a completion script for a shell

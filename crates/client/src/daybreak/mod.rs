@@ -5,6 +5,7 @@ pub mod arguments;
 mod completion;
 mod configuration;
 pub mod daemon;
+pub mod observer;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -78,6 +79,8 @@ fn run_verb(verb: Verb, console: &mut Console) -> Outcome {
         Verb::Run(arguments) => crate::run::run(&arguments, console),
         Verb::Tutorial(arguments) => crate::tutorial::tutorial(&arguments, console, &RealWorld::new().program()),
         Verb::Config(verb) => configuration::run(&verb, console),
+        Verb::Observer(arguments) => observer::run(&arguments, console),
+        Verb::Thermos(command) => crate::thermos::run_verb(&command.verb, &command.roots, console),
         Verb::Completion(arguments) => {
             completion::print(&arguments, console);
             Ok(())
@@ -89,6 +92,14 @@ fn run_verb(verb: Verb, console: &mut Console) -> Outcome {
         // Handled before: they are not this crate's, or need their own command line.
         Verb::Up(_) | Verb::Journal(_) | Verb::Aurora(_) => Ok(()),
     }
+}
+
+/// Runs `thermos_observer`; the first argument is the name it was called by.
+pub fn run_observer(arguments: Vec<OsString>) -> ExitCode {
+    let mut console = Console::standard();
+    let outcome = aurora::parse::<observer::ThermosObserver>(arguments, &mut console)
+        .and_then(|parsed| observer::run(&parsed.arguments, &mut console));
+    ExitCode::from(aurora::finish(&mut console, outcome).code())
 }
 
 /// Runs `aurora`; the first argument is the name it was called by.

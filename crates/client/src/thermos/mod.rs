@@ -1,0 +1,84 @@
+//! `thermos`: what one sees and does on the machine where tasks run, without any scheduler (spec executor 4.6). Finding and reading tasks is
+//! the crate `observer`'s.
+
+pub mod arguments;
+mod kill;
+mod read;
+mod status;
+mod tail;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::CommandFactory;
+use observer::detect::Root;
+use observer::store::{Store, Task, Which};
+use regex::Regex;
+
+use crate::aurora;
+use crate::console::Console;
+use crate::daybreak::arguments::default_state_directory;
+use crate::exit::{Exit, Failure, Outcome};
+use arguments::{Roots, Thermos, Verb};
+
+/// Runs `thermos`; the first argument is the name it was called by.
+pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    let mut console = Console::standard();
+    if arguments.len() <= 1 {
+        console.out(Thermos::command().render_long_help().to_string().trim_end());
+        return ExitCode::SUCCESS;
+    }
+    let parsed = match aurora::parse::<Thermos>(arguments, &mut console) {
+        Ok(parsed) => parsed,
+        Err(failure) => return ExitCode::from(failure.exit.code()),
+    };
+    let outcome = run_verb(&parsed.verb, &parsed.roots, &mut console);
+    ExitCode::from(aurora::finish(&mut console, outcome).code())
+}
+
+/// Runs a verb.
+pub fn run_verb(verb: &Verb, roots: &Roots, console: &mut Console) -> Outcome {
+    match verb {
+        Verb::Status(arguments) => status::run(arguments, &store(roots), console),
+        Verb::Tail(arguments) => tail::run(arguments, &store(roots), console),
+        Verb::Kill(arguments) => kill::run(arguments, &store(roots), console),
+        Verb::Read(arguments) => read::run(arguments, console),
+    }
+}
+
+/// The engine's directory below a state directory: the named one, or the default one when it is there.
+pub fn own_engine(state_dir: Option<PathBuf>) -> Option<Root> {
+    let is_named = state_dir.is_some();
+    let engine = state_dir.unwrap_or_else(default_state_directory).join("local");
+    (is_named || engine.is_dir()).then_some(Root::Engine(engine))
+}
+
+fn store(roots: &Roots) -> Store {
+    let thermos = if roots.roots.is_empty() { vec![PathBuf::from("/var/run/thermos")] } else { roots.roots.clone() };
+    let mesos =
+        if roots.mesos_roots.is_empty() { vec![observer::default_mesos_root()] } else { roots.mesos_roots.clone() };
+    let all = thermos.into_iter().map(Root::Thermos).chain(mesos.into_iter().map(Root::Mesos));
+    let store = Store::new(all.chain(own_engine(roots.state_dir.clone())).collect());
+    store.refresh();
+    store
+}
+
+/// Tasks whose id one of the expressions matches from its start; all of them when there is none.
+fn matching(store: &Store, which: Which, expressions: &[String]) -> Outcome<Vec<Arc<Task>>> {
+    let compiled: Vec<Regex> = expressions
+        .iter()
+        .map(|expression| {
+            Regex::new(&format!("^(?:{expression})")).map_err(|error| {
+                Failure::new(Exit::InvalidParameter, format!("'{expression}' is no regular expression: {error}"))
+            })
+        })
+        .collect::<Outcome<_>>()?;
+    let mut tasks = store.tasks(which);
+    tasks.retain(|task| compiled.is_empty() || compiled.iter().any(|expression| expression.is_match(&task.id)));
+    Ok(tasks)
+}
+
+#[cfg(test)]
+mod tests;
