@@ -232,7 +232,8 @@ fn read_head(connection: &mut Connection) -> io::Result<Head> {
         let room = (HEAD_BYTES_MAX - bytes.len()) as u64;
         let read = connection.by_ref().take(room).read_until(b'\n', &mut bytes)?;
         if read == 0 {
-            let what = if bytes.is_empty() { "the connection ended without an answer" } else { "its head is cut short" };
+            let what =
+                if bytes.is_empty() { "the connection ended without an answer" } else { "its head is cut short" };
             return Err(malformed(what));
         }
     }
@@ -467,7 +468,11 @@ mod tests {
         for (answer, code, body) in [
             (&b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokextra"[..], 200, "ok"),
             (b"HTTP/1.0 503 No\n\nbody to the end", 503, "body to the end"),
-            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n3;x=1\r\nabc\r\n1\r\nd\r\n0\r\nT: 1\r\n\r\n", 200, "abcd"),
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n3;x=1\r\nabc\r\n1\r\nd\r\n0\r\nT: 1\r\n\r\n",
+                200,
+                "abcd",
+            ),
             (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 None\r\n\r\n", 204, ""),
         ] {
             let (head, read) = ask(answer).unwrap();

@@ -125,6 +125,8 @@ fn a_task_that_never_becomes_healthy_fails_without_running() {
     let why = "Failed health check! Response differs from expected response (expected \"ok\", got \"sorry, ...\")";
     assert_eq!(told(&statuses), [(StatusState::Starting, ""), (StatusState::Failed, why)]);
     assert_eq!(server.probes(), 3, "the third failure in a row is one too many");
+    let took_ms = statuses[1].timestamp_ms - statuses[0].timestamp_ms;
+    assert!(took_ms < 5_000, "it ends as soon as its processes do: {took_ms} ms");
     let log = engine.log();
     assert!(log.contains("health_checker: checks 3, snoozed 0, consecutive_failures 3"), "{log}");
 }
@@ -177,7 +179,8 @@ fn a_command_decides_and_wins_over_the_port() {
         let mut engine = Engine::start_as(folder.path(), 1, user);
         let server = Server::start(|_, _| answer(200, "ok"));
         // It runs in the run directory, with templates filled in, as the user of the task.
-        let command = "test -e sandbox/ready && echo {{thermos.task_id}} {{thermos.ports[health]}} $(id -u) > sandbox/probed";
+        let command =
+            "test -e sandbox/ready && echo {{thermos.task_id}} {{thermos.ports[health]}} $(id -u) > sandbox/probed";
         let config = json!({"max_consecutive_failures": 100});
         let payload = checked("sleep 0.5; id -u > uid; touch ready; sleep 1000", shell(command), config);
         let slot = start(&mut engine, payload, Some(server.port));
@@ -337,7 +340,11 @@ fn a_task_that_does_not_listen_is_asked_twice_and_signalled() {
     let mut engine = Engine::start(folder.path(), 1);
     let server = Server::start(|_, _| answer(200, "ok"));
     let more = json!({"graceful_shutdown_endpoint": "/a", "shutdown_endpoint": "b"});
-    let slot = start(&mut engine, lifecycle("trap 'touch term; exit' TERM; sleep 1000 & wait", (1, 1), more), Some(server.port));
+    let slot = start(
+        &mut engine,
+        lifecycle("trap 'touch term; exit' TERM; sleep 1000 & wait", (1, 1), more),
+        Some(server.port),
+    );
     engine.until_running(slot);
     let began = Instant::now();
     engine.kill(slot, "t", 5_000);

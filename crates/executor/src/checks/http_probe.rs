@@ -19,7 +19,9 @@ const TIMEOUT_VARIABLE: &str = "AURORA_HTTP_SIGNALER_TIMEOUT_SECS";
 /// Time for a request that has no time of its own.
 pub(crate) fn signaler_timeout() -> Duration {
     let told = std::env::var(TIMEOUT_VARIABLE).ok().and_then(|text| text.trim().parse::<f64>().ok());
-    told.and_then(|secs| Duration::try_from_secs_f64(secs).ok()).filter(|told| !told.is_zero()).unwrap_or(DEFAULT_TIMEOUT)
+    told.and_then(|secs| Duration::try_from_secs_f64(secs).ok())
+        .filter(|told| !told.is_zero())
+        .unwrap_or(DEFAULT_TIMEOUT)
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);

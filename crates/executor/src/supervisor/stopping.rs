@@ -101,8 +101,7 @@ impl RunningTask {
     pub(super) fn on_unhealthy(&mut self, message: String, now_ms: u64) {
         if self.verdict.is_none() && self.forced.is_none() && self.stopping.is_none() {
             log(&format!("{}: {message}", self.task_id()));
-            self.verdict =
-                Some(Verdict { state: StatusState::Failed, reason: StatusReason::Unspecified, message });
+            self.verdict = Some(Verdict { state: StatusState::Failed, reason: StatusReason::Unspecified, message });
             self.begin_stopping(GRACE_MS, now_ms);
         }
     }
@@ -187,9 +186,9 @@ impl RunningTask {
     }
 
     pub(super) fn stopping_wake_ms(&self, now_ms: u64) -> Option<u64> {
-        self.stopping.as_ref().map(|stopping| {
-            stopping.next_wake_ms(now_ms).min(stopping.began_ms + self.stop_ms_max()).max(now_ms)
-        })
+        self.stopping
+            .as_ref()
+            .map(|stopping| stopping.next_wake_ms(now_ms).min(stopping.began_ms + self.stop_ms_max()).max(now_ms))
     }
 
     /// Descriptors of watchers and requests.

@@ -14,10 +14,10 @@ use model::process::health::{ASSUMED_HEALTHY, Opinion};
 use model::process::{End, Forced, StageFacts, Task, TaskPlan, TaskState};
 
 use super::Surroundings;
-use crate::checks::{self, Tools, Watch};
 use super::logs::{self, Pump};
 use super::start::{self, PayloadCache, Prepared};
 use super::stopping::{self, Step, Stopping};
+use crate::checks::{self, Tools, Watch};
 use crate::launcher::log;
 use crate::system::spawn::{Identity, Spawn, spawn};
 use crate::system::user::User;
@@ -333,6 +333,19 @@ impl RunningTask {
         }
         self.measure_disk(now_ms);
         self.escalate(now_ms);
+        self.go_on(surroundings, now_ms);
+        self.consult(surroundings, now_ms);
+        if self.forced.is_some() && self.stage == TaskState::Active {
+            // Someone was against it.
+            self.go_on(surroundings, now_ms);
+        }
+        let over = self.ending.is_some() && self.end(surroundings, now_ms);
+        self.flush(now_ms);
+        over && self.write_failed_ms.is_none()
+    }
+
+    /// Goes through the stages and starts processes as far as it can be done now.
+    fn go_on(&mut self, surroundings: &Surroundings, now_ms: u64) {
         while self.ending.is_none() && self.stopping.is_none() {
             let facts = self.facts(now_ms);
             if let Some(next) = self.stage.next(&facts) {
@@ -341,10 +354,6 @@ impl RunningTask {
                 break;
             }
         }
-        self.consult(surroundings, now_ms);
-        let over = self.ending.is_some() && self.end(surroundings, now_ms);
-        self.flush(now_ms);
-        over && self.write_failed_ms.is_none()
     }
 
     /// Hears whoever watches the task: it is told to run once they say so, and ends when one is against it (spec executor 2.5).
