@@ -104,6 +104,8 @@ pub enum Reason {
     InvalidOffer,
     /// The executor ended without a word.
     ExecutorTerminated,
+    /// The executor never came up.
+    ExecutorUnregistered,
     /// The agent restarted or went away.
     AgentRemoved,
 }
@@ -119,6 +121,7 @@ impl Reason {
             Self::LaunchFailed => "CONTAINER_LAUNCH_FAILED",
             Self::InvalidOffer => "INVALID_OFFERS",
             Self::ExecutorTerminated => "EXECUTOR_TERMINATED",
+            Self::ExecutorUnregistered => "EXECUTOR_UNREGISTERED",
             Self::AgentRemoved => "SLAVE_REMOVED",
         }
     }
@@ -255,4 +258,9 @@ pub trait Engine {
 pub trait EventSink: Send + Sync {
     /// Hands over one event; false when the receiver is gone for good.
     fn send(&self, event: Event) -> bool;
+
+    /// Hands over several events in order, so that they can be looked at together.
+    fn send_all(&self, events: Vec<Event>) -> bool {
+        events.into_iter().all(|event| self.send(event))
+    }
 }

@@ -352,7 +352,9 @@ mod tests {
         assert!(executor(AURORA_EXECUTOR_NAME).is_ok());
         let known = said(
             |task| task.executor_config.as_mut().unwrap().name = "x".into(),
-            |rules| drop(rules.executors.insert("x".into(), Resources::ZERO)),
+            |rules| {
+                rules.executors.insert("x".into(), Resources::ZERO);
+            },
         );
         assert!(known.is_ok());
     }

@@ -12,6 +12,7 @@ use crate::input::{Effect, Now};
 use crate::placement::groups::Groups;
 use crate::placement::offers::OfferBook;
 use crate::random::Random;
+use crate::reconciliation::Reconciliation;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::tasks::index::JobIndex;
@@ -53,8 +54,11 @@ pub(crate) struct Core {
     pub(crate) deposed: bool,
     /// Work done in this step, in tasks touched.
     pub(crate) work: usize,
-    /// Where a walk over all placed tasks (reconciliation) goes on.
-    pub(crate) reconcile_after: Option<Option<TaskId>>,
+    pub(crate) reconciliation: Reconciliation,
+    /// The engine was told that no offers are wanted.
+    pub(crate) suppressed: bool,
+    /// Says so, when nothing has been pending for long enough.
+    pub(crate) idle: Option<TimerKey>,
     status_counts: [i64; TaskStatus::ALL.len()],
     published_counts: [i64; TaskStatus::ALL.len()],
     published_offers: i64,
@@ -99,7 +103,9 @@ impl Core {
             started: false,
             deposed: false,
             work: 0,
-            reconcile_after: None,
+            reconciliation: Reconciliation::default(),
+            suppressed: false,
+            idle: None,
             status_counts: [0; TaskStatus::ALL.len()],
             published_counts: [0; TaskStatus::ALL.len()],
             published_offers: 0,

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use engine::{Call, Event, Reason, StatusUpdate, TaskState};
-use model::TaskStatus;
+use engine::{Call, Event, OfferId, Reason, StatusUpdate, TaskState};
+use model::{Host, TaskId, TaskStatus};
 
-use crate::core::Core;
+use crate::core::{Core, ms};
 use crate::input::Effect;
+use crate::placement::offers::Agent;
 use crate::scheduler::Scheduler;
 use crate::tasks::table::State;
 
@@ -15,14 +16,11 @@ impl Scheduler {
     pub(crate) fn engine_event(&mut self, event: Event) {
         let core = &mut self.core;
         match event {
-            Event::Registered { framework_id, master: _ } => self.registered(framework_id),
+            Event::Registered { framework_id, master } => self.registered(framework_id, master),
             Event::Deposed { reason } => core.deposed(reason),
             Event::Disconnected => {
-                core.store.view.registered = false;
-                core.gauge("framework_registered", 0);
                 core.count("scheduler_framework_disconnects", 1);
-                core.reconcile_after = None;
-                core.clear_offers();
+                core.lose_connection();
             }
             Event::Offers(offers) => {
                 for offer in &offers {
@@ -31,7 +29,9 @@ impl Scheduler {
                 }
             }
             Event::Rescinded(offer) => core.rescind_offer(&offer),
-            Event::InverseOffer { id, .. } => core.call(Call::AcceptInverseOffers { offers: vec![id] }),
+            Event::InverseOffer { id, agent_id, host, unavailable_from_ms } => {
+                core.inverse_offer(id, agent_id.as_deref(), host.as_ref(), unavailable_from_ms);
+            }
             Event::Status(update) => self.status(update),
             Event::AgentLost(agent) => core.lose_agent(&agent),
             Event::Stray { task_id, detail } => {
@@ -48,7 +48,7 @@ impl Scheduler {
     }
 
     /// Connected: what was offered before is void, and every placed task is asked about at once.
-    fn registered(&mut self, framework_id: Option<String>) {
+    fn registered(&mut self, framework_id: Option<String>, master: Option<String>) {
         let core = &mut self.core;
         if core.store.view.registered {
             core.count("scheduler_framework_reregisters", 1);
@@ -56,11 +56,13 @@ impl Scheduler {
         if let Some(id) = framework_id {
             core.store.set_framework_id(id);
         }
+        core.meet_leader(master);
         core.store.view.registered = true;
+        core.store.view.disconnected_since_ms = None;
         core.gauge("framework_registered", 1);
         core.clear_offers();
-        core.call(Call::Revive);
-        core.begin_reconciliation();
+        core.want_offers_again();
+        core.reconcile_at_connection();
     }
 
     /// A task changed, says the engine. Acknowledged in any case: what is said of it is either recorded or of no use.
@@ -70,8 +72,15 @@ impl Scheduler {
         if update.reason == Some(Reason::InvalidOffer) {
             core.count("offer_accept_races", 1);
         }
+        if core.is_doubtful(&update) {
+            core.count("reconciliation_answers_doubted", 1);
+            return;
+        }
         let to = task_status(update.state);
         let message = status_message(&update);
+        if matches!(to, TaskStatus::Starting | TaskStatus::Running) {
+            core.report_unknown(&update);
+        }
         core.reporting_agent.clone_from(&update.agent_id);
         let result = core.transition(&update.task_id, None, State::Stored(to), message);
         core.reporting_agent = None;
@@ -85,13 +94,53 @@ impl Scheduler {
 }
 
 impl Core {
+    /// The connection is gone: offers are void, and nobody answers.
+    fn lose_connection(&mut self) {
+        self.store.view.registered = false;
+        self.store.view.disconnected_since_ms.get_or_insert(self.now.wall_ms);
+        self.gauge("framework_registered", 0);
+        self.stop_reconciliation();
+        self.clear_offers();
+    }
+
+    /// A task that nobody knows here runs; it is killed (spec scheduler 1.3), and the operator hears of it.
+    fn report_unknown(&mut self, update: &StatusUpdate) {
+        if self.store.view.tasks.contains_key(&update.task_id) {
+            return;
+        }
+        self.count("unknown_tasks_killed", 1);
+        let agent = update.agent_id.as_deref().unwrap_or("an unnamed agent");
+        self.notice(format!("Task {} runs on {agent} and is not known here: it is killed.", update.task_id));
+    }
+
+    /// Agents are asked back: agreed, and once their time is near their tasks move elsewhere (spec scheduler 5.5). The engine
+    /// asks again and again, so nothing needs to be remembered.
+    fn inverse_offer(&mut self, id: OfferId, agent_id: Option<&str>, host: Option<&Host>, from_ms: i64) {
+        self.count("scheduler_inverse_offers", 1);
+        self.call(Call::AcceptInverseOffers { offers: vec![id] });
+        let until_ms = self.now.wall_ms.saturating_add(ms(self.settings.unavailability_threshold) as i64);
+        if from_ms >= until_ms {
+            return;
+        }
+        let asked = |agent: &Agent| match agent_id {
+            Some(id) => agent.id == id,
+            None => host.is_some_and(|host| agent.host == *host),
+        };
+        let agents = self.book.agents().filter(|(_, agent)| asked(agent));
+        let placed: Vec<TaskId> = agents.flat_map(|(_, agent)| agent.placed.iter().cloned()).collect();
+        let message: Arc<str> = "Draining machine for maintenance.".into();
+        for id in placed {
+            let status = self.store.view.tasks.get(&id).map(|task| task.status);
+            if matches!(status, Some(TaskStatus::Assigned | TaskStatus::Starting | TaskStatus::Running)) {
+                self.transition(&id, status, State::Stored(TaskStatus::Draining), Some(message.clone()));
+            }
+        }
+    }
+
     /// Another scheduler took this one's place. Nothing is decided any more, and nothing that was decided is undone: the next
     /// scheduler reads the same journal or has its own.
     fn deposed(&mut self, reason: String) {
-        self.store.view.registered = false;
-        self.gauge("framework_registered", 0);
-        self.reconcile_after = None;
-        self.clear_offers();
+        self.lose_connection();
         self.deposed = true;
         self.effects.push(Effect::Stop { reason });
     }
@@ -113,6 +162,8 @@ fn task_status(state: TaskState) -> TaskStatus {
 /// Message of the event: the engine's, or a sentence of our own where only the reason is known (spec scheduler 1.8).
 fn status_message(update: &StatusUpdate) -> Option<Arc<str>> {
     match (&update.message, update.reason) {
+        // What Mesos says then is of no use to people.
+        (_, Some(Reason::ExecutorUnregistered)) => None,
         (Some(message), _) if !message.is_empty() => Some(message.as_str().into()),
         (_, Some(Reason::MemoryLimit)) => Some("Task used more memory than requested.".into()),
         (_, Some(Reason::DiskLimit)) => Some("Task used more disk than requested.".into()),

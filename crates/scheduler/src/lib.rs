@@ -19,6 +19,7 @@ pub mod input;
 mod placement;
 mod quota;
 mod random;
+mod reconciliation;
 pub mod record;
 mod recovery;
 mod scheduler;

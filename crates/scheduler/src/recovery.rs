@@ -1,20 +1,15 @@
 //! The start: everything that is derived is built anew from the tables, timers are armed with what is left of their delays,
-//! and interrupted work goes on. Also reconciliation with the engine (spec scheduler 6.3, 6.5).
+//! and interrupted work goes on (spec scheduler 6.3).
 
 use std::sync::Arc;
 
-use engine::Call;
-use model::{TaskId, TaskStatus};
-
-use crate::core::{Core, ms};
+use crate::core::Core;
 use crate::random::Random;
 use crate::scheduler::Scheduler;
 use crate::task::Task;
 use crate::tasks::index::{Active, Ended};
 use crate::timers::Timer;
 
-/// Tasks per question to the engine (spec scheduler 6.5).
-const RECONCILE_BATCH: usize = 1000;
 /// Between two looks for ended updates to forget (spec scheduler 3.11).
 pub(crate) const PRUNE_UPDATES_INTERVAL_MS: u64 = 15 * 60 * 1000;
 
@@ -34,9 +29,8 @@ impl Scheduler {
         core.store.begin_epoch(epoch);
         core.rebuild();
         core.arm_after(PRUNE_UPDATES_INTERVAL_MS, Timer::PruneUpdates);
-        if let Some(interval) = core.settings.reconciliation_explicit_interval {
-            core.arm_after(ms(interval).max(1), Timer::Reconcile);
-        }
+        core.arm_reconciliation();
+        core.store.view.disconnected_since_ms = Some(core.now.wall_ms);
         self.resume_updates();
     }
 }
@@ -72,60 +66,5 @@ impl Core {
         let jobs: Vec<_> = self.jobs.keys().cloned().collect();
         jobs.iter().for_each(|job| self.arm_prune(job));
         self.work = 0;
-    }
-
-    /// Everything placed is asked about at once: after every new connection.
-    pub(crate) fn begin_reconciliation(&mut self) {
-        self.count("reconciliation_explicit_runs", 1);
-        self.reconcile_after = Some(None);
-    }
-
-    /// The same on schedule, if there is anybody to ask.
-    pub(crate) fn begin_periodic_reconciliation(&mut self) {
-        if let Some(interval) = self.settings.reconciliation_explicit_interval {
-            self.arm_after(ms(interval).max(1), Timer::Reconcile);
-        }
-        if self.store.view.registered {
-            self.begin_reconciliation();
-        }
-    }
-
-    /// Goes on asking, a batch at a time. False when the step's work is used up before.
-    pub(crate) fn reconcile_some(&mut self) -> bool {
-        while let Some(after) = self.reconcile_after.take() {
-            if !self.may_work() {
-                self.reconcile_after = Some(after);
-                return false;
-            }
-            self.reconcile_after = self.reconcile_batch(after);
-        }
-        true
-    }
-
-    /// Asks about the next tasks. Those being killed are killed again: the order may have been lost with the connection.
-    fn reconcile_batch(&mut self, after: Option<TaskId>) -> Option<Option<TaskId>> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let tasks = &self.store.view.tasks;
-        let from = after.map_or(Unbounded, Excluded);
-        let mut asked = Vec::new();
-        let mut killed = Vec::new();
-        let mut last = None;
-        let mut seen = 0;
-        for (id, task) in tasks.range((from, Unbounded)).take(RECONCILE_BATCH) {
-            seen += 1;
-            last = Some(id.clone());
-            if task.status.is_assigned() {
-                asked.push((id.clone(), task.agent_id.as_deref().map(str::to_owned)));
-            }
-            if task.status == TaskStatus::Killing {
-                killed.push(id.clone());
-            }
-        }
-        self.work += 1 + asked.len() + seen / 16;
-        killed.iter().for_each(|id| self.kill(id));
-        if !asked.is_empty() {
-            self.call(Call::Reconcile { tasks: asked });
-        }
-        (seen == RECONCILE_BATCH).then_some(last)
     }
 }

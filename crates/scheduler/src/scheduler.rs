@@ -110,7 +110,11 @@ impl Scheduler {
             Timer::PruneJob(job) => core.prune_job(&job),
             Timer::PruneUpdates => self.prune_updates(),
             Timer::Watch(key, instance) => self.watch_ended(&key, instance),
-            Timer::Reconcile => core.begin_periodic_reconciliation(),
+            Timer::Reconcile => core.reconcile_on_schedule(),
+            Timer::ReconcileImplicit => core.reconcile_implicitly_on_schedule(),
+            Timer::ReconcileNext => core.end_reconciliation_pause(),
+            Timer::MasterGrace => core.end_grace(),
+            Timer::Idle => core.fall_idle(),
         }
     }
 

@@ -63,8 +63,27 @@ pub struct Settings {
     pub job_update_history_pruning_threshold: Duration,
     /// maxPerInstanceFailures times instances of an update may not exceed this.
     pub max_update_instance_failures: i64,
-    /// When set, explicit reconciliation of all placed tasks this often.
+    /// Unused offers are never given back.
+    pub hold_offers_forever: bool,
+    /// When nothing has been pending for this long, the engine is told that no offers are wanted until something is. `None`:
+    /// offers are always welcome.
+    pub suppress_idle_after: Option<Duration>,
+    /// The first reconciliation on schedule comes this long after the start; those at a new connection come at once.
+    pub reconciliation_initial_delay: Duration,
+    /// When set, every placed task is asked about this often.
     pub reconciliation_explicit_interval: Option<Duration>,
+    /// When set, the engine is asked for every task it knows this often, and at each connection.
+    pub reconciliation_implicit_interval: Option<Duration>,
+    /// How long after the first explicit one the first implicit reconciliation comes.
+    pub reconciliation_schedule_spread: Duration,
+    /// Tasks named in one question.
+    pub reconciliation_explicit_batch_size: usize,
+    /// Pause between two such questions.
+    pub reconciliation_explicit_batch_interval: Duration,
+    /// For this long after the engine has a new leader, its answer that a task placed before is lost or out of reach is not
+    /// believed. The default is the shortest time that a Mesos master gives its agents to come back (its
+    /// `--agent_reregister_timeout`); operators who raised that raise this.
+    pub master_failover_grace: Duration,
     /// Bound of work of one step, in tasks touched; the rest follows after [`crate::Input::Resume`].
     pub max_step_work: usize,
 }
@@ -96,7 +115,15 @@ impl Default for Settings {
             job_update_history_per_job_threshold: 10,
             job_update_history_pruning_threshold: secs(30 * 86_400),
             max_update_instance_failures: 20_000,
+            hold_offers_forever: false,
+            suppress_idle_after: None,
+            reconciliation_initial_delay: secs(60),
             reconciliation_explicit_interval: Some(secs(3600)),
+            reconciliation_implicit_interval: Some(secs(3600)),
+            reconciliation_schedule_spread: secs(1800),
+            reconciliation_explicit_batch_size: 1000,
+            reconciliation_explicit_batch_interval: secs(5),
+            master_failover_grace: secs(600),
             max_step_work: 4096,
         }
     }

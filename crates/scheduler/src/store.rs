@@ -269,6 +269,12 @@ impl Store {
         }
     }
 
+    /// Remembers the engine's leader and when it was first seen.
+    pub(crate) fn set_master(&mut self, master: String, since_ms: i64) {
+        (self.view.master, self.view.master_since_ms) = (Some(master.into()), since_ms);
+        self.put_identity();
+    }
+
     fn put_identity(&mut self) {
         let message = identity_message(&self.view);
         self.other_records.push(Record::put(record::TABLE_IDENTITY, Vec::new(), &message));
@@ -346,6 +352,8 @@ impl Store {
                 let message = decode::<IdentityMessage>(value).map_err(malformed)?.unwrap_or_default();
                 self.view.framework_id = message.framework_id.map(Arc::from);
                 self.view.epoch = message.epoch;
+                self.view.master = message.master.map(Arc::from);
+                self.view.master_since_ms = message.master_since_ms;
                 Ok(())
             }
         }
@@ -518,7 +526,12 @@ fn adopt<E>(early: &mut BTreeMap<(UpdateKey, usize), E>, key: &UpdateKey, events
 }
 
 fn identity_message(view: &View) -> IdentityMessage {
-    IdentityMessage { framework_id: view.framework_id.as_deref().map(str::to_owned), epoch: view.epoch }
+    IdentityMessage {
+        framework_id: view.framework_id.as_deref().map(str::to_owned),
+        epoch: view.epoch,
+        master: view.master.as_deref().map(str::to_owned),
+        master_since_ms: view.master_since_ms,
+    }
 }
 
 fn config_record(number: u64, config: &TaskConfig) -> Record {

@@ -38,6 +38,14 @@ pub(crate) enum Timer {
     Watch(UpdateKey, InstanceId),
     /// Every placed task is asked about.
     Reconcile,
+    /// The engine is asked for every task it knows.
+    ReconcileImplicit,
+    /// The next batch of tasks may be asked about.
+    ReconcileNext,
+    /// A new leader had the time to learn of all tasks.
+    MasterGrace,
+    /// Nothing has been pending for long enough to want no more offers.
+    Idle,
 }
 
 /// The queue.

@@ -49,6 +49,8 @@ pub struct View {
     pub frozen_ms: i64,
     /// Whether the engine is connected.
     pub registered: bool,
+    /// Since when it is not, or never was in this process, in ms since the epoch. Not durable.
+    pub disconnected_since_ms: Option<i64>,
     /// The journal is short of room: nothing new is accepted, and updates wait.
     pub space_low: bool,
     /// All stored tasks.
@@ -73,6 +75,10 @@ pub struct View {
     pub quotas: OrdMap<Role, Resources>,
     /// Id the engine knows this scheduler by, for engines that give one.
     pub framework_id: Option<Arc<str>>,
+    /// The engine's leader that was seen last, for engines that have one.
+    pub master: Option<Arc<str>>,
+    /// When it was first seen, in ms since the epoch.
+    pub master_since_ms: i64,
     /// Term of the scheduler that wrote last.
     pub epoch: u64,
 }

@@ -42,6 +42,14 @@ fn tight() -> Settings {
         history_max_per_job_threshold: 3,
         history_min_retention_threshold: Duration::from_secs(60),
         history_prune_threshold: Duration::from_secs(600),
+        suppress_idle_after: Some(Duration::from_secs(5)),
+        reconciliation_initial_delay: Duration::from_secs(10),
+        reconciliation_explicit_interval: Some(Duration::from_secs(40)),
+        reconciliation_implicit_interval: Some(Duration::from_secs(40)),
+        reconciliation_schedule_spread: Duration::from_secs(20),
+        reconciliation_explicit_batch_size: 2,
+        reconciliation_explicit_batch_interval: Duration::from_secs(1),
+        master_failover_grace: Duration::from_secs(30),
         max_step_work: 16,
         ..settings()
     };
@@ -170,6 +178,9 @@ fn random_step(world: &mut World, dice: &mut Dice, epoch: &mut u64) {
                 Resources { cpu: CpuMillis(dice.roll(8000) as i64), ram_mb: 1000, disk_mb: 1000, ..Resources::ZERO };
             let mut offer = world.make_offer(&agent, resources);
             offer.attributes.insert("rack".into(), vec![format!("r{}", dice.roll(2))]);
+            if world.settings.second_offer == SecondOffer::Adds {
+                offer.role = [None, Some("web".into()), Some("batch".into())][dice.roll(3) as usize].clone();
+            }
             world.engine(Event::Offers(vec![offer]));
         }
         23 => {
@@ -179,10 +190,19 @@ fn random_step(world: &mut World, dice: &mut Dice, epoch: &mut u64) {
             }
         }
         24 => {
-            let event = match dice.roll(3) {
+            let event = match dice.roll(5) {
                 0 => Event::Disconnected,
                 1 => Event::AgentLost(format!("a{}", dice.roll(4))),
-                _ => Event::Registered { framework_id: Some("f".into()), master: None },
+                2 => Event::InverseOffer {
+                    id: "i".into(),
+                    agent_id: Some(format!("a{}", dice.roll(4))),
+                    host: None,
+                    unavailable_from_ms: world.now.wall_ms + dice.roll(600_000) as i64,
+                },
+                _ => {
+                    let master = (dice.roll(3) > 0).then(|| format!("m{}", dice.roll(2)));
+                    Event::Registered { framework_id: Some("f".into()), master }
+                }
             };
             world.engine(event);
         }
@@ -218,9 +238,7 @@ fn invariants_hold_whatever_happens() {
         }
         ended_updates += world.view().updates.values().filter(|update| !update.status().is_active()).count();
     }
-    for status in
-        TaskStatus::ALL.into_iter().filter(|status| !matches!(status, TaskStatus::Init | TaskStatus::Draining))
-    {
+    for status in TaskStatus::ALL.into_iter().filter(|status| *status != TaskStatus::Init) {
         assert!(seen.contains_key(&status), "no task ever was {status}: the worlds are too tame");
     }
     assert!(ended_updates > 20, "hardly an update ended: {ended_updates}");
@@ -274,6 +292,7 @@ fn replay_from_any_moment_leads_to_the_present() {
         assert_eq!(replayed.updates, present.updates);
         assert_eq!(replayed.hosts, present.hosts);
         assert_eq!(replayed.quotas, present.quotas);
+        assert_eq!((replayed.master, replayed.master_since_ms), (present.master, present.master_since_ms));
         assert_eq!(replayed.configs, present.configs);
         let output = scheduler.step(Now::default(), Input::Start { seed: [0; 32], epoch: 99 });
         let notices = output.effects.iter().filter(|effect| matches!(effect, scheduler::Effect::Notice(_))).count();

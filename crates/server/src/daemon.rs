@@ -160,6 +160,9 @@ fn scheduler_settings(engine: &engine_local::LocalEngine) -> scheduler::Settings
         admission,
         // The engine never takes an offer back: what becomes free meanwhile is another offer.
         second_offer: scheduler::settings::SecondOffer::Adds,
+        // The engine reports strays by itself, and asking within one process costs nothing that a pause would save.
+        reconciliation_implicit_interval: None,
+        reconciliation_explicit_batch_interval: Duration::ZERO,
         ..scheduler::Settings::default()
     }
 }

@@ -63,13 +63,16 @@ impl Core {
         }
         let record = HostRecord { agent_id: offer.agent_id.clone(), attributes: offer.attributes.clone() };
         self.store.put_host(&offer.host, record);
-        let (slot, changed) = self.book.ensure(&offer.agent_id, &offer.host, Some(&offer.attributes));
+        let (slot, changed) =
+            self.book.ensure(&offer.agent_id, offer.role.as_ref(), &offer.host, Some(&offer.attributes));
         if changed {
             self.groups.forget_slot(slot);
         }
         let hold_ms = ms(self.settings.min_offer_hold_time);
         let jitter_ms = self.random.below(ms(self.settings.offer_hold_jitter_window));
-        let timer = self.arm_after(hold_ms.saturating_add(jitter_ms), Timer::Offer(offer.id.clone()));
+        // One held for ever has a timer that is never reached: an offer without a timer would be one more case everywhere.
+        let hold_ms = if self.settings.hold_offers_forever { u64::MAX } else { hold_ms.saturating_add(jitter_ms) };
+        let timer = self.arm_after(hold_ms, Timer::Offer(offer.id.clone()));
         let supersedes = self.settings.second_offer == SecondOffer::Supersedes;
         let dropped = self.book.hold(slot, offer, timer, supersedes);
         dropped.into_iter().for_each(|offer| self.timers.cancel(offer.timer));
@@ -126,27 +129,30 @@ impl Core {
     /// An agent is gone for good; its tasks' own statuses follow.
     pub(crate) fn lose_agent(&mut self, agent_id: &str) {
         self.count("slaves_lost", 1);
-        let Some(slot) = self.book.slot_of(agent_id) else { return };
-        self.drop_offers(slot);
-        if let Some(number) = self.book.agent(slot).and_then(|agent| agent.reserved_for) {
-            self.end_reservation(number);
+        let slots = self.book.slots_of(agent_id).to_vec();
+        for slot in slots {
+            self.drop_offers(slot);
+            if let Some(number) = self.book.agent(slot).and_then(|agent| agent.reserved_for) {
+                self.end_reservation(number);
+            }
+            if self.book.remove(slot) {
+                self.groups.forget_slot(slot);
+            } else {
+                if let Some(agent) = self.book.agent_mut(slot) {
+                    agent.gone = true;
+                }
+                self.forget_free(slot);
+                self.ask_about_agent(slot);
+            }
         }
         self.store.view.agents.remove(agent_id);
-        if self.book.remove(slot) {
-            self.groups.forget_slot(slot);
-        } else {
-            if let Some(agent) = self.book.agent_mut(slot) {
-                agent.gone = true;
-            }
-            self.forget_free(slot);
-            self.store.view.agents.remove(agent_id);
-        }
     }
 
     /// Shows an agent to readers.
     pub(crate) fn publish_agent(&mut self, slot: usize) {
         if let Some(agent) = self.book.agent(slot) {
-            let (id, view) = (agent.id.clone(), agent.view());
+            let id = agent.id.clone();
+            let view = self.book.view_of(&id);
             self.store.view.agents.insert(id, Arc::new(view));
         }
     }
@@ -157,7 +163,8 @@ impl Core {
     pub(crate) fn slot_of_placed(&mut self, task: &Task) -> Option<usize> {
         let (agent_id, host) = (task.agent_id.as_ref()?, task.host.as_ref()?);
         let attributes = self.store.view.hosts.get(host.as_ref()).map(|record| record.attributes.clone());
-        Some(self.book.slot_of(agent_id).unwrap_or_else(|| self.book.ensure(agent_id, host, attributes.as_ref()).0))
+        let known = self.book.slots_of(agent_id).first().copied();
+        Some(known.unwrap_or_else(|| self.book.ensure(agent_id, None, host, attributes.as_ref()).0))
     }
 
     /// A task holds room on its agent from now on.

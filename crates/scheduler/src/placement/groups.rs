@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use engine::Call;
 use model::{Resources, TaskConfig, TaskId};
 
 use crate::core::{Core, ms};
@@ -149,6 +150,7 @@ impl Core {
                 bans: Vec::new(),
             };
             self.groups.by_number.insert(number, group);
+            self.wake_from_idleness();
             self.groups.ready.push_back(number);
             self.arm_slot_search();
         }
@@ -181,7 +183,59 @@ impl Core {
             self.timers.cancel(timer);
             self.groups.unlist(number, group.class, place);
         }
+        if self.groups.by_number.is_empty() {
+            self.arm_idle();
+        }
     }
+
+    // ---- idleness ----
+
+    /// Nothing is pending: if that lasts, no offers are wanted.
+    fn arm_idle(&mut self) {
+        if let Some(after) = self.settings.suppress_idle_after
+            && self.idle.is_none()
+            && !self.suppressed
+        {
+            self.idle = Some(self.arm_after(ms(after), Timer::Idle));
+        }
+    }
+
+    /// Something is pending: offers are wanted, at once.
+    fn wake_from_idleness(&mut self) {
+        if let Some(timer) = self.idle.take() {
+            self.timers.cancel(timer);
+        }
+        if std::mem::take(&mut self.suppressed) && self.store.view.registered {
+            self.count("offers_revived", 1);
+            self.book.gave_back = false;
+            self.call(Call::Revive);
+        }
+    }
+
+    /// Nothing has been pending for long enough: others may have what is free. Offers still held go back in their time.
+    pub(crate) fn fall_idle(&mut self) {
+        self.idle = None;
+        if self.groups.by_number.is_empty() && self.store.view.registered && !self.suppressed {
+            self.suppressed = true;
+            self.count("offers_suppressed", 1);
+            self.call(Call::Suppress);
+        }
+    }
+
+    /// A new connection, which knows of no wishes. An idle scheduler stays silent; all others want offers.
+    pub(crate) fn want_offers_again(&mut self) {
+        if self.suppressed && self.groups.by_number.is_empty() {
+            self.call(Call::Suppress);
+            return;
+        }
+        self.suppressed = false;
+        self.call(Call::Revive);
+        if self.groups.by_number.is_empty() {
+            self.arm_idle();
+        }
+    }
+
+    // ---- turns ----
 
     /// A group found no place: it waits, longer each time (spec scheduler 2.1; the first wait really is the initial one).
     pub(crate) fn block_group(&mut self, number: u64) {

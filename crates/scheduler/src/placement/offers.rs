@@ -1,10 +1,13 @@
 //! The offer book: every agent seen since the engine connected, what of it is offered now, and what placed tasks hold there.
+//!
+//! Where an engine makes offers to several roles, each (agent, role) is an entry of its own: their offers are never accepted
+//! together. Tasks that were placed before this process began belong to whichever role offers first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::Offer;
 use model::constraint::DEDICATED;
-use model::{CpuMillis, Host, Ports, Resources, TaskId};
+use model::{CpuMillis, Host, Ports, Resources, Role, TaskId};
 
 use super::index::{Summary, Tree, UNDEDICATED, Wanted, value_bit};
 use crate::timers::TimerKey;
@@ -28,6 +31,8 @@ pub(crate) struct HeldOffer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Agent {
     pub(crate) id: String,
+    /// Role it is offered to; `None` as long as nothing was offered, and where roles do not matter.
+    pub(crate) role: Option<Role>,
     pub(crate) host: Host,
     pub(crate) attributes: Attributes,
     values: u128,
@@ -66,11 +71,6 @@ impl Agent {
     pub(crate) fn left(&self, revocable: bool) -> Resources {
         if revocable { Resources { cpu: self.revocable_cpu, ..self.free } } else { self.free }
     }
-
-    /// For readers.
-    pub(crate) fn view(&self) -> AgentView {
-        AgentView { host: self.host.clone(), free: self.free, total: self.total }
-    }
 }
 
 /// All agents.
@@ -78,7 +78,8 @@ impl Agent {
 pub(crate) struct OfferBook {
     slots: Vec<Option<Agent>>,
     vacant: Vec<usize>,
-    by_id: BTreeMap<String, usize>,
+    /// Slots of each agent, one for each role.
+    by_id: BTreeMap<String, Vec<usize>>,
     by_offer: BTreeMap<String, usize>,
     /// Attribute name to value to slots.
     by_value: BTreeMap<String, BTreeMap<String, BTreeSet<usize>>>,
@@ -118,9 +119,20 @@ impl OfferBook {
         self.slots.get_mut(slot)?.as_mut()
     }
 
-    /// The slot of an agent.
-    pub(crate) fn slot_of(&self, id: &str) -> Option<usize> {
-        self.by_id.get(id).copied()
+    /// An agent for readers, all its roles together.
+    pub(crate) fn view_of(&self, id: &str) -> AgentView {
+        let mut view = AgentView::default();
+        for agent in self.slots_of(id).iter().filter_map(|slot| self.agent(*slot)) {
+            view.host.clone_from(&agent.host);
+            view.free += agent.free;
+            view.total += agent.total;
+        }
+        view
+    }
+
+    /// The slots of an agent: one for each role.
+    pub(crate) fn slots_of(&self, id: &str) -> &[usize] {
+        self.by_id.get(id).map_or(&[], Vec::as_slice)
     }
 
     /// All agents with their slots, in order of slot.
@@ -128,20 +140,26 @@ impl OfferBook {
         self.slots.iter().enumerate().filter_map(|(slot, agent)| Some((slot, agent.as_ref()?)))
     }
 
-    /// The slot of an agent, made if it is new. True when the slot was another's, or the agent moved or its attributes changed:
-    /// what groups remember of the slot is void then.
-    pub(crate) fn ensure(&mut self, id: &str, host: &str, attributes: Option<&Attributes>) -> (usize, bool) {
-        let slot = match self.by_id.get(id) {
-            Some(slot) => *slot,
+    /// The slot of an agent and role, made if it is new. True when the slot was another's, or the agent moved or its attributes
+    /// changed: what groups remember of the slot is void then.
+    pub(crate) fn ensure(
+        &mut self,
+        id: &str,
+        role: Option<&Role>,
+        host: &str,
+        attributes: Option<&Attributes>,
+    ) -> (usize, bool) {
+        let slot = match self.known_slot(id, role) {
+            Some(slot) => slot,
             None => {
                 let slot = self.vacant.pop().unwrap_or(self.slots.len());
                 let reused = slot < self.slots.len();
                 if !reused {
                     self.slots.push(None);
                 }
-                self.slots[slot] =
-                    Some(Agent { id: id.into(), host: host.into(), values: UNDEDICATED, ..Agent::default() });
-                self.by_id.insert(id.into(), slot);
+                self.by_id.entry(id.into()).or_default().push(slot);
+                let (id, role, host) = (id.into(), role.cloned(), host.into());
+                self.slots[slot] = Some(Agent { id, role, host, values: UNDEDICATED, ..Agent::default() });
                 self.set_attributes(slot, attributes.cloned().unwrap_or_default());
                 return (slot, reused);
             }
@@ -157,6 +175,22 @@ impl OfferBook {
             changed = true;
         }
         (slot, changed)
+    }
+
+    /// The slot of an agent and role. One that was made for placed tasks, before its role was known, is taken over.
+    fn known_slot(&mut self, id: &str, role: Option<&Role>) -> Option<usize> {
+        let of_role = |role: Option<&Role>| {
+            let mut slots = self.slots_of(id).iter().copied();
+            slots.find(|slot| self.agent(*slot).is_some_and(|agent| agent.role.as_ref() == role))
+        };
+        if let Some(slot) = of_role(role) {
+            return Some(slot);
+        }
+        let slot = of_role(None).filter(|slot| !self.agent(*slot).is_some_and(Agent::is_offered))?;
+        if let Some(agent) = self.agent_mut(slot) {
+            agent.role = role.cloned();
+        }
+        Some(slot)
     }
 
     fn set_attributes(&mut self, slot: usize, attributes: Attributes) {
@@ -286,7 +320,12 @@ impl OfferBook {
         }
         self.unlist_values(slot);
         if let Some(agent) = self.slots[slot].take() {
-            self.by_id.remove(&agent.id);
+            if let Some(slots) = self.by_id.get_mut(&agent.id) {
+                slots.retain(|other| *other != slot);
+                if slots.is_empty() {
+                    self.by_id.remove(&agent.id);
+                }
+            }
             self.vacant.push(slot);
         }
         self.refresh(slot);

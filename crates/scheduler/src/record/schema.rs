@@ -301,4 +301,8 @@ pub(crate) struct IdentityMessage {
     pub framework_id: Option<String>,
     #[prost(uint64, tag = "2")]
     pub epoch: u64,
+    #[prost(string, optional, tag = "3")]
+    pub master: Option<String>,
+    #[prost(sint64, tag = "4")]
+    pub master_since_ms: i64,
 }

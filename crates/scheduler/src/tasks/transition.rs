@@ -399,6 +399,13 @@ impl Core {
 
     /// A task stayed in a passing status for too long (spec scheduler 1.7).
     pub(crate) fn transient_timed_out(&mut self, id: &TaskId, status: TaskStatus) {
+        if let Some(wait_ms) = self.doubt_ms(id) {
+            let Some(task) = self.store.view.tasks.get(id).filter(|task| task.status == status).cloned() else {
+                return;
+            };
+            self.arm_task_timer(&task, wait_ms, Timer::Transient(id.clone(), status));
+            return;
+        }
         let lost = State::Stored(TaskStatus::Lost);
         if self.transition(id, Some(status), lost, Some("Task timed out".into())) == TransitionResult::Success {
             self.count("timed_out_tasks", 1);

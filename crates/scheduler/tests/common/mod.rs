@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::{Call, Event, Launch, Offer, Reason, StatusToken, StatusUpdate, TaskState};
 use model::{
@@ -50,7 +51,13 @@ pub struct World {
 pub fn settings() -> Settings {
     // Tests set the room of an agent by offering it again.
     let second_offer = SecondOffer::Supersedes;
-    let mut settings = Settings { second_offer, ..Settings::default() };
+    let mut settings = Settings {
+        second_offer,
+        // Tests that are about these say so.
+        reconciliation_implicit_interval: None,
+        reconciliation_explicit_batch_interval: Duration::ZERO,
+        ..Settings::default()
+    };
     // So that amounts in tests are what tasks ask for.
     settings.admission.executors.insert(model::task::AURORA_EXECUTOR_NAME.into(), Resources::ZERO);
     settings
@@ -158,6 +165,8 @@ impl World {
             .collect();
         let agents: BTreeSet<&str> = offers.iter().map(|offer| offer.agent_id.as_str()).collect();
         assert_eq!(agents.len(), 1, "an Accept over several agents");
+        let roles: BTreeSet<_> = offers.iter().map(|offer| &offer.role).collect();
+        assert_eq!(roles.len(), 1, "an Accept over several roles");
         let mut free = Resources::ZERO;
         let mut revocable_cpu = 0;
         for offer in &offers {
