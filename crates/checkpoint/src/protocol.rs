@@ -341,6 +341,32 @@ pub struct Launch {
     /// Where the output of processes goes that say nothing about it; absent for files.
     #[prost(message, optional, tag = "17")]
     pub logger: Option<LoggerDefaults>,
+    /// How tasks that want to be announced are; absent where none is.
+    #[prost(message, optional, tag = "18")]
+    pub announcing: Option<Announcing>,
+}
+
+/// Where a task is announced that wants to be (spec executor 2.1, 2.10).
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Announcing {
+    /// Servers of the ZooKeeper, `host:port,host:port`.
+    #[prost(string, tag = "1")]
+    pub ensemble: String,
+    /// Path of the server set of the task's job, unless the payload names another.
+    #[prost(string, tag = "2")]
+    pub path: String,
+    /// Whether the payload may name another path.
+    #[prost(bool, tag = "3")]
+    pub allow_custom_path: bool,
+    /// Host name in what is announced; empty for the launch's.
+    #[prost(string, tag = "4")]
+    pub hostname: String,
+    /// File with identities and access rules; empty for none.
+    #[prost(string, tag = "5")]
+    pub auth_file: String,
+    /// How long ZooKeeper keeps the announcement of a machine that is gone, milliseconds; 0 for ten seconds.
+    #[prost(uint64, tag = "6")]
+    pub session_timeout_ms: u64,
 }
 
 /// Where output goes (spec executor 1.8); what is empty or 0 has the usual default.
@@ -372,6 +398,9 @@ pub struct Kill {
     /// What is told about the end; empty for the usual sentence.
     #[prost(string, tag = "3")]
     pub message: String,
+    /// Bound on everything that is done to end the task, milliseconds; 0 for the launch's.
+    #[prost(uint64, tag = "4")]
+    pub stop_ms_max: u64,
 }
 
 /// What a supervisor says to an engine.
@@ -498,7 +527,7 @@ mod tests {
     use super::*;
 
     fn kill(task_id: &str) -> ToSlot {
-        ToSlot { body: Some(ToSlotBody::Kill(Kill { task_id: task_id.into(), grace_ms: 5, message: String::new() })) }
+        ToSlot { body: Some(ToSlotBody::Kill(Kill { task_id: task_id.into(), grace_ms: 5, ..Kill::default() })) }
     }
 
     #[test]

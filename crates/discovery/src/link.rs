@@ -73,7 +73,7 @@ impl<'a> Link<'a> {
         for credential in &self.settings.credentials {
             connector = connector.with_auth(&credential.scheme, credential.secret.as_bytes());
         }
-        let previous = self.previous.as_ref().filter(|_| (self.failures + 1) % FRESH_ATTEMPT_EACH != 0);
+        let previous = self.previous.as_ref().filter(|_| !(self.failures + 1).is_multiple_of(FRESH_ATTEMPT_EACH));
         if let Some(previous) = previous {
             connector = connector.with_session(previous.clone());
         }

@@ -5,11 +5,13 @@
 //! - [`aftermath`]: completing the checkpoint of a run whose supervisor is dead.
 //! - [`system`]: the kernel calls underneath.
 //!
-//! Beside them: `checks`, whoever watches a task (health checks), and `http`, the little HTTP they speak.
+//! Beside them: `checks`, whoever watches a task (health checks, the announcer), `announcer`, the helper process of the latter, and
+//! `http`, the little HTTP they speak.
 //!
 //! Not here: offers, agents, acknowledgement (`engine-local`).
 
 pub mod aftermath;
+mod announcer;
 mod checks;
 pub mod http;
 pub mod launcher;
@@ -22,10 +24,13 @@ use std::process::ExitCode;
 /// First argument with which a program is told to be a launcher; the engine directory follows.
 pub const LAUNCHER_ARGUMENT: &str = "__launcher";
 
-/// Runs the launcher if `arguments` (without the program's name) ask for it. A program that can be a launcher calls this before it does
-/// anything else: the launcher must be the only thread.
+/// Runs the launcher, or a helper of a supervisor, if `arguments` (without the program's name) ask for it. A program that can be a
+/// launcher calls this before it does anything else: the launcher must be the only thread.
 pub fn launcher_main(arguments: &[String]) -> Option<ExitCode> {
     let [mode, directory] = arguments else { return None };
+    if mode == announcer::ARGUMENT {
+        return Some(announcer::main());
+    }
     if mode != LAUNCHER_ARGUMENT {
         return None;
     }

@@ -61,6 +61,17 @@ impl Announcement {
     /// Starts to announce a member of the set at `path`. The rules hold for every node that is made, the set's own included; none means
     /// that everybody may do everything.
     pub fn start(settings: Settings, path: &str, member: &Member, rules: &[AccessRule]) -> io::Result<Self> {
+        Self::start_telling(settings, path, member, rules, |_| {})
+    }
+
+    /// As [`Self::start`], and calls a function after every change, from the announcement's own thread. It must not block.
+    pub fn start_telling(
+        settings: Settings,
+        path: &str,
+        member: &Member,
+        rules: &[AccessRule],
+        mut on_change: impl FnMut(&AnnouncementState) + Send + 'static,
+    ) -> io::Result<Self> {
         let first = AnnouncementState {
             node: None,
             is_connected: false,
@@ -77,8 +88,17 @@ impl Announcement {
             data: member.to_json(),
             rules: rules.iter().map(AccessRule::to_acl).collect(),
         };
-        let background =
-            Background::start("announcer", move |stop| async move { run(settings, notice, sender, stop).await })?;
+        let mut changes = state.clone();
+        let background = Background::start("announcer", move |stop| async move {
+            let telling = async {
+                while changes.changed().await.is_ok() {
+                    let state = changes.borrow_and_update().clone();
+                    on_change(&state);
+                }
+            };
+            // The sender goes with the first, and with it the second ends.
+            tokio::join!(run(settings, notice, sender, stop), telling);
+        })?;
         Ok(Self { background, state })
     }
 

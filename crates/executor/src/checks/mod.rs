@@ -1,8 +1,9 @@
 //! What watches a task while its processes run, and may say that it is not running yet, that it is, or that it must end (spec executor
-//! 2.5): today its health checks. Each watcher is a [`Source`] that the supervisor's loop drives; none of them may block.
+//! 2.5): its health checks and its announcer. Each watcher is a [`Source`] that the supervisor's loop drives; none of them may block.
 //!
 //! Not here: what happens to a task that must end; that is the supervisor's.
 
+mod announced;
 mod background;
 mod health;
 mod http_probe;
@@ -55,6 +56,11 @@ pub(crate) trait Source {
         true
     }
 
+    /// A process of the watcher's own, which is not the task's: the task's end leaves it the time to end by itself.
+    fn process(&self) -> Option<i32> {
+        None
+    }
+
     /// A line for the log about what the watcher has done.
     fn summary(&self) -> Option<String> {
         None
@@ -85,6 +91,9 @@ pub(crate) fn sources(facts: &Facts<'_>) -> Result<Vec<Box<dyn Source>>, String>
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
     if let Some(health) = health::HealthSource::of(facts)? {
         sources.push(Box::new(health));
+    }
+    if let Some(announced) = announced::AnnouncedSource::of(facts)? {
+        sources.push(Box::new(announced));
     }
     Ok(sources)
 }
@@ -139,6 +148,11 @@ impl Watch {
 
     pub(crate) fn on_exit(&mut self, exit: &Exit, now_ms: u64) -> bool {
         self.sources.iter_mut().any(|source| source.on_exit(exit, now_ms))
+    }
+
+    /// Processes that are the watchers' and not the task's.
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        self.sources.iter().filter_map(|source| source.process()).collect()
     }
 
     /// Stops all watchers, once; returns what they have to say about their work.

@@ -105,8 +105,9 @@ impl RunningTask {
         if wait::peek_any() == Look::NoChildren {
             return;
         }
-        // Children of this process are those, and no others: the shells and the strays.
-        for pid in procfs::own_children() {
+        // Children of this process are those, and no others but helpers of watchers: the shells and the strays.
+        let helpers = self.watch.processes();
+        for pid in procfs::own_children().into_iter().filter(|pid| !helpers.contains(pid)) {
             wait::signal(pid, libc::SIGTERM);
         }
     }
@@ -120,12 +121,14 @@ impl RunningTask {
             return true;
         }
         let outcome = ending.outcome;
+        let spares_helpers = now_ms < ending.began_ms + WATCHERS_MS_MAX;
         if alive {
             if now_ms < ending.began_ms + STUCK_MS_MAX {
                 if now_ms >= ending.next_attempt_ms {
                     ending.next_attempt_ms = now_ms + ATTEMPT_PAUSE_MS;
                     let first = !ending.killed_group;
-                    ending.killed_group |= kill_everything(surroundings, first);
+                    let spared = if spares_helpers { self.watch.processes() } else { Vec::new() };
+                    ending.killed_group |= kill_everything(surroundings, first, &spared);
                 }
                 return false;
             }
@@ -176,15 +179,17 @@ impl RunningTask {
 }
 
 /// One attempt to kill every process of the task, however it daemonised: all descendants of this process are of the task. The control
-/// group does it at once; when that has not been enough, or there is none, they are looked for. Returns whether the group was used.
-fn kill_everything(surroundings: &Surroundings, first: bool) -> bool {
+/// group does it at once; when that has not been enough, or there is none, they are looked for. `spared` are no processes of the task.
+/// Returns whether the group was used.
+fn kill_everything(surroundings: &Surroundings, first: bool, spared: &[i32]) -> bool {
     let killed_group = surroundings.group.kill_task();
     if killed_group && first {
         return true;
     }
     let own = rustix::process::getpid().as_raw_nonzero().get();
     // Stopped first, so that none can start another while the rest is being killed.
-    let descendants = procfs::descendants(&[own]);
+    let mut descendants = procfs::descendants(&[own]);
+    descendants.retain(|pid| !spared.contains(pid));
     for signal in [libc::SIGSTOP, libc::SIGKILL] {
         for pid in &descendants {
             wait::signal(*pid, signal);
