@@ -25,7 +25,7 @@ pub(crate) struct Retention {
 /// The engine's end of the collector. The thread ends with it.
 #[derive(Debug)]
 pub(crate) struct Collector {
-    ended: Sender<PathBuf>,
+    ended: Sender<Vec<PathBuf>>,
 }
 
 impl Collector {
@@ -43,20 +43,26 @@ impl Collector {
         Ok(Self { ended: sender })
     }
 
-    /// Another task has ended, and its end is stored elsewhere.
-    pub(crate) fn add(&self, run_directory: PathBuf) {
+    /// More tasks have ended, and their ends are stored elsewhere.
+    pub(crate) fn add(&self, run_directories: Vec<PathBuf>) {
         // Without a collector nothing is removed; it ends only with the engine.
-        let _ = self.ended.send(run_directory);
+        let _ = self.ended.send(run_directories);
     }
 }
 
-fn run(root: &Path, retention: Retention, mut kept: VecDeque<(SystemTime, PathBuf)>, receiver: &Receiver<PathBuf>) {
+fn run(
+    root: &Path,
+    retention: Retention,
+    mut kept: VecDeque<(SystemTime, PathBuf)>,
+    receiver: &Receiver<Vec<PathBuf>>,
+) {
     let busy = Retention { count: retention.count.saturating_mul(BUSY_FACTOR), ..retention };
     let mut looked = Instant::now();
     loop {
         let limits = match receiver.recv_timeout(QUIET) {
-            Ok(path) => {
-                kept.push_back((SystemTime::now(), path));
+            Ok(paths) => {
+                let now = SystemTime::now();
+                kept.extend(paths.into_iter().map(|path| (now, path)));
                 busy
             }
             Err(RecvTimeoutError::Timeout) => retention,

@@ -23,6 +23,17 @@ impl From<&SlotSpecification> for SlotKey {
     }
 }
 
+/// Slots that may be asked for and not made yet. The launcher makes one after another, so more would only be made although a slot that
+/// came free meanwhile could have done.
+const ORDERS_MAX: usize = 4;
+/// Successions that are remembered for a key.
+const SUCCESSIONS: usize = 8;
+/// As long as slots of a key come free and the last task in the queue has to wait no longer than this, no slot is made, milliseconds. A
+/// process that ends within moments is over before a supervisor of its own would be there; the machine has better things to do.
+const DRAIN_MS_MAX: u64 = 500;
+/// When no slot has come free for this long, the tasks of the key are not that short, milliseconds.
+const SUCCESSION_MS_MAX: u64 = 20;
+
 /// Slots and queues.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
@@ -31,6 +42,8 @@ pub(crate) struct Slots {
     waiting: BTreeMap<SlotKey, VecDeque<TaskId>>,
     /// Slots asked for and not made yet.
     ordered: BTreeMap<u64, SlotKey>,
+    /// When slots went from one task to the next, monotonic milliseconds, newest last; for keys with waiting tasks only.
+    successions: BTreeMap<SlotKey, VecDeque<u64>>,
 }
 
 impl Slots {
@@ -59,6 +72,7 @@ impl Slots {
             queue.retain(|waiting| waiting != task);
             if queue.is_empty() {
                 self.waiting.remove(key);
+                self.successions.remove(key);
             }
         }
     }
@@ -69,17 +83,59 @@ impl Slots {
         let task = queue.pop_front();
         if queue.is_empty() {
             self.waiting.remove(key);
+            self.successions.remove(key);
         }
         task
     }
 
-    /// Keys for which more tasks wait than slots are ordered, with the number missing.
-    pub(crate) fn missing(&self) -> Vec<(SlotKey, usize)> {
-        let counted = self.waiting.iter().map(|(key, queue)| {
+    /// Whether any task waits for a slot.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// A slot of `key` has gone from one task to the next.
+    pub(crate) fn succeeded(&mut self, key: &SlotKey, now_ms: u64) {
+        if !self.waiting.contains_key(key) {
+            return;
+        }
+        if !self.successions.contains_key(key) {
+            self.successions.insert(key.clone(), VecDeque::with_capacity(SUCCESSIONS));
+        }
+        if let Some(times) = self.successions.get_mut(key) {
+            if times.len() == SUCCESSIONS {
+                times.pop_front();
+            }
+            times.push_back(now_ms);
+        }
+    }
+
+    /// Whether the slots there are will have served the queue of `key` in a moment.
+    fn drains_soon(&self, key: &SlotKey, waiting: usize, now_ms: u64) -> bool {
+        let Some(times) = self.successions.get(key).filter(|times| times.len() > SUCCESSIONS / 2) else { return false };
+        let (Some(oldest), Some(newest)) = (times.front(), times.back()) else { return false };
+        let rests = now_ms.saturating_sub(*newest) > SUCCESSION_MS_MAX;
+        let drain_ms = (newest - oldest) * waiting as u64 / (times.len() as u64 - 1);
+        !rests && drain_ms <= DRAIN_MS_MAX
+    }
+
+    /// Keys for which slots are to be ordered now, with how many; what is still missing then is asked for when some are there.
+    pub(crate) fn missing(&self, now_ms: u64) -> Vec<(SlotKey, usize)> {
+        let mut allowed = ORDERS_MAX.saturating_sub(self.ordered.len());
+        let mut missing = Vec::new();
+        for (key, queue) in &self.waiting {
             let ordered = self.ordered.values().filter(|ordered| *ordered == key).count();
-            (key.clone(), queue.len().saturating_sub(ordered))
-        });
-        counted.filter(|(_, missing)| *missing > 0).collect()
+            let count = queue.len().saturating_sub(ordered).min(allowed);
+            if count > 0 && !self.drains_soon(key, queue.len(), now_ms) {
+                allowed -= count;
+                missing.push((key.clone(), count));
+            }
+        }
+        missing
+    }
+
+    /// When slots that were not ordered for a queue that drains soon are to be thought of again, milliseconds from now.
+    pub(crate) fn reconsider_ms(&self) -> Option<u64> {
+        (self.has_waiting() && self.ordered.is_empty()).then_some(SUCCESSION_MS_MAX)
     }
 
     /// A slot was asked for.
@@ -153,9 +209,9 @@ mod tests {
         let (first, second) = (TaskId("1".into()), TaskId("2".into()));
         assert_eq!(slots.occupy(&key("a"), &first), None);
         slots.enqueue(&key("a"), &first);
-        assert_eq!(slots.missing(), [(key("a"), 1)]);
+        assert_eq!(slots.missing(0), [(key("a"), 1)]);
         slots.order(7, key("a"));
-        assert_eq!(slots.missing(), []);
+        assert_eq!(slots.missing(0), []);
         slots.add(7, key("a"), None);
         slots.set_idle(7);
         slots.set_idle(7);
@@ -172,7 +228,7 @@ mod tests {
         let task = TaskId("1".into());
         slots.enqueue(&key("a"), &task);
         slots.forget_waiting(&key("a"), &task);
-        assert_eq!(slots.missing(), []);
+        assert_eq!(slots.missing(0), []);
         assert_eq!(slots.next_waiting(&key("a")), None);
     }
 
@@ -183,5 +239,49 @@ mod tests {
         slots.set_idle(1);
         slots.retire(1);
         assert_eq!(slots.occupy(&key("a"), &TaskId("1".into())), None);
+    }
+
+    fn waiting(count: usize) -> Slots {
+        let mut slots = Slots::default();
+        for number in 0..count {
+            slots.enqueue(&key("a"), &TaskId(number.to_string().into()));
+        }
+        slots
+    }
+
+    #[test]
+    fn few_slots_are_ordered_at_a_time_and_in_the_end_one_for_each_task() {
+        let mut slots = waiting(10);
+        let mut made = 0;
+        while slots.has_waiting() {
+            let missing: usize = slots.missing(0).iter().map(|(_, count)| count).sum();
+            assert!((1..=ORDERS_MAX).contains(&missing), "{missing}");
+            for _ in 0..missing {
+                made += 1;
+                slots.order(made, key("a"));
+            }
+            assert_eq!(slots.missing(0), []);
+            for slot in made + 1 - missing as u64..=made {
+                slots.add(slot, key("a"), None);
+                slots.next_waiting(&key("a"));
+            }
+        }
+        assert_eq!(made, 10);
+    }
+
+    #[test]
+    fn slots_that_come_free_quickly_serve_the_queue_and_no_more_are_made() {
+        let mut slots = waiting(100);
+        for now_ms in [0, 2, 4, 6, 8] {
+            slots.succeeded(&key("a"), now_ms);
+        }
+        assert_eq!(slots.missing(8), [], "a hundred tasks, 2 ms each");
+        assert!(slots.reconsider_ms().is_some_and(|pause_ms| pause_ms <= SUCCESSION_MS_MAX));
+        assert_eq!(slots.missing(8 + SUCCESSION_MS_MAX + 1).len(), 1, "but not when they come free no longer");
+        let mut slots = waiting(100);
+        for now_ms in [0, 10, 20, 30, 40] {
+            slots.succeeded(&key("a"), now_ms);
+        }
+        assert_eq!(slots.missing(40).len(), 1, "the last of a hundred would wait for a second");
     }
 }

@@ -7,6 +7,7 @@ mod runs;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,8 +30,13 @@ const TOKEN_LAUNCHER: u64 = 1;
 const LAUNCHER_MS_MAX: u64 = 30_000;
 /// Bytes after which the file of acknowledged tasks is written anew, without those whose sandboxes are gone.
 const ACKNOWLEDGED_BYTES_MAX: usize = 4 << 20;
-/// How often unacknowledged statuses are looked at, milliseconds.
+/// How often unacknowledged statuses are looked at and what can wait is done, milliseconds.
 const RESEND_LOOK_MS: u64 = 1_000;
+/// While tasks wait for supervisors, events are told this far apart, milliseconds: many tasks end meanwhile, and one group of records,
+/// one sync and one answer serve them all. When no task waits, events are told at once.
+const TELL_INTERVAL_MS: u64 = 4;
+/// So many events are told in any case.
+const UNTOLD_MAX: usize = 256;
 
 /// How other threads reach the engine's.
 #[derive(Debug)]
@@ -129,11 +135,16 @@ pub(crate) struct Worker {
     /// Whether what the launcher cannot enforce has been said.
     said_unenforced: bool,
     collector: Option<Collector>,
+    /// Run directories for the collector.
+    ended: Vec<PathBuf>,
     /// Lines for the file of acknowledged tasks.
     acknowledged: Vec<u8>,
     /// Bytes appended to that file since it was written anew.
     acknowledged_bytes: usize,
     next_resend_ms: u64,
+    /// Events that are to be told, oldest first.
+    untold: Vec<Event>,
+    told_ms: u64,
     root: bool,
     shutting_down: bool,
     /// Nobody listens any more.
@@ -171,9 +182,12 @@ impl Worker {
             suppressed: false,
             said_unenforced: false,
             collector: None,
+            ended: Vec::new(),
             acknowledged: Vec::new(),
             acknowledged_bytes: 0,
             next_resend_ms: 0,
+            untold: Vec::new(),
+            told_ms: 0,
             root: rustix::process::geteuid().is_root(),
             shutting_down: false,
             sink_gone: false,
@@ -215,6 +229,7 @@ impl Worker {
                 self.take_calls();
             }
         }
+        self.tell_all(monotonic_ms());
         self.write_acknowledged();
         lock(&self.bell.state).ended = true;
         self.bell.ended.notify_all();
@@ -234,18 +249,24 @@ impl Worker {
         if self.connection.channel.is_none() {
             until_ms = until_ms.min(self.connection.next_attempt_ms);
         }
-        if self.tasks.by_id.values().next().is_some() {
+        if !(self.tasks.by_id.is_empty() && self.acknowledged.is_empty() && self.ended.is_empty()) {
             until_ms = until_ms.min(self.next_resend_ms);
         }
+        let mut events_ms = if self.untold.is_empty() { u64::MAX } else { now_ms };
         for agent in self.agents.iter().filter(|_| self.adopted && !self.suppressed) {
-            until_ms = until_ms.min(agent.next_offer_ms(now_ms).unwrap_or(u64::MAX));
+            events_ms = events_ms.min(agent.next_offer_ms(now_ms).unwrap_or(u64::MAX));
         }
+        until_ms = until_ms.min(events_ms.max(self.next_tell_ms()));
+        until_ms = until_ms.min(self.slots.reconsider_ms().map_or(u64::MAX, |pause_ms| now_ms + pause_ms));
         until_ms.saturating_sub(now_ms)
     }
 
     fn connect(&mut self, now_ms: u64) {
+        if self.connection.channel.is_some() {
+            return;
+        }
         self.connection.reap();
-        if self.connection.channel.is_some() || self.shutting_down || now_ms < self.connection.next_attempt_ms {
+        if self.shutting_down || now_ms < self.connection.next_attempt_ms {
             return;
         }
         if self.connection.attempt(&self.options.executable, &self.directory, self.epoch, now_ms) {
@@ -341,7 +362,7 @@ impl Worker {
         for message in messages {
             match message {
                 FromSlotBody::Status(status) => self.on_status(slot_id, status),
-                FromSlotBody::Idle(_) => self.on_idle(slot_id),
+                FromSlotBody::Idle(_) => drop(self.on_idle(slot_id)),
                 FromSlotBody::Retiring(_) => self.slots.retire(slot_id),
                 FromSlotBody::LaunchRefused(refused) => self.on_refused(slot_id, refused),
             }
@@ -355,11 +376,15 @@ impl Worker {
 
     /// What follows from all that happened in a turn: slots to be asked for, offers, repetitions.
     fn finish_turn(&mut self, now_ms: u64) {
-        self.order_slots();
-        self.write_acknowledged();
+        self.order_slots(now_ms);
         if self.adopted && now_ms >= self.next_resend_ms {
             self.next_resend_ms = now_ms + RESEND_LOOK_MS;
             self.resend(now_ms);
+            self.write_acknowledged();
+            self.connection.reap();
+        }
+        if now_ms < self.next_tell_ms() {
+            return;
         }
         if self.adopted && !self.suppressed && !self.shutting_down {
             let offers: Vec<_> = self.agents.iter_mut().filter_map(|agent| agent.make_offer(now_ms)).collect();
@@ -367,16 +392,35 @@ impl Worker {
                 self.tell(Event::Offers(offers));
             }
         }
+        self.tell_all(now_ms);
     }
 
+    /// Has an event told at the end of the turn, or a moment later.
     fn tell(&mut self, event: Event) {
-        if !self.sink_gone && !self.sink.send(event) {
-            self.sink_gone = true;
+        self.untold.push(event);
+    }
+
+    /// When events may be told, monotonic milliseconds.
+    fn next_tell_ms(&self) -> u64 {
+        if self.slots.has_waiting() && self.untold.len() < UNTOLD_MAX { self.told_ms + TELL_INTERVAL_MS } else { 0 }
+    }
+
+    fn tell_all(&mut self, now_ms: u64) {
+        if self.untold.is_empty() {
+            return;
         }
+        self.told_ms = now_ms;
+        let events = std::mem::take(&mut self.untold);
+        self.sink_gone = self.sink_gone || !self.sink.send_all(events);
     }
 
     /// Appends to the file of acknowledged tasks. It spares the next engine work and repetitions; losing its end is harmless.
     fn write_acknowledged(&mut self) {
+        if let Some(collector) = &self.collector
+            && !self.ended.is_empty()
+        {
+            collector.add(std::mem::take(&mut self.ended));
+        }
         if self.acknowledged.is_empty() {
             return;
         }

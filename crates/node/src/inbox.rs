@@ -142,8 +142,38 @@ impl<I> Sender<I> {
         Ok(())
     }
 
+    /// Hands several inputs over in order, so that a turn that comes meanwhile takes all for which there is room. Waits for room as
+    /// [`Sender::send`] does. False if the loop has ended.
+    pub fn send_all(&self, lane: Lane, inputs: impl IntoIterator<Item = I>) -> bool {
+        let mut inputs = inputs.into_iter();
+        let mut next = inputs.next();
+        while next.is_some() {
+            let mut lanes = self.0.lock();
+            let capacity = self.0.limits.of(lane).capacity;
+            while !lanes.closed && lanes.queues[lane as usize].len() >= capacity {
+                lanes = self.0.room.wait(lanes).unwrap_or_else(PoisonError::into_inner);
+            }
+            if lanes.closed {
+                return false;
+            }
+            while lanes.queues[lane as usize].len() < capacity
+                && let Some(input) = next.take()
+            {
+                lanes.queues[lane as usize].push_back(input);
+                next = inputs.next();
+            }
+            self.wake(lanes);
+        }
+        true
+    }
+
     fn push(&self, mut lanes: MutexGuard<'_, Lanes<I>>, lane: Lane, input: I) {
         lanes.queues[lane as usize].push_back(input);
+        self.wake(lanes);
+    }
+
+    /// Rings the bell if the loop wants it.
+    fn wake(&self, mut lanes: MutexGuard<'_, Lanes<I>>) {
         let wake = std::mem::take(&mut lanes.idle);
         drop(lanes);
         if wake {
@@ -267,6 +297,25 @@ mod tests {
         }
         assert!(taken.iter().copied().eq(0..500));
         thread.join().expect("no panic").expect("all sent");
+    }
+
+    #[test]
+    fn several_inputs_go_in_with_one_ring_and_wait_for_room_in_order() {
+        let (bell, rung) = counting_bell();
+        let (sender, mut inbox) = inbox(limits(4), bell);
+        assert!(sender.send_all(Lane::Engine, 0..4));
+        assert_eq!(rung.load(Ordering::SeqCst), 1);
+        let thread = std::thread::spawn(move || (sender.send_all(Lane::Engine, 4..100), sender));
+        let mut taken = VecDeque::new();
+        while taken.len() < 100 {
+            inbox.take(3, &mut taken);
+            std::thread::yield_now();
+        }
+        assert!(taken.iter().copied().eq(0..100));
+        let (sent, sender) = thread.join().expect("no panic");
+        assert!(sent);
+        drop(inbox);
+        assert!(!sender.send_all(Lane::Engine, 0..1));
     }
 
     #[test]

@@ -51,6 +51,10 @@ impl EventSink for LoopSink {
     fn send(&self, event: Event) -> bool {
         self.0.send(Lane::Engine, Input::Engine(event)).is_ok()
     }
+
+    fn send_all(&self, events: Vec<Event>) -> bool {
+        self.0.send_all(Lane::Engine, events.into_iter().map(Input::Engine))
+    }
 }
 
 /// The system's clocks. Copies share one origin.

@@ -186,9 +186,7 @@ impl Worker {
         self.tasks.by_id.remove(task_id);
         self.acknowledged.extend_from_slice(task_id.as_str().as_bytes());
         self.acknowledged.push(b'\n');
-        if let Some(collector) = &self.collector {
-            collector.add(self.directory.run(&agent_id, task_id.as_str()).root().to_owned());
-        }
+        self.ended.push(self.directory.run(&agent_id, task_id.as_str()).root().to_owned());
     }
 
     fn reconcile(&mut self, tasks: Vec<(TaskId, Option<AgentId>)>) {

@@ -12,7 +12,7 @@ use checkpoint::record::{StatusReason, StatusState};
 use checkpoint::replay::RunState;
 use model::TaskId;
 
-use super::{Worker, add_to_epoll, update_interest};
+use super::{Worker, add_to_epoll, monotonic_ms, update_interest};
 use crate::slots::SlotKey;
 use crate::tasks::{Phase, Waiting};
 
@@ -29,11 +29,11 @@ impl Worker {
     }
 
     /// Asks the launcher for the slots that tasks wait for.
-    pub(super) fn order_slots(&mut self) {
+    pub(super) fn order_slots(&mut self, now_ms: u64) {
         if self.connection.channel.is_none() {
             return;
         }
-        for (key, missing) in self.slots.missing() {
+        for (key, missing) in self.slots.missing(now_ms) {
             for _ in 0..missing {
                 self.next_slot_id += 1;
                 let slot_id = self.next_slot_id;
@@ -95,7 +95,9 @@ impl Worker {
         self.slots.add(slot_id, SlotKey::from(specification), task_id.clone());
         match task_id {
             Some(task_id) => self.on_adopted(slot_id, &task_id),
-            None => self.on_idle(slot_id),
+            None => {
+                self.on_idle(slot_id);
+            }
         }
     }
 
@@ -133,15 +135,14 @@ impl Worker {
         }
     }
 
-    /// A slot may run another task.
-    pub(super) fn on_idle(&mut self, slot_id: u64) {
-        let Some(key) = self.slots.key(slot_id).cloned() else { return };
+    /// A slot may run another task. Returns the key for which it does.
+    pub(super) fn on_idle(&mut self, slot_id: u64) -> Option<SlotKey> {
+        let key = self.slots.key(slot_id).cloned()?;
         self.slots.set_idle(slot_id);
-        if let Some(task_id) = self.slots.next_waiting(&key)
-            && let Some(slot_id) = self.slots.occupy(&key, &task_id)
-        {
-            self.give(slot_id, &task_id);
-        }
+        let task_id = self.slots.next_waiting(&key)?;
+        let slot_id = self.slots.occupy(&key, &task_id)?;
+        self.give(slot_id, &task_id);
+        Some(key)
     }
 
     pub(super) fn on_status(&mut self, slot_id: u64, status: SlotStatus) {
@@ -154,8 +155,10 @@ impl Worker {
         for record in status.statuses {
             self.learn(&task_id, record);
         }
-        if status.idle {
-            self.on_idle(slot_id);
+        if status.idle
+            && let Some(key) = self.on_idle(slot_id)
+        {
+            self.slots.succeeded(&key, monotonic_ms());
         }
     }
 
@@ -168,7 +171,8 @@ impl Worker {
         let Phase::Given(_, waiting) = std::mem::replace(&mut task.phase, Phase::Awaited) else { return };
         if refused.already_started {
             self.reread(&task_id);
-            return self.on_idle(slot_id);
+            self.on_idle(slot_id);
+            return;
         }
         self.slots.retire(slot_id);
         self.try_again(&task_id, *waiting, &refused.reason);
