@@ -2,6 +2,7 @@
 //!
 //! - [`launcher`]: the tiny process that outlives the daemon and is the last parent of everything that tasks start.
 //! - [`supervisor`]: a fork of the launcher that runs tasks, one at a time: processes, logs, limits, ending.
+//! - [`mesos`]: the executor on a Mesos agent, which has one supervisor and no launcher.
 //! - [`aftermath`]: completing the checkpoint of a run whose supervisor is dead.
 //! - [`system`]: the kernel calls underneath.
 //!
@@ -15,6 +16,7 @@ mod announcer;
 mod checks;
 pub mod http;
 pub mod launcher;
+pub mod mesos;
 pub mod supervisor;
 pub mod system;
 

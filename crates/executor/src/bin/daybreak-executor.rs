@@ -1,12 +1,16 @@
-//! The small executor: launcher and supervisors without the rest of Daybreak.
+//! The small executor: on a Mesos agent it runs one task; started by the embedded engine it is the launcher of this machine's tasks.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    executor::launcher_main(&arguments).unwrap_or_else(|| {
-        eprintln!("usage: daybreak-executor {} ENGINE-DIRECTORY", executor::LAUNCHER_ARGUMENT);
-        eprintln!("It is started by the scheduler's embedded engine. Running as an executor of a Mesos agent is not supported yet.");
-        ExitCode::from(2)
-    })
+    if let Some(code) = executor::launcher_main(&arguments) {
+        return code;
+    }
+    match arguments.as_slice() {
+        [only] if only == "--version" => println!("{}", executor::mesos::VERSION),
+        [only] if only == "--help" || only == "-h" => println!("{}", executor::mesos::HELP),
+        _ => return executor::mesos::main(&arguments),
+    }
+    ExitCode::SUCCESS
 }

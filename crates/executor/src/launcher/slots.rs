@@ -11,7 +11,7 @@ use rustix::event::epoll;
 
 use super::{ATTACH_MS_MAX, Launcher, SPARES, Source, log};
 use crate::aftermath::{self, Endings};
-use crate::supervisor::{self, Birth};
+use crate::supervisor::{self, Birth, Parent};
 use crate::system::cgroup::{self, SlotCgroup};
 use crate::system::shared::SharedNote;
 use crate::system::wait::Look;
@@ -406,8 +406,14 @@ fn become_supervisor(
         log(&format!("supervisor: cannot enter its control groups: {error}"));
         return 1;
     }
-    let birth =
-        Birth { control, group: group.clone(), note, engine_directory: directory.clone(), root, open_files_soft };
+    let birth = Birth {
+        control,
+        group: group.clone(),
+        note,
+        parent: Parent::Launcher(directory.clone()),
+        root,
+        open_files_soft,
+    };
     if let Err(error) = supervisor::run(birth) {
         log(&format!("supervisor: {error}"));
         return 1;

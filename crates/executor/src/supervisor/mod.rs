@@ -34,6 +34,15 @@ use task::RunningTask;
 /// How often a supervisor without launcher looks for a new one, milliseconds.
 const REJOIN_INTERVAL_MS: u64 = 500;
 
+/// Who made a supervisor.
+#[derive(Clone, Debug)]
+pub enum Parent {
+    /// A launcher of this engine directory. When it dies the task goes on and the next launcher is looked for.
+    Launcher(EngineDirectory),
+    /// An executor on an agent. When it dies nobody can report any more, so the task is killed.
+    Executor,
+}
+
 /// What a supervisor is born with.
 pub struct Birth<'a> {
     /// Channel to the launcher.
@@ -42,8 +51,8 @@ pub struct Birth<'a> {
     pub group: SlotCgroup,
     /// Where it notes what it does.
     pub note: &'a SharedNote,
-    /// For finding the next launcher.
-    pub engine_directory: EngineDirectory,
+    /// Who made it, and what is done without them.
+    pub parent: Parent,
     /// Whether it is root.
     pub root: bool,
     /// Limit of open files that tasks get; unset leaves it.
@@ -69,7 +78,7 @@ pub(crate) struct Surroundings {
 struct Supervisor<'a> {
     surroundings: Surroundings,
     note: &'a SharedNote,
-    engine_directory: EngineDirectory,
+    parent: Parent,
     control: Option<Channel>,
     engine: Option<Channel>,
     epoch: u64,
@@ -115,7 +124,7 @@ pub fn run(birth: Birth<'_>) -> io::Result<()> {
         oom_kills_seen: 0,
         surroundings,
         note: birth.note,
-        engine_directory: birth.engine_directory,
+        parent: birth.parent,
         control: Some(Channel::new(birth.control)?),
         engine: None,
         epoch: 0,
@@ -160,8 +169,8 @@ impl Supervisor<'_> {
                 self.on_engine();
             }
             let now_ms = monotonic_ms();
-            if self.control.is_none() && self.task.is_some() && now_ms >= self.next_rejoin_ms {
-                self.rejoin(now_ms);
+            if self.control.is_none() && self.task.is_some() {
+                self.without_parent(now_ms);
             }
             if self.task.is_some() {
                 self.run_task(&ready, now_ms);
@@ -192,7 +201,7 @@ impl Supervisor<'_> {
                 }
             }
         }
-        if self.control.is_none() {
+        if self.control.is_none() && matches!(self.parent, Parent::Launcher(_)) {
             until_ms = until_ms.min(self.next_rejoin_ms);
         }
         let interest = |channel: &Channel| {
@@ -266,12 +275,26 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Whoever made this supervisor is gone.
+    fn without_parent(&mut self, now_ms: u64) {
+        match &self.parent {
+            Parent::Launcher(directory) if now_ms >= self.next_rejoin_ms => {
+                let socket = directory.launcher_socket();
+                self.rejoin(&socket, now_ms);
+            }
+            Parent::Launcher(_) => {}
+            Parent::Executor => {
+                if let Some(task) = &mut self.task {
+                    task.kill(0, "", now_ms);
+                }
+            }
+        }
+    }
+
     /// The launcher is gone: the next one must learn of this supervisor. Only worth while as a task runs.
-    fn rejoin(&mut self, now_ms: u64) {
+    fn rejoin(&mut self, socket: &std::path::Path, now_ms: u64) {
         self.next_rejoin_ms = now_ms + REJOIN_INTERVAL_MS;
-        let Ok(stream) = std::os::unix::net::UnixStream::connect(self.engine_directory.launcher_socket()) else {
-            return;
-        };
+        let Ok(stream) = std::os::unix::net::UnixStream::connect(socket) else { return };
         let Ok(mut channel) = Channel::new(stream.into()) else { return };
         let rejoin = Rejoin {
             specification: self.specification.clone(),
@@ -331,6 +354,7 @@ impl Supervisor<'_> {
         if let Some(task) = &mut self.task
             && task.task_id() == kill.task_id
         {
+            task.bound_stop(kill.stop_ms_max);
             task.kill(kill.grace_ms, &kill.message, monotonic_ms());
         }
     }

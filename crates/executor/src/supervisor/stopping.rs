@@ -79,6 +79,13 @@ impl Stopping {
 }
 
 impl RunningTask {
+    /// Everything that is done to end the task takes no longer than this, milliseconds; 0 changes nothing.
+    pub(super) fn bound_stop(&mut self, stop_ms_max: u64) {
+        if stop_ms_max > 0 {
+            self.launch.stop_timeout_ms = self.stop_ms_max().min(stop_ms_max);
+        }
+    }
+
     /// Someone wants the task to end; its processes have `grace_ms` after they were signalled. A second request only shortens the time.
     pub(super) fn kill(&mut self, grace_ms: u64, message: &str, now_ms: u64) {
         if let Some(stopping) = &mut self.stopping {

@@ -37,3 +37,13 @@ pub fn boot_ticks() -> u64 {
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+/// Takes a variable out of the environment, so that no child inherits it, and keeps other processes of this user from reading this one's
+/// memory, where it still is. The caller has one thread.
+pub fn hide_variable(name: &std::ffi::CStr) {
+    // SAFETY: one thread, so nobody reads the environment meanwhile; the second call takes no pointer.
+    unsafe {
+        libc::unsetenv(name.as_ptr());
+        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+    }
+}

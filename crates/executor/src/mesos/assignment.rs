@@ -1,0 +1,264 @@
+//! From what the agent delivers to what a supervisor runs (spec executor 2.2, 2.4, 2.11).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use checkpoint::protocol::{Announcing, Launch};
+use mesos::v1::{KillPolicy, TaskInfo};
+use thrift::{AssignedTask, Container, Limits, Protocol, Resource, decode_value};
+
+use super::options::Options;
+use crate::system::user;
+
+/// How often a sandbox is measured, milliseconds (spec executor 2.7).
+const DISK_INTERVAL_MS: u64 = 60_000;
+/// Time for processes to end when nobody says another, milliseconds (spec executor 2.8).
+const GRACE_MS: u64 = 60_000;
+const MIB: u64 = 1 << 20;
+
+/// Said when the data of a task is not what it should be.
+pub(super) const NOT_UNDERSTOOD: &str = "Could not deserialize task.";
+
+/// A task as it is to be run.
+#[derive(Debug, PartialEq)]
+pub(super) struct Assignment {
+    /// Its run directory is not filled in yet.
+    pub(super) launch: Launch,
+    pub(super) grace_ms: u64,
+    /// Whether this process itself runs in the task's container.
+    pub(super) in_docker: bool,
+}
+
+/// Reads what is to be done. The error is the message of the failure.
+pub(super) fn assignment(info: &TaskInfo, options: &Options, variables: Vec<String>) -> Result<Assignment, String> {
+    let data = info.data.as_deref().unwrap_or_default();
+    let assigned: AssignedTask =
+        decode_value(Protocol::Binary, data, Limits::REQUEST).map_err(|_| NOT_UNDERSTOOD.to_owned())?;
+    let config = assigned.task.ok_or_else(|| NOT_UNDERSTOOD.to_owned())?;
+    let in_docker = matches!(config.container, Some(Container::Docker(_)));
+    if let Some(Container::Mesos(container)) = &config.container
+        && container.image.is_some()
+    {
+        return Err("This executor cannot run tasks in images of the Mesos containerizer yet; \
+                    use a Docker container, or the original executor, for them."
+            .to_owned());
+    }
+    let executor =
+        config.executor_config.ok_or("The task has no executor configuration, so there is nothing to run.")?;
+    let announcing = options.announcer.ensemble.as_ref().map(|ensemble| {
+        let job = config.job.clone().unwrap_or_default();
+        let root = options.announcer.serverset_path.trim_end_matches('/');
+        Announcing {
+            ensemble: ensemble.clone(),
+            path: format!("{root}/{}/{}/{}", job.role, job.environment, job.name),
+            allow_custom_path: options.announcer.allow_custom_path,
+            hostname: options.announcer.hostname.clone().unwrap_or_default(),
+            auth_file: options
+                .announcer
+                .auth_file
+                .as_deref()
+                .map_or_else(String::new, |path| path.display().to_string()),
+            session_timeout_ms: 0,
+        }
+    });
+    let role = config.job.map(|job| job.role).or_else(|| config.owner.map(|owner| owner.user)).unwrap_or_default();
+    let user = match &options.execute_as_user {
+        Some(user) => user.clone(),
+        None if options.keep_user || in_docker => String::new(),
+        None => role,
+    };
+    let amount = |pick: fn(&Resource) -> Option<i64>| {
+        config.resources.iter().filter_map(pick).map(|amount| u64::try_from(amount).unwrap_or(0)).sum::<u64>() * MIB
+    };
+    let ports: BTreeMap<String, u32> = assigned
+        .assigned_ports
+        .iter()
+        .filter_map(|(name, port)| Some((name.clone(), u32::try_from(*port).ok()?)))
+        .collect();
+    let launch = Launch {
+        task_id: info.task_id.value.clone(),
+        agent_id: info.agent_id.value.clone(),
+        hostname: assigned.slave_host.unwrap_or_default(),
+        instance: u32::try_from(assigned.instance_id).unwrap_or(0),
+        ports,
+        payload: executor.data.unwrap_or_default().into_bytes(),
+        memory_bytes: amount(|resource| match resource {
+            Resource::RamMb(mb) => Some(*mb),
+            _ => None,
+        }),
+        disk_bytes: amount(|resource| match resource {
+            Resource::DiskMb(mb) => Some(*mb),
+            _ => None,
+        }),
+        role: user,
+        disk_interval_ms: DISK_INTERVAL_MS,
+        health_checks_keep_user: options.health_checks_keep_user,
+        stop_timeout_ms: milliseconds(options.stop_timeout),
+        run_directory_exists: true,
+        environment: if options.preserve_environment { variables } else { Vec::new() },
+        logger: Some(options.logger.clone()),
+        announcing,
+        ..Launch::default()
+    };
+    let grace_ms = grace_of(info.kill_policy.as_ref()).unwrap_or(GRACE_MS);
+    Ok(Assignment { launch, grace_ms, in_docker })
+}
+
+/// The grace period that a policy states, milliseconds.
+pub(super) fn grace_of(policy: Option<&KillPolicy>) -> Option<u64> {
+    let nanoseconds = policy?.grace_period?.nanoseconds;
+    Some(u64::try_from(nanoseconds).unwrap_or(0) / 1_000_000)
+}
+
+pub(super) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Makes the run directory fit for the task; returns where it is for this process. In a container the agent's path does not exist yet and
+/// leads to the mounted directory; elsewhere the task's user is let in, who does not own it.
+pub(super) fn prepare_directory(
+    directory: &Path,
+    sandbox: &Path,
+    in_docker: bool,
+    role: &str,
+) -> Result<PathBuf, String> {
+    let failed = |path: &Path, error: io::Error| format!("Failed to initialize sandbox: {}: {error}", path.display());
+    if in_docker {
+        if !directory.exists() {
+            let parent = directory.parent().unwrap_or(directory);
+            fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
+            std::os::unix::fs::symlink(sandbox, directory).map_err(|error| failed(directory, error))?;
+        }
+        fs::set_permissions(sandbox, fs::Permissions::from_mode(0o755)).map_err(|error| failed(sandbox, error))?;
+        return Ok(directory.to_owned());
+    }
+    if crate::system::is_root()
+        && !role.is_empty()
+        // An unknown user is the supervisor's to report.
+        && let Ok(Some(user)) = user::by_name(role)
+    {
+        let mode = fs::metadata(directory).map_err(|error| failed(directory, error))?.permissions().mode() & 0o7777;
+        std::os::unix::fs::chown(directory, None, Some(user.identity.gid)).map_err(|error| failed(directory, error))?;
+        let mode = fs::Permissions::from_mode(mode | 0o050);
+        fs::set_permissions(directory, mode).map_err(|error| failed(directory, error))?;
+    }
+    Ok(directory.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mesos::v1::{DurationInfo, TaskId};
+    use thrift::{
+        DockerContainer, DockerImage, ExecutorConfig, Image, JobKey, MesosContainer, TaskConfig, encode_value,
+    };
+
+    fn config() -> TaskConfig {
+        TaskConfig {
+            job: Some(JobKey { role: "www".into(), environment: "prod".into(), name: "j".into() }),
+            resources: [Resource::RamMb(64), Resource::DiskMb(3), Resource::NumCpus(1.0)].into_iter().collect(),
+            executor_config: Some(ExecutorConfig { name: "AuroraExecutor".into(), data: Some("{}".into()) }),
+            ..TaskConfig::default()
+        }
+    }
+
+    fn info(config: Option<TaskConfig>) -> TaskInfo {
+        let assigned = AssignedTask {
+            task_id: "other".into(),
+            slave_host: Some("host".into()),
+            task: config,
+            assigned_ports: [("http".to_owned(), 31_000)].into(),
+            instance_id: 3,
+            ..AssignedTask::default()
+        };
+        TaskInfo {
+            task_id: TaskId { value: "t".into() },
+            data: Some(encode_value(Protocol::Binary, &assigned).into()),
+            ..TaskInfo::default()
+        }
+    }
+
+    fn read(config: TaskConfig, options: &Options) -> Result<Assignment, String> {
+        assignment(&info(Some(config)), options, vec!["A=b".into()])
+    }
+
+    #[test]
+    fn a_task_is_read_and_runs_as_its_role() {
+        let read = read(config(), &Options::default()).unwrap();
+        let launch = &read.launch;
+        assert_eq!((launch.task_id.as_str(), launch.hostname.as_str(), launch.instance), ("t", "host", 3));
+        assert_eq!((launch.memory_bytes, launch.disk_bytes), (64 << 20, 3 << 20));
+        assert_eq!((launch.payload.as_slice(), launch.role.as_str()), (&b"{}"[..], "www"));
+        assert_eq!(launch.ports, [("http".to_owned(), 31_000)].into());
+        assert_eq!((read.grace_ms, launch.stop_timeout_ms, read.in_docker), (60_000, 120_000, false));
+        assert!(launch.run_directory_exists && launch.environment.is_empty());
+    }
+
+    #[test]
+    fn a_task_is_announced_below_the_root_where_there_is_an_ensemble() {
+        assert_eq!(read(config(), &Options::default()).unwrap().launch.announcing, None);
+        let mut options = Options::default();
+        options.announcer.ensemble = Some("zk:1".into());
+        options.announcer.serverset_path = "/root/".into();
+        let announcing = read(config(), &options).unwrap().launch.announcing.unwrap();
+        assert_eq!((announcing.ensemble.as_str(), announcing.path.as_str()), ("zk:1", "/root/www/prod/j"));
+    }
+
+    #[test]
+    fn flags_and_containers_decide_the_user() {
+        let docker = TaskConfig {
+            container: Some(Container::Docker(DockerContainer { image: "i".into(), parameters: None })),
+            ..config()
+        };
+        let keep = Options { keep_user: true, preserve_environment: true, ..Options::default() };
+        let other = Options { execute_as_user: Some("u".into()), ..Options::default() };
+        let role = |config: TaskConfig, options: &Options| read(config, options).unwrap().launch.role;
+        assert_eq!(role(docker.clone(), &Options::default()), "");
+        assert_eq!(role(config(), &keep), "");
+        assert_eq!(role(config(), &other), "u");
+        assert!(read(docker, &keep).unwrap().in_docker);
+        assert_eq!(read(config(), &keep).unwrap().launch.environment, ["A=b"]);
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_refused_with_a_reason() {
+        let image = MesosContainer {
+            image: Some(Image::Docker(DockerImage { name: "n".into(), tag: "t".into() })),
+            volumes: None,
+        };
+        let options = Options::default();
+        assert_eq!(assignment(&TaskInfo::default(), &options, vec![]), Err(NOT_UNDERSTOOD.into()));
+        assert_eq!(assignment(&info(None), &options, vec![]), Err(NOT_UNDERSTOOD.into()));
+        let error = read(TaskConfig { container: Some(Container::Mesos(image)), ..config() }, &options).unwrap_err();
+        assert!(error.contains("images of the Mesos containerizer"), "{error}");
+        assert!(read(TaskConfig { executor_config: None, ..config() }, &options).is_err());
+    }
+
+    #[test]
+    fn a_policy_states_its_grace() {
+        let policy = KillPolicy { grace_period: Some(DurationInfo { nanoseconds: 1_500_000_000 }) };
+        assert_eq!(grace_of(Some(&policy)), Some(1_500));
+        assert_eq!(grace_of(Some(&KillPolicy::default())), None);
+        assert_eq!(grace_of(None), None);
+    }
+
+    #[test]
+    fn in_a_container_the_agents_path_leads_to_the_mounted_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let sandbox = folder.path().join("mounted");
+        fs::create_dir(&sandbox).unwrap();
+        let directory = folder.path().join("slaves/a/runs/r");
+        for _ in 0..2 {
+            assert_eq!(prepare_directory(&directory, &sandbox, true, "x").unwrap(), directory);
+        }
+        fs::write(directory.join("f"), "").unwrap();
+        assert!(sandbox.join("f").exists());
+        assert_eq!(fs::metadata(&sandbox).unwrap().permissions().mode() & 0o777, 0o755);
+        let error = prepare_directory(Path::new("/proc/none/x"), &sandbox, true, "x").unwrap_err();
+        assert!(error.starts_with("Failed to initialize sandbox: /proc/none"), "{error}");
+    }
+}
