@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("api", 4),
     ("observer", 4),
     ("fetcher", 2),
+    ("compose", 2),
     ("config", 4),
     ("engine-local", 4),
     ("engine-mesos", 4),
