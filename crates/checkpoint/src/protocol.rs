@@ -274,6 +274,8 @@ pub struct ToSlot {
 }
 
 /// Kinds of message from an engine to a supervisor.
+// There is one message at a time.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum ToSlotBody {
     /// Run a task.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::leader::Announced;
 
 /// Name of the cluster that is the daemon on this machine when no file says otherwise.
 pub const LOCAL_CLUSTER: &str = "devcluster";
@@ -17,10 +18,13 @@ pub const LOCAL_URL: &str = "http://127.0.0.1:8081";
 pub struct Cluster {
     /// Name.
     pub name: String,
-    /// Base address of the scheduler without a final slash, e.g. `http://127.0.0.1:8081`.
+    /// Base address of the scheduler without a final slash, e.g. `http://127.0.0.1:8081`; until the leader was found in ZooKeeper, the
+    /// place there.
     pub url: String,
     /// Base address for links shown to people.
     pub display_url: String,
+    /// Where the leader is found, when its address is not fixed.
+    pub announced: Option<Announced>,
     /// Whether it is the built-in one: then nobody waits for a daemon that was never started.
     pub is_local_default: bool,
 }
@@ -29,7 +33,22 @@ impl Cluster {
     /// A cluster of that name at that address.
     pub fn at(name: impl Into<String>, url: impl Into<String>) -> Self {
         let url = normalise(&url.into());
-        Self { name: name.into(), display_url: url.clone(), url, is_local_default: false }
+        Self { name: name.into(), display_url: url.clone(), url, announced: None, is_local_default: false }
+    }
+
+    /// A cluster of that name whose leader is found in ZooKeeper.
+    pub fn announced(name: impl Into<String>, announced: Announced) -> Self {
+        let url = announced.to_string();
+        Self { name: name.into(), display_url: url.clone(), url, announced: Some(announced), is_local_default: false }
+    }
+
+    /// The leader is at that address now. Links go there too, unless the cluster has an address for them.
+    pub fn move_to(&mut self, url: &str) {
+        let url = normalise(url);
+        if self.display_url == self.url {
+            self.display_url.clone_from(&url);
+        }
+        self.url = url;
     }
 
     fn local() -> Self {
@@ -131,21 +150,40 @@ impl Clusters {
 
 fn read_entry(name: &str, entry: &Value) -> Entry {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-    match (text("scheduler_uri"), text("zk")) {
-        // With both, the classic client asks ZooKeeper; the address is right too as long as it is the leader's, and a scheduler
-        // that does not lead redirects.
-        (Some(url), _) => {
-            let mut cluster = Cluster::at(name, url);
+    // With both, ZooKeeper knows better: an address is right only for as long as the leader is there.
+    let found = match (text("zk"), text("scheduler_uri")) {
+        (Some(servers), _) => read_announced(servers, entry).map(|announced| Cluster::announced(name, announced)),
+        (None, Some(url)) => Ok(Cluster::at(name, url)),
+        (None, None) => Err("its entry in clusters.json has neither `scheduler_uri` nor `zk`".into()),
+    };
+    match found {
+        Ok(mut cluster) => {
             if let Some(proxy) = text("proxy_url") {
                 cluster.display_url = normalise(proxy);
             }
             Entry::Reachable(cluster)
         }
-        (None, Some(_)) => Entry::Unusable(
-            "its entry in clusters.json has only `zk`, and this version cannot look up a leader in ZooKeeper; add `scheduler_uri`".into(),
-        ),
-        (None, None) => Entry::Unusable("its entry in clusters.json has no `scheduler_uri`".into()),
+        Err(why) => Entry::Unusable(why),
     }
+}
+
+/// `zk`, hosts that mostly name no port; `zk_port`; `scheduler_zk_path`.
+fn read_announced(servers: &str, entry: &Value) -> Result<Announced, String> {
+    let wrong = |what: String| format!("its entry in clusters.json is wrong: {what}");
+    let port = match entry.get("zk_port") {
+        None | Some(Value::Null) => discovery::DEFAULT_PORT,
+        Some(Value::String(text)) => text.trim().parse().map_err(|_| wrong(format!("zk_port {text:?} is no port")))?,
+        Some(port) => port
+            .as_u64()
+            .and_then(|port| u16::try_from(port).ok())
+            .ok_or_else(|| wrong(format!("zk_port {port} is no port")))?,
+    };
+    let ensemble = discovery::Ensemble::parse(servers, port).map_err(|error| wrong(format!("zk: {error}")))?;
+    let path = entry.get("scheduler_zk_path").and_then(Value::as_str).filter(|path| !path.is_empty());
+    let path = path.ok_or("its entry in clusters.json has `zk` but no `scheduler_zk_path`: add the path under which its schedulers announce themselves, mostly /aurora/scheduler")?;
+    let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
+    discovery::check_path(path).map_err(|error| wrong(format!("scheduler_zk_path: {error}")))?;
+    Ok(Announced { ensemble, path: path.to_owned() })
 }
 
 /// With a scheme, without a final slash.
@@ -194,11 +232,42 @@ mod tests {
     }
 
     #[test]
-    fn broken_files_are_errors_and_zookeeper_says_so() {
+    fn broken_files_are_errors() {
         let failure = Clusters::default().add_file(Path::new("/x/clusters.json"), "[{").unwrap_err();
         assert!(failure.text.starts_with("/x/clusters.json is not usable:"), "{}", failure.text);
         assert!(Clusters::default().add_file(Path::new("x"), "3").is_err());
-        let failure = clusters(r#"[{"name": "z", "zk": "zk1"}]"#).get("z").unwrap_err();
-        assert!(failure.text.contains("scheduler_uri"), "{}", failure.text);
+    }
+
+    #[test]
+    fn zookeeper_wins_over_an_address_and_says_what_is_missing() {
+        let clusters = clusters(
+            r#"[{"name": "z", "zk": "zk1,zk2:2182", "zk_port": 4000, "scheduler_zk_path": "/aurora/scheduler/", "scheduler_uri": "h:1",
+                 "proxy_url": "https://p/"},
+                {"name": "plain", "zk": "zk1", "scheduler_zk_path": "/a"},
+                {"name": "nopath", "zk": "zk1"}, {"name": "port", "zk": "zk1", "zk_port": 0.5, "scheduler_zk_path": "/a"},
+                {"name": "servers", "zk": "a b", "scheduler_zk_path": "/a"}, {"name": "root", "zk": "a", "scheduler_zk_path": "/"},
+                {"name": "none"}]"#,
+        );
+        let mut cluster = clusters.get("z").unwrap();
+        assert_eq!(cluster.url, "zk://zk1:4000,zk2:2182/aurora/scheduler");
+        cluster.move_to("http://leader:8081/");
+        assert_eq!((cluster.url.as_str(), cluster.display_url.as_str()), ("http://leader:8081", "https://p"));
+        let mut plain = clusters.get("plain").unwrap();
+        assert_eq!(plain.announced.as_ref().unwrap().to_string(), "zk://zk1:2181/a");
+        for url in ["http://one:1", "http://two:2"] {
+            plain.move_to(url);
+            assert_eq!((plain.url.as_str(), plain.display_url.as_str()), (url, url));
+        }
+        for (name, says) in [
+            ("nopath", "scheduler_zk_path"),
+            ("port", "zk_port 0.5 is no port"),
+            ("servers", "'a b' is no ZooKeeper server"),
+            ("root", "scheduler_zk_path: the root"),
+            ("none", "neither `scheduler_uri` nor `zk`"),
+        ] {
+            let failure = clusters.get(name).unwrap_err();
+            assert_eq!(failure.exit, Exit::InvalidConfiguration);
+            assert!(failure.text.contains(says), "{}", failure.text);
+        }
     }
 }

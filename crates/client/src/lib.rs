@@ -9,6 +9,7 @@ pub mod evaluation;
 pub mod exit;
 pub mod files;
 pub mod http;
+pub mod leader;
 mod run;
 pub mod scheduler;
 pub mod syntax;

@@ -125,6 +125,23 @@ impl<'a> Scheduler<'a> {
         Self { transport: world.connect(&cluster), cluster, world }
     }
 
+    /// As [`Self::new`], but where the leader must be looked for, that is done now.
+    pub fn find(cluster: Cluster, world: &'a dyn World) -> Outcome<Self> {
+        Ok(Self::new(located(cluster, world)?, world))
+    }
+
+    /// Nobody answered: another may lead by now.
+    fn look_again(&mut self) {
+        let Some(announced) = &self.cluster.announced else { return };
+        // What is in the way is told by the next attempt, where the leader was last.
+        if let Ok(url) = self.world.locate(announced)
+            && url != self.cluster.url
+        {
+            self.cluster.move_to(&url);
+            self.transport = self.world.connect(&self.cluster);
+        }
+    }
+
     /// Calls a method, retrying what may be retried; messages of a successful answer are logged.
     pub fn call(&mut self, call: impl Into<Call>, console: &mut Console) -> Result<Reply, CallError> {
         let reply = self.call_quietly(call, console)?;
@@ -164,6 +181,9 @@ impl<'a> Scheduler<'a> {
                 console.warning(format!("{problem} Trying again every {seconds} s for up to 10 minutes."));
             }
             self.world.pause(interval);
+            if matches!(problem, Pause::Absent(_)) {
+                self.look_again();
+            }
         }
     }
 
@@ -243,6 +263,20 @@ impl<'a> Scheduler<'a> {
     }
 }
 
+/// The cluster with its leader's address, looked for in ZooKeeper where only that knows it.
+pub fn located(mut cluster: Cluster, world: &dyn World) -> Outcome<Cluster> {
+    if let Some(announced) = &cluster.announced {
+        let url = world.locate(announced).map_err(|why| {
+            Failure::new(
+                Exit::Timeout,
+                format!("The leading scheduler of cluster {} was not found: {why}", cluster.name),
+            )
+        })?;
+        cluster.move_to(&url);
+    }
+    Ok(cluster)
+}
+
 /// An OK answer without the result its method always has.
 pub fn missing_result(method: &str) -> Failure {
     Failure::new(Exit::ApiError, format!("The scheduler's answer to {method} holds no result."))
@@ -295,4 +329,50 @@ pub fn wire_key(job: &JobKey) -> thrift::JobKey {
 /// A job key from the wire; absent parts are empty.
 pub fn model_key(key: Option<&thrift::JobKey>) -> JobKey {
     key.map_or_else(|| JobKey::new("", "", ""), |key| JobKey::new(&key.role, &key.environment, &key.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::leader::Announced;
+    use crate::testing::{FakeWorld, ok};
+
+    fn announced() -> Cluster {
+        Cluster::announced("z", Announced { ensemble: "zk:2181".parse().unwrap(), path: "/aurora/scheduler".into() })
+    }
+
+    fn ask(scheduler: &mut Scheduler<'_>) -> Result<Reply, CallError> {
+        let mut console = Console::to(Box::new(std::io::sink()), Box::new(std::io::sink()));
+        scheduler.call(thrift::GetTierConfigsArguments {}, &mut console)
+    }
+
+    #[test]
+    fn a_leader_is_found_and_followed_when_another_leads() {
+        let attempts = Cell::new(0);
+        let world = FakeWorld::failing(move |_| {
+            attempts.set(attempts.get() + 1);
+            if attempts.get() < 4 { Err(TransportError::Connect("refused".into())) } else { Ok(ok()) }
+        })
+        .with_leaders([
+            Ok("http://one:8081"),
+            Ok("http://one:8081"),
+            Err("no ZooKeeper"),
+            Ok("http://two:8081"),
+        ]);
+        let mut scheduler = Scheduler::find(announced(), &world).unwrap();
+        assert_eq!(scheduler.cluster.url, "http://one:8081");
+        ask(&mut scheduler).unwrap();
+        assert_eq!(world.connected(), ["http://one:8081", "http://two:8081"]);
+        assert_eq!(scheduler.cluster.display_url, "http://two:8081");
+    }
+
+    #[test]
+    fn a_leader_that_is_not_found_names_the_cluster_and_the_reason() {
+        let world = FakeWorld::failing(|_| Ok(ok())).with_leaders([Err("ZooKeeper at zk:2181 has no member")]);
+        let failure = Scheduler::find(announced(), &world).err().unwrap();
+        assert_eq!(failure.exit, Exit::Timeout);
+        assert!(failure.text.contains("of cluster z was not found: ZooKeeper at zk:2181"), "{}", failure.text);
+    }
 }

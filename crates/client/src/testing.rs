@@ -2,7 +2,7 @@
 //! says, a clock that only moves when somebody waits.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io::Write;
 use std::rc::Rc;
@@ -18,6 +18,7 @@ use crate::clusters::{Cluster, Clusters};
 use crate::console::Console;
 use crate::evaluation::{Evaluation, EvaluationRequest, LoadedJob, Wanted};
 use crate::exit::Exit;
+use crate::leader::Announced;
 use crate::scheduler::{Page, Transport, TransportError};
 use crate::syntax::ClusterJob;
 use crate::world::World;
@@ -35,6 +36,8 @@ struct Inner {
     evaluation: RefCell<Result<Evaluation, String>>,
     calls: RefCell<Vec<Call>>,
     opened: RefCell<Vec<String>>,
+    leaders: RefCell<VecDeque<Result<String, String>>>,
+    connected: RefCell<Vec<String>>,
     now: Cell<Duration>,
 }
 
@@ -57,6 +60,8 @@ impl FakeWorld {
             evaluation: RefCell::new(Ok(hello_file())),
             calls: RefCell::default(),
             opened: RefCell::default(),
+            leaders: RefCell::default(),
+            connected: RefCell::default(),
             now: Cell::default(),
         }))
     }
@@ -65,6 +70,18 @@ impl FakeWorld {
     pub fn with_pages(self, pages: impl FnMut(&str) -> Page + 'static) -> Self {
         *self.0.pages.borrow_mut() = Box::new(pages);
         self
+    }
+
+    /// What ZooKeeper says of the leader, one answer after another.
+    pub fn with_leaders<const N: usize>(self, leaders: [Result<&str, &str>; N]) -> Self {
+        let owned = leaders.map(|leader| leader.map(str::to_owned).map_err(str::to_owned));
+        *self.0.leaders.borrow_mut() = owned.into();
+        self
+    }
+
+    /// Addresses that were connected to, in order.
+    pub fn connected(&self) -> Vec<String> {
+        self.0.connected.borrow().clone()
     }
 
     /// What a job file evaluates to.
@@ -163,8 +180,13 @@ impl Transport for FakeTransport {
 }
 
 impl World for FakeWorld {
-    fn connect(&self, _cluster: &Cluster) -> Box<dyn Transport> {
+    fn connect(&self, cluster: &Cluster) -> Box<dyn Transport> {
+        self.0.connected.borrow_mut().push(cluster.url.clone());
         Box::new(FakeTransport(self.clone()))
+    }
+
+    fn locate(&self, _announced: &Announced) -> Result<String, String> {
+        self.0.leaders.borrow_mut().pop_front().unwrap_or_else(|| Err("no ZooKeeper in this test".into()))
     }
 
     fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, String> {

@@ -10,12 +10,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::clusters::Cluster;
 use crate::evaluation::{Evaluation, EvaluationRequest};
 use crate::http::HttpTransport;
+use crate::leader::Announced;
 use crate::scheduler::Transport;
 
 /// What lies outside a command.
 pub trait World {
     /// A way to call the scheduler of a cluster; does not connect yet.
     fn connect(&self, cluster: &Cluster) -> Box<dyn Transport>;
+    /// Base address of the leading scheduler that is announced there; an error is a sentence for the user.
+    fn locate(&self, announced: &Announced) -> Result<String, String>;
     /// Evaluates a job file; an error is the text for the user.
     fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, String>;
     /// Waits.
@@ -51,6 +54,10 @@ impl Default for RealWorld {
 impl World for RealWorld {
     fn connect(&self, cluster: &Cluster) -> Box<dyn Transport> {
         Box::new(HttpTransport::new(&cluster.url))
+    }
+
+    fn locate(&self, announced: &Announced) -> Result<String, String> {
+        crate::leader::find(announced)
     }
 
     fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, String> {

@@ -24,7 +24,7 @@ mod url;
 use std::time::Duration;
 
 pub use auth::{AccessRule, AuthFile, AuthFileError, Credential, Permissions};
-pub use ensemble::{Ensemble, EnsembleError, PathError, Server, check_path};
+pub use ensemble::{DEFAULT_PORT, Ensemble, EnsembleError, PathError, Server, check_path};
 pub use master_info::{Leader, LeaderFormatError};
 pub use member::{Endpoint, Member, MemberError, Status};
 pub use mesos_leader::{Detection, LeaderWatch};

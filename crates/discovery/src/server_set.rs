@@ -4,4 +4,4 @@ mod announce;
 mod follow;
 
 pub use announce::{Announcement, AnnouncementState};
-pub use follow::{ReadError, ServerSet, ServerSetWatch, read};
+pub use follow::{ReadError, ServerSet, ServerSetWatch, read, read_members};

@@ -348,6 +348,19 @@ fn reading_once_says_what_is_wrong() {
     let expected: BTreeMap<_, _> = [("member_0000000001".to_owned(), member(5))].into();
     assert_eq!(members.into_iter().collect::<BTreeMap<_, _>>(), expected);
 
+    // Waiting for somebody: in vain, and not.
+    client.make("/waiting");
+    let empty = server_set::read_members(&settings, "/waiting", Duration::from_secs(1)).unwrap_err().to_string();
+    assert!(empty.contains("nobody announces there now"), "{empty}");
+    let late = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(600));
+        let announcement = Announcement::start(shared().settings(), "/waiting", &member(6), &[]).unwrap();
+        std::thread::sleep(Duration::from_secs(2));
+        announcement.leave(SOON)
+    });
+    assert_eq!(server_set::read_members(&settings, "/waiting", SOON).unwrap()[0].1, member(6));
+    assert!(late.join().unwrap());
+
     let nobody = settings_for("127.0.0.1:1");
     let started = Instant::now();
     let gone = server_set::read(&nobody, "/x", Duration::from_secs(1)).unwrap_err().to_string();

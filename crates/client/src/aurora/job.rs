@@ -7,7 +7,7 @@ use super::Context;
 use super::arguments::{AddArguments, CreateArguments, ListArguments, OpenArguments};
 use super::{load, wait};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::scheduler::{Scheduler, active_query_of, missing_result, model_key, query_of, wire_key};
+use crate::scheduler::{Scheduler, active_query_of, located, missing_result, model_key, query_of, wire_key};
 use crate::syntax::{ClusterJob, WildcardKey};
 
 /// `job create JOBKEY FILE`.
@@ -117,7 +117,10 @@ pub fn add(arguments: &AddArguments, context: &mut Context<'_>) -> Outcome {
 /// `job open KEY`.
 pub fn open(arguments: &OpenArguments, context: &mut Context<'_>) -> Outcome {
     let key = &arguments.key;
-    let cluster = context.clusters.get(&key.cluster)?;
+    let mut cluster = context.clusters.get(&key.cluster)?;
+    if cluster.display_url == cluster.url {
+        cluster = located(cluster, context.world)?;
+    }
     let mut url = format!("{}/scheduler", cluster.display_url);
     for part in [&key.role, &key.environment, &key.name].into_iter().flatten() {
         url.push('/');

@@ -42,9 +42,9 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// The scheduler of a cluster; unknown clusters are exit 3.
+    /// The scheduler of a cluster; unknown clusters are exit 3, a leader that is not found is exit 9.
     pub fn scheduler(&self, cluster: &str) -> Outcome<Scheduler<'a>> {
-        Ok(Scheduler::new(self.clusters.get(cluster)?, self.world))
+        Scheduler::find(self.clusters.get(cluster)?, self.world)
     }
 
     /// Opens a page if asked to; without a browser the address is told instead.

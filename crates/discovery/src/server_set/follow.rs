@@ -190,6 +190,14 @@ pub enum ReadError {
         /// Which set.
         path: String,
     },
+    /// There is a set, and nobody in it.
+    #[error("ZooKeeper at {ensemble} has no member at {path}: nobody announces there now")]
+    Empty {
+        /// Which ZooKeeper.
+        ensemble: String,
+        /// Which set.
+        path: String,
+    },
     /// A member that cannot be understood, and no other.
     #[error("ZooKeeper at {ensemble} has only unreadable members at {path}: {why}")]
     Strange {
@@ -214,6 +222,28 @@ pub fn read(settings: &Settings, path: &str, limit: Duration) -> Result<Vec<(Str
             Err(_) => Err(ReadError::Unreachable { problem, limit }),
         }
     })
+}
+
+/// How often an empty set is looked at again.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// As [`read`], but a set without members is looked at again until it has one or the time is over; then the error says what was seen.
+pub fn read_members(settings: &Settings, path: &str, limit: Duration) -> Result<Vec<(String, Member)>, ReadError> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let seen = match read(settings, path, left.max(LOOK_INTERVAL)) {
+            Ok(members) if members.is_empty() => {
+                ReadError::Empty { ensemble: settings.ensemble.to_string(), path: path.to_owned() }
+            }
+            Err(error @ (ReadError::Absent { .. } | ReadError::Strange { .. })) => error,
+            read => return read,
+        };
+        if Instant::now() + LOOK_INTERVAL >= deadline {
+            return Err(seen);
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
 }
 
 async fn read_now(settings: &Settings, path: &str, problem: &mut String) -> Result<Vec<(String, Member)>, ReadError> {
