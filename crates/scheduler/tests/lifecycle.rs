@@ -154,6 +154,48 @@ fn the_first_flap_is_free_the_second_waits_and_a_long_run_clears_the_record() {
     assert_eq!(world.active_one(&job("flap"), 0).status, TaskStatus::Pending, "the long run cleared the record");
 }
 
+/// Longer histories on request.
+fn poison_days() -> u64 {
+    std::env::var("SCHEDULER_POISON_DAYS").map_or(1, |text| text.parse().expect("SCHEDULER_POISON_DAYS is a number"))
+}
+
+#[test]
+fn a_job_that_fails_at_once_for_ever_is_tried_ever_more_slowly_and_its_history_stays_short() {
+    for task in [service("poison"), TaskConfig { max_task_failures: -1, ..batch("poison") }] {
+        let mut world = World::new();
+        world.create(task, 1);
+        let mut in_first_hour = 0;
+        for hour in 0..poison_days() * 24 {
+            let (end_ms, mut runs) = (world.now.monotonic_ms + 3_600_000, 0);
+            while world.now.monotonic_ms < end_ms {
+                let id = world.active_one(&job("poison"), 0).id.clone();
+                if world.task(&id).status == TaskStatus::Pending {
+                    world.offer("a", room(4.0));
+                }
+                if world.task(&id).status == TaskStatus::Assigned {
+                    world.status(&id, TaskState::Running);
+                    world.status(&id, TaskState::Failed);
+                    runs += 1;
+                }
+                world.pass(10_000);
+            }
+            // The delay doubles from half a minute to five minutes, with a random part of its own size.
+            if hour == 0 {
+                in_first_hour = runs;
+            }
+            assert!((1..=20).contains(&runs), "{runs} runs in hour {hour}");
+            assert!(runs <= in_first_hour, "{runs} runs in hour {hour}, {in_first_hour} in the first");
+            let events = world.transitions.drain(..).count();
+            assert!(events <= runs * 6 + 6, "{events} events for {runs} runs");
+            let stored = world.view().tasks_of(&job("poison")).count();
+            assert!(stored <= world.settings.history_max_per_job_threshold + 1 + in_first_hour, "{stored} runs kept");
+        }
+        let records = world.journal.values().map(Vec::len).sum::<usize>();
+        assert!(records < 100_000, "a snapshot of {records} bytes");
+        world.launched.clear();
+    }
+}
+
 #[test]
 fn a_restarted_short_run_is_no_flap() {
     let mut world = World::new();
