@@ -24,15 +24,20 @@ pub fn inspect(state_dir: &Path) -> ExitCode {
 /// Replaces a damaged journal by what is sound of it. The damaged files stay beside it.
 pub fn salvage(state_dir: &Path) -> ExitCode {
     let damaged = state_dir.join("journal");
-    let fresh = state_dir.join("journal.salvaged");
+    // What an interrupted salvage left is nobody's journal, and nobody's to remove unasked.
+    let fresh = first_free(state_dir, "journal.salvaged");
     let salvaged = match journal::salvage(&RealDisk, &damaged, &fresh) {
         Ok(salvaged) => salvaged,
         Err(error) => return fail(&error.to_string()),
     };
-    let aside = match move_aside(&damaged, &fresh) {
+    let aside = match move_aside(state_dir, &damaged, &fresh) {
         Ok(aside) => aside,
         Err(error) => {
-            return fail(&format!("the sound part is in {}, but could not take its place: {error}", fresh.display()));
+            let place = damaged.display();
+            return fail(&format!(
+                "the sound part is in {0}, but could not take its place: {error}. Move {place} away, then {0} to {place}.",
+                fresh.display()
+            ));
         }
     };
     println!("Kept {} records up to position {}.", salvaged.snapshot.records, salvaged.snapshot.position);
@@ -47,15 +52,42 @@ pub fn salvage(state_dir: &Path) -> ExitCode {
 }
 
 /// Puts `fresh` in the place of `damaged`, which is kept under the first free name beside it.
-fn move_aside(damaged: &Path, fresh: &Path) -> std::io::Result<PathBuf> {
-    let name = |number: u32| damaged.with_file_name(format!("journal.damaged-{number}"));
-    let aside = (1..).map(name).find(|path| !path.exists()).expect("some number is free");
+fn move_aside(state_dir: &Path, damaged: &Path, fresh: &Path) -> std::io::Result<PathBuf> {
+    let aside = first_free(state_dir, "journal.damaged");
     std::fs::rename(damaged, &aside)?;
     std::fs::rename(fresh, damaged)?;
     Ok(aside)
 }
 
+/// `<name>-<number>` with the first number that nothing has yet, in the state directory.
+fn first_free(state_dir: &Path, name: &str) -> PathBuf {
+    let numbered = |number: u32| state_dir.join(format!("{name}-{number}"));
+    (1..).map(numbered).find(|path| path.symlink_metadata().is_err()).expect("some number is free")
+}
+
 fn fail(reason: &str) -> ExitCode {
     eprintln!("error: {reason}");
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_interrupted_salvage_left_is_not_in_the_way_of_the_next() {
+        let state = tempfile::tempdir().unwrap();
+        let (damaged, leftover) = (state.path().join("journal"), state.path().join("journal.salvaged-1"));
+        std::fs::create_dir(&damaged).unwrap();
+        std::fs::write(damaged.join("what"), "damaged").unwrap();
+        std::fs::create_dir(&leftover).unwrap();
+        std::fs::write(leftover.join("half"), "").unwrap();
+        std::os::unix::fs::symlink("nowhere", state.path().join("journal.damaged-1")).unwrap();
+        let fresh = first_free(state.path(), "journal.salvaged");
+        assert_eq!(fresh, state.path().join("journal.salvaged-2"));
+        std::fs::create_dir(&fresh).unwrap();
+        let aside = move_aside(state.path(), &damaged, &fresh).unwrap();
+        assert_eq!(aside, state.path().join("journal.damaged-2"));
+        assert!(aside.join("what").exists() && !damaged.join("what").exists() && leftover.join("half").exists());
+    }
 }
