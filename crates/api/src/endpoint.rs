@@ -21,7 +21,7 @@ use thrift::{
 
 use crate::answer::{Answer, Refusal};
 use crate::negotiation::{is_json, request_protocol, response_protocol};
-use crate::statistics::{self, CallStatistics};
+use crate::statistics::{self, CallStatistics, Gauges};
 use crate::tasks_reply::{self, Frame};
 use crate::{change, read};
 
@@ -40,6 +40,8 @@ pub struct ApiSettings {
     pub max_body_bytes: usize,
     /// The origin whose pages may use `/api`, sent as is; none by default.
     pub enable_cors_for: Option<String>,
+    /// Numbers of other parts of the daemon, shown among the statistics.
+    pub gauges: Gauges,
 }
 
 impl Default for ApiSettings {
@@ -51,6 +53,7 @@ impl Default for ApiSettings {
             admission: AdmissionRules::default(),
             max_body_bytes: 16 << 20,
             enable_cors_for: None,
+            gauges: Gauges::default(),
         }
     }
 }
@@ -75,8 +78,8 @@ impl ApiState {
                 stats_url_prefix: settings.stats_url_prefix.clone(),
             },
             scheduler_host: settings.scheduler_host.as_str().into(),
+            calls: Arc::new(CallStatistics::with_gauges(settings.gauges.clone())),
             settings: Arc::new(settings),
-            calls: Arc::default(),
         }
     }
 }

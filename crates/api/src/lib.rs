@@ -18,3 +18,4 @@ pub mod tasks_reply;
 mod tests;
 
 pub use endpoint::{ApiSettings, ApiState, router};
+pub use statistics::Gauges;

@@ -1,16 +1,41 @@
 //! Statistics: `/vars` and `/vars.json` under Aurora's names (spec scheduler 7.6), `/metrics` in Prometheus' text format.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use scheduler::View;
 use thrift::{Method, ResponseCode};
 
+/// Numbers that others keep, by name, asked for each time the statistics are read. Must not block.
+#[derive(Clone)]
+pub struct Gauges(Arc<dyn Fn() -> Vec<(String, i64)> + Send + Sync>);
+
+impl Gauges {
+    /// Numbers that this function tells.
+    pub fn new(read: impl Fn() -> Vec<(String, i64)> + Send + Sync + 'static) -> Self {
+        Gauges(Arc::new(read))
+    }
+}
+
+impl Default for Gauges {
+    fn default() -> Self {
+        Gauges::new(Vec::new)
+    }
+}
+
+impl fmt::Debug for Gauges {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Gauges")
+    }
+}
+
 /// Counts of the calls this endpoint answered.
 #[derive(Debug)]
 pub struct CallStatistics {
+    gauges: Gauges,
     started: Instant,
     calls: Vec<Counter>,
     responses: Vec<AtomicU64>,
@@ -26,6 +51,7 @@ struct Counter {
 impl Default for CallStatistics {
     fn default() -> Self {
         CallStatistics {
+            gauges: Gauges::default(),
             started: Instant::now(),
             calls: Method::ALL.iter().map(|_| Counter::default()).collect(),
             responses: ResponseCode::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -35,6 +61,11 @@ impl Default for CallStatistics {
 }
 
 impl CallStatistics {
+    /// Statistics that show these numbers too.
+    pub fn with_gauges(gauges: Gauges) -> Self {
+        CallStatistics { gauges, ..CallStatistics::default() }
+    }
+
     /// A call was answered after `elapsed`.
     pub fn answered(&self, method: Method, code: ResponseCode, elapsed: Duration) {
         let counter = &self.calls[method as usize];
@@ -68,6 +99,7 @@ pub fn variables(view: &View, calls: &CallStatistics) -> BTreeMap<String, i64> {
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let mut variables: BTreeMap<String, i64> =
         view.counters.iter().map(|(name, value)| (name.to_string(), *value)).collect();
+    variables.extend((calls.gauges.0)());
     let stored = view.count_by_status();
     for status in model::TaskStatus::ALL {
         let count = stored.get(&status).copied().unwrap_or(0);
@@ -136,6 +168,10 @@ pub fn metrics(view: &View, calls: &CallStatistics) -> String {
     for (name, value) in &view.counters {
         sample(&mut text, "daybreak_counter", &[("name", name)], *value as f64);
     }
+    family(&mut text, "daybreak_gauge", "gauge", "Numbers of the daemon's other parts, by the names of /vars.");
+    for (name, value) in (calls.gauges.0)() {
+        sample(&mut text, "daybreak_gauge", &[("name", &name)], value as f64);
+    }
     text
 }
 
@@ -173,7 +209,7 @@ mod tests {
             sample_task("r/prod/j", 2, TaskStatus::Lost, Some("h")),
         ]);
         view.counters.insert("odd\"name".into(), 9);
-        let calls = CallStatistics::default();
+        let calls = CallStatistics::with_gauges(Gauges::new(|| vec![("other_part".to_owned(), 7)]));
         calls.answered(Method::GetJobs, ResponseCode::Ok, Duration::from_millis(4));
         calls.answered(Method::GetJobs, ResponseCode::InvalidRequest, Duration::from_millis(2));
 
@@ -188,6 +224,7 @@ mod tests {
             "scheduler_thrift_response_OK 1\n",
             "scheduler_thrift_response_INVALID_REQUEST 1\n",
             "odd\"name 9\n",
+            "other_part 7\n",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
@@ -206,6 +243,7 @@ mod tests {
             "daybreak_thrift_calls_total{method=\"getJobs\"} 2\n",
             "daybreak_thrift_call_seconds_total{method=\"getJobs\"} 0.006\n",
             "daybreak_counter{name=\"odd\\\"name\"} 9\n",
+            "daybreak_gauge{name=\"other_part\"} 7\n",
         ] {
             assert!(metrics.contains(line), "{line} in {metrics}");
         }

@@ -73,6 +73,25 @@ pub struct Options {
     pub retention_free_percent: u8,
     /// How long a status waits for its acknowledgement before it is sent again.
     pub resend_interval: Duration,
+    /// How tasks that ask for it are announced in ZooKeeper; none is where this is unset.
+    pub announcing: Option<Announcing>,
+}
+
+/// Where and how tasks are announced (spec executor 2.1, 2.10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcing {
+    /// Servers of the ZooKeeper, `host:port,host:port`.
+    pub ensemble: String,
+    /// Path below which jobs have their sets, e.g. `/aurora`; empty for the root.
+    pub root: String,
+    /// Whether a job may name another path.
+    pub allow_custom_path: bool,
+    /// Host name in what is announced; the agent's when unset.
+    pub hostname: Option<String>,
+    /// File with identities and access rules.
+    pub auth_file: Option<PathBuf>,
+    /// How long ZooKeeper keeps the announcement of a machine that is gone.
+    pub session_timeout: Duration,
 }
 
 impl Default for Options {
@@ -95,6 +114,7 @@ impl Default for Options {
             retention_count: 10_000,
             retention_free_percent: 10,
             resend_interval: Duration::from_secs(10),
+            announcing: None,
         }
     }
 }

@@ -7,10 +7,11 @@ use checkpoint::record::{StatusReason, StatusRecord, StatusState};
 use engine::{AgentId, Call, Event, Launch, OfferId, Reason, StatusToken, StatusUpdate, TaskState};
 use model::container::Container;
 use model::task::AURORA_EXECUTOR_NAME;
-use model::{TaskConfig, TaskId};
+use model::{JobKey, TaskConfig, TaskId};
 use prost::Message;
 
 use super::{Worker, monotonic_ms, wall_ms};
+use crate::Announcing;
 use crate::agents::Holding;
 use crate::lock;
 use crate::slots::SlotKey;
@@ -142,6 +143,7 @@ impl Worker {
             disk_bytes: mib(config.resources.disk_mb),
             role: config.job.role.clone(),
             disk_interval_ms: u64::try_from(self.options.disk_interval.as_millis()).unwrap_or(u64::MAX),
+            announcing: self.options.announcing.as_ref().map(|announcing| announcing_of(announcing, &config.job)),
             ..protocol::Launch::default()
         };
         Ok(Waiting { launch, key, attempts: 0 })
@@ -288,6 +290,18 @@ fn lost(task_id: &TaskId, reason: Reason, message: &str, agent_id: Option<AgentI
         timestamp_ms: Some(wall_ms()),
         agent_id,
         token: None,
+    }
+}
+
+/// Where a task of this job is announced if it asks for it (spec executor 2.10).
+fn announcing_of(announcing: &Announcing, job: &JobKey) -> protocol::Announcing {
+    protocol::Announcing {
+        ensemble: announcing.ensemble.clone(),
+        path: format!("{}/{}/{}/{}", announcing.root.trim_end_matches('/'), job.role, job.environment, job.name),
+        allow_custom_path: announcing.allow_custom_path,
+        hostname: announcing.hostname.clone().unwrap_or_default(),
+        auth_file: announcing.auth_file.as_ref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default(),
+        session_timeout_ms: u64::try_from(announcing.session_timeout.as_millis()).unwrap_or(u64::MAX),
     }
 }
 
