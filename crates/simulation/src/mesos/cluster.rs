@@ -4,7 +4,7 @@
 mod breakdowns;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use mesos::v1::scheduler::{Call, Event, call};
@@ -32,6 +32,11 @@ enum Due {
     Agent {
         index: usize,
         timer: agent::Timer,
+    },
+    /// An agent tries to register; only the try that was planned last counts.
+    Register {
+        index: usize,
+        at_ms: u64,
     },
     ToAgent {
         term: u64,
@@ -189,8 +194,8 @@ pub struct Cluster {
     /// Agents that nothing reaches, and which cut it is.
     cut: BTreeMap<usize, u64>,
     cuts: u64,
-    /// Agents whose registration is on its way.
-    registering: BTreeSet<usize>,
+    /// When agents that are not registered try next.
+    registering: BTreeMap<usize, u64>,
     scripts: Scripts,
     soon: VecDeque<Due>,
     later: BinaryHeap<Reverse<Planned>>,
@@ -234,7 +239,7 @@ impl Cluster {
             index_of: BTreeMap::new(),
             cut: BTreeMap::new(),
             cuts: 0,
-            registering: BTreeSet::new(),
+            registering: BTreeMap::new(),
             scripts: Box::new(|_, _| Script::default()),
             soon: VecDeque::new(),
             later: BinaryHeap::new(),
@@ -295,7 +300,7 @@ impl Cluster {
     fn add(&mut self, description: AgentDescription, processes: bool) -> usize {
         let index = self.agents.len();
         self.agents.push(Agent::new(index, description, processes, Arc::clone(&self.settings)));
-        self.soon.push_back(Due::Agent { index, timer: agent::Timer::Register });
+        self.plan_register(index, self.now_ms);
         index
     }
 
@@ -396,7 +401,11 @@ impl Cluster {
                     master.wake(timer);
                 }
             }
-            Due::Agent { index, timer: agent::Timer::Register } => self.register(index),
+            Due::Register { index, at_ms } => {
+                if self.registering.get(&index) == Some(&at_ms) {
+                    self.register(index);
+                }
+            }
             Due::Agent { index, timer } => {
                 self.agent_mut(index).wake(timer);
                 self.drain_agent(index);
@@ -426,6 +435,11 @@ impl Cluster {
         }
     }
 
+    fn plan_register(&mut self, index: usize, at_ms: u64) {
+        self.registering.insert(index, at_ms);
+        self.plan(at_ms, Due::Register { index, at_ms });
+    }
+
     /// A registration sets out, and again until it is confirmed.
     fn register(&mut self, index: usize) {
         let agent = &self.agents[index];
@@ -433,13 +447,12 @@ impl Cluster {
             self.registering.remove(&index);
             return;
         }
-        self.registering.insert(index);
         if self.leader().is_some() && !self.cut.contains_key(&index) {
             let registration = Box::new(agent.registration());
             self.carry_to_master(index, ToMaster::Register(registration));
         }
         let again_ms = self.now_ms + 1_000 + self.chance.below(1_000);
-        self.plan(again_ms, Due::Agent { index, timer: agent::Timer::Register });
+        self.plan_register(index, again_ms);
     }
 
     fn reach_agent(&mut self, term: u64, index: usize, message: ToAgent) {
@@ -540,6 +553,7 @@ impl Cluster {
         for effect in self.agents[index].take_effects() {
             match effect {
                 agent::Effect::Master(message) => self.carry_to_master(index, message),
+                agent::Effect::Timer { at_ms, timer: agent::Timer::Register } => self.plan_register(index, at_ms),
                 agent::Effect::Timer { at_ms, timer } => self.plan(at_ms, Due::Agent { index, timer }),
                 agent::Effect::Spawn { key } => self.out.push(Output::Spawn { agent: index, key }),
                 agent::Effect::Destroy { key } => self.out.push(Output::Destroy { agent: index, key }),
@@ -589,11 +603,12 @@ impl Cluster {
         let registry = std::mem::take(&mut self.registry);
         let master = Master::new(Arc::clone(&self.settings), info, registry, chance, self.now_ms);
         self.leadership = Leadership::Leading(index, Box::new(master));
-        let lost: Vec<usize> = (0..self.agents.len()).filter(|index| !self.registering.contains(index)).collect();
         let spread_ms = self.settings.agent_reregister_spread_ms;
-        for index in lost {
-            let at_ms = self.now_ms + self.chance.below(spread_ms + 1);
-            self.plan(at_ms, Due::Agent { index, timer: agent::Timer::Register });
+        for index in 0..self.agents.len() {
+            if self.agents[index].phase == Phase::Up && !self.agents[index].registered {
+                let at_ms = self.now_ms + self.chance.below(spread_ms + 1);
+                self.plan_register(index, at_ms);
+            }
         }
     }
 

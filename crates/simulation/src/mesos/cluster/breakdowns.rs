@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 
-use super::super::agent;
 use super::{Cluster, Due, Leadership, Output};
 
 impl Cluster {
@@ -76,9 +75,7 @@ impl Cluster {
         if !known {
             self.agents[index].registered = false;
         }
-        if !self.registering.contains(&index) {
-            self.plan(self.now_ms, Due::Agent { index, timer: agent::Timer::Register });
-        }
+        self.plan_register(index, self.now_ms);
         self.work();
     }
 
