@@ -134,7 +134,7 @@ fn load(checkpoint: &Path) -> Result<RunState, ReadError> {
 }
 
 /// The processes the task declares, in that order, with their runs; then any that only the records know.
-fn processes(state: &RunState) -> Vec<ProcessInfo> {
+pub fn processes(state: &RunState) -> Vec<ProcessInfo> {
     let declared = state.header.as_ref().map(declared).unwrap_or_default();
     let mut rest = state.processes.clone();
     let mut infos: Vec<ProcessInfo> = declared

@@ -5,6 +5,7 @@
 //! - [`stream`]: appending to a checkpoint and reading it back, whole or as it grows.
 //! - [`replay`]: the state of a run as its records tell it.
 //! - [`disk`]: what a sandbox takes on the disk.
+//! - [`thermos`]: checkpoints that the original runner wrote.
 //! - [`files`]: logs and sandbox files for readers.
 //! - [`protocol`]: the messages between engine, launcher and supervisors.
 //! - [`channel`]: the sockets they travel on.
@@ -17,3 +18,4 @@ pub mod protocol;
 pub mod record;
 pub mod replay;
 pub mod stream;
+pub mod thermos;

@@ -3,7 +3,6 @@
 //!
 //! - [`detect`]: where tasks lie under a Mesos agent's work directory, an embedded engine's and a Thermos root.
 //! - [`store`]: the tasks found, read again only when they changed.
-//! - [`thermos`]: checkpoints that the original runner wrote.
 //! - [`sample`]: processor, memory and disk of running tasks.
 //! - [`logs`]: pieces of logs and sandbox files.
 //! - [`json`], [`pages`], [`http`]: what is served.
@@ -15,7 +14,6 @@ pub mod logs;
 pub mod pages;
 pub mod sample;
 pub mod store;
-pub mod thermos;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

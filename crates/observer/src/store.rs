@@ -9,11 +9,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use checkpoint::layout::{LOGS, RunDirectory};
 use checkpoint::record::{ProcessRecord, ProcessState, TaskState};
 use checkpoint::replay::RunState;
+use checkpoint::thermos;
 use serde_json::Value;
 
 use crate::detect::{Place, Root, places};
 use crate::sample::Samples;
-use crate::thermos;
 
 /// A question for an unknown task looks at the disk again, but not more often than this.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -5,8 +5,8 @@ use std::fs;
 use checkpoint::record::{Entry, MAGIC, Record};
 use checkpoint::replay::RunState;
 use checkpoint::stream::{Reader, read_all};
+use checkpoint::thermos;
 use observer::store::{process_state_name, task_state_name};
-use observer::thermos;
 
 use super::arguments::ReadArguments;
 use super::status::moment;

@@ -4,10 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use checkpoint::record::{FRAME_BYTES_MAX, Header, ProcessRecord, ProcessState, TaskRecord};
-use checkpoint::replay::RunState;
 use thrift::thermos::{RunnerCheckpoint, RunnerHeader, RunnerProcessStatus, RunnerTaskStatus};
 use thrift::{Limits, Protocol, decode_value};
+
+use crate::record::{FRAME_BYTES_MAX, Header, ProcessRecord, ProcessState, TaskRecord};
+use crate::replay::RunState;
 
 /// Why a stream cannot be read. One that ends within a frame is no error.
 #[derive(Debug, thiserror::Error)]
