@@ -15,7 +15,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use checkpoint::protocol::Launch;
 use model::process::Payload;
-use model::process::health::{Opinion, combine};
+use model::process::health::{ASSUMED_HEALTHY, Opinion, combine};
 
 use crate::supervisor::Surroundings;
 use crate::system::spawn::Identity;
@@ -117,7 +117,7 @@ impl Watch {
         self.sources.is_empty()
     }
 
-    /// Does what is due and returns what follows for the task.
+    /// Does what is due and returns what follows for the task; `None` once the watchers were told to stop.
     pub(crate) fn work(&mut self, tools: &Tools<'_>, now_ms: u64) -> Option<Opinion> {
         if self.stopping {
             return None;
@@ -132,7 +132,8 @@ impl Watch {
         if let Some(Opinion::Failed(message)) = &opinion {
             self.failed = Some(message.clone());
         }
-        opinion
+        // Watchers without an opinion, such as the announcer, leave the task as it is without any.
+        Some(opinion.unwrap_or_else(|| Opinion::Running(ASSUMED_HEALTHY.to_owned())))
     }
 
     pub(crate) fn next_wake_ms(&self) -> Option<u64> {
