@@ -476,6 +476,50 @@ fn a_hundred_tasks_at_once_all_end_and_nothing_is_left_over() {
 }
 
 #[test]
+fn a_job_that_fails_at_once_for_ever_leaves_a_bounded_amount_on_the_disk() {
+    const KEPT: usize = 5;
+    // While tasks keep ending, several times as many may lie there.
+    const KEPT_BUSY: usize = 4 * KEPT + 2;
+    const LOG_BYTES: u64 = 100_000;
+    // More on request.
+    let runs: usize = std::env::var("DAYBREAK_POISON_RUNS")
+        .map_or(60, |text| text.parse().expect("DAYBREAK_POISON_RUNS is a number"));
+    let mut cluster = Cluster::start_with(|options| options.retention_count = KEPT);
+    let tasks = cluster.root.path().join("local/agents/agent-0/tasks");
+    let on_disk = || std::fs::read_dir(&tasks).unwrap().count();
+    for number in 0..runs {
+        let name = format!("poison-{number}");
+        let poison = launch(&name, &format!("head -c {LOG_BYTES} /dev/zero; exit 1"));
+        let ended = cluster.wait("an offer that nobody has taken", |events| {
+            let rooms =
+                events.iter().filter_map(|event| if let Event::Offers(offers) = event { Some(offers) } else { None });
+            rooms.flatten().nth(number).cloned()
+        });
+        cluster.call(vec![Call::Accept { offers: vec![ended.id], launches: vec![poison] }]);
+        let failed = cluster.until(&task(&name), TaskState::Failed);
+        for status in cluster.statuses(&failed.task_id) {
+            cluster.acknowledge(&status);
+        }
+        if number % 20 == 19 {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while on_disk() > KEPT_BUSY && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            assert!(on_disk() <= KEPT_BUSY, "{} runs on the disk after {number}", on_disk());
+        }
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while on_disk() > KEPT && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(on_disk() <= KEPT, "{} runs on the disk when all is quiet", on_disk());
+    let used = std::process::Command::new("du").args(["-sk"]).arg(cluster.root.path().join("local")).output().unwrap();
+    let text = String::from_utf8_lossy(&used.stdout).into_owned();
+    let used_bytes = text.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024;
+    assert!(used_bytes < (KEPT as u64 + 1) * (LOG_BYTES + 50_000) + 300_000, "{used_bytes} bytes in all");
+}
+
+#[test]
 fn a_directory_that_users_cannot_enter_is_refused_with_its_name() {
     use std::os::unix::fs::PermissionsExt;
     if !rustix::process::geteuid().is_root() {
