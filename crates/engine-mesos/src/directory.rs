@@ -26,6 +26,7 @@ pub struct AgentAddress {
 #[derive(Debug, Default)]
 pub struct Directory {
     framework_id: RwLock<Option<String>>,
+    leader: RwLock<Option<String>>,
     agents: RwLock<BTreeMap<AgentId, AgentAddress>>,
     prefixes: BTreeMap<String, String>,
 }
@@ -39,6 +40,11 @@ impl Directory {
     /// The id of the framework, once it has one.
     pub fn framework_id(&self) -> Option<String> {
         self.framework_id.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Address of the master that was subscribed to last, for people.
+    pub fn leader(&self) -> Option<String> {
+        self.leader.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where an agent listens, if it made an offer since this scheduler started.
@@ -59,6 +65,10 @@ impl Directory {
         let framework_id = self.framework_id()?;
         let executor_id = self.executor_id(config, task_id)?;
         Some(format!("/frameworks/{framework_id}/executors/{executor_id}/runs/latest"))
+    }
+
+    pub(crate) fn set_leader(&self, address: String) {
+        *self.leader.write().unwrap_or_else(PoisonError::into_inner) = Some(address);
     }
 
     pub(crate) fn set_framework_id(&self, id: &str) {

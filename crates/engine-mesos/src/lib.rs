@@ -44,7 +44,7 @@ use tokio::sync::oneshot;
 pub use address::{AddressError, Master};
 pub use credentials::{Credentials, CredentialsError};
 pub use directory::{AgentAddress, Directory};
-pub use options::{Framework, Options, Timing, Tls};
+pub use options::{CommandTask, Framework, Options, Timing, Tls};
 pub use statistics::Statistics;
 pub use tasks::ExecutorError;
 pub use tls::TlsError;
@@ -97,7 +97,7 @@ impl MesosEngine {
     /// Checks the settings and starts the engine's thread, which waits for [`MesosEngine::begin`]. Events go to `sink`.
     pub fn start(options: Options, sink: Arc<dyn EventSink>) -> Result<Self, StartError> {
         options.framework.check().map_err(StartError::Framework)?;
-        let tasks = Tasks::new(&options.executors, options.discovery_location.clone())?;
+        let tasks = Tasks::new(&options.executors, options.discovery_location.clone())?.with_commands(&options.commands);
         let masters = Masters::start(&options)?;
         let wire = Wire {
             tls: tls::client_config(&options.tls, options.tls.enabled || masters.use_tls())?,

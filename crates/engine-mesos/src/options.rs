@@ -25,12 +25,27 @@ pub struct Options {
     pub tls: Tls,
     /// Executors that jobs may name.
     pub executors: Vec<Executor>,
+    /// Commands that tasks may name in the place of an executor; the agent's own executor runs them.
+    pub commands: Vec<CommandTask>,
     /// Where tasks announce themselves for discovery (the cluster's name); none where they are not to.
     pub discovery_location: Option<String>,
     /// How long what an accepted offer leaves over is not offered again.
     pub accept_refuse: Duration,
     /// How patient the engine is.
     pub timing: Timing,
+}
+
+/// A command that Mesos runs by itself, with no executor of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandTask {
+    /// Name by which a task's configuration chooses it, in the place of an executor's.
+    pub name: String,
+    /// A line for the shell.
+    pub command: String,
+    /// Docker image to run it in, with a network of its own; fetched anew each time. Without one it runs on the agent itself.
+    pub image: Option<String>,
+    /// Tasks are named for people by this and their id.
+    pub task_name_prefix: String,
 }
 
 /// Who the framework is. What a master remembers of `user` and `checkpoint` cannot be changed later.
@@ -131,6 +146,7 @@ impl Default for Options {
             announce_principal: true,
             tls: Tls::default(),
             executors: Vec::new(),
+            commands: Vec::new(),
             discovery_location: None,
             accept_refuse: Duration::ZERO,
             timing: Timing::default(),

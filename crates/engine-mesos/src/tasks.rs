@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use engine::Launch;
 use mesos::json::Json;
-use mesos::v1::container_info::{self, DockerInfo, MesosInfo};
+use mesos::v1::container_info::{self, DockerInfo, MesosInfo, docker_info};
 use mesos::v1::{
     self, CommandInfo, ContainerInfo, ExecutorInfo, Label, Labels, TaskInfo, command_info, discovery_info,
 };
@@ -17,6 +17,7 @@ use model::{Resources, TaskConfig};
 use serde_json::json;
 
 use crate::cut::Cut;
+use crate::options::CommandTask;
 
 /// Configurations whose encoded form is kept.
 const PREPARED_MAX: usize = 4096;
@@ -64,7 +65,7 @@ struct Prepared {
 #[derive(Debug)]
 enum Start {
     Executor { prefix: String, info: Box<ExecutorInfo> },
-    Container { container: Box<ContainerInfo>, command: Box<CommandInfo> },
+    Container { container: Option<Box<ContainerInfo>>, command: Box<CommandInfo>, name_prefix: Option<String> },
 }
 
 /// Where a task goes.
@@ -77,6 +78,7 @@ pub(crate) struct Target<'a> {
 #[derive(Debug)]
 pub(crate) struct Tasks {
     executors: BTreeMap<String, Known>,
+    commands: BTreeMap<String, CommandTask>,
     prepared: HashMap<usize, Prepared>,
     /// Where tasks announce themselves, if they are to.
     discovery_location: Option<String>,
@@ -85,7 +87,18 @@ pub(crate) struct Tasks {
 impl Tasks {
     pub(crate) fn new(executors: &[Executor], discovery_location: Option<String>) -> Result<Self, ExecutorError> {
         let known = executors.iter().map(|executor| Ok((executor.name.clone(), Known::new(executor)?)));
-        Ok(Self { executors: known.collect::<Result<_, _>>()?, prepared: HashMap::new(), discovery_location })
+        Ok(Self {
+            executors: known.collect::<Result<_, _>>()?,
+            commands: BTreeMap::new(),
+            prepared: HashMap::new(),
+            discovery_location,
+        })
+    }
+
+    /// Commands that configurations may name in the place of an executor.
+    pub(crate) fn with_commands(mut self, commands: &[CommandTask]) -> Self {
+        self.commands = commands.iter().map(|command| (command.name.clone(), command.clone())).collect();
+        self
     }
 
     /// The description of one task. Errors are for people and say why the task cannot be started as it is.
@@ -114,10 +127,13 @@ impl Tasks {
                     ..(**info).clone()
                 });
             }
-            Start::Container { container, command } => {
+            Start::Container { container, command, name_prefix } => {
                 // There is no executor to have a share of its own.
                 task.resources.extend(cut.executor);
-                task.container = Some((**container).clone());
+                if let Some(prefix) = name_prefix {
+                    task.name = format!("{prefix}{task_id}");
+                }
+                task.container = container.as_deref().cloned();
                 task.command = Some((**command).clone());
             }
         }
@@ -138,8 +154,10 @@ impl Tasks {
 
     fn prepare(&self, config: &Arc<TaskConfig>) -> Result<Prepared, String> {
         let uris: Vec<command_info::Uri> = config.mesos_fetcher_uris.iter().map(job_uri).collect();
-        let start = match &config.executor_config {
-            Some(executor) => {
+        let named_command = config.executor_config.as_ref().and_then(|executor| self.commands.get(&executor.name));
+        let start = match (&config.executor_config, named_command) {
+            (_, Some(command)) => command_start(command, uris),
+            (Some(executor), None) => {
                 let known = self
                     .executors
                     .get(&executor.name)
@@ -151,13 +169,13 @@ impl Tasks {
                 info.command.get_or_insert_default().uris.extend(uris);
                 Start::Executor { prefix: known.prefix.clone(), info: Box::new(info) }
             }
-            None => {
+            (None, None) => {
                 let Container::Docker { .. } = config.container else {
                     return Err("A task without an executor needs a Docker container.".to_owned());
                 };
                 let container = container(&config.container, &[]).ok_or("The container has no description.")?;
                 let command = CommandInfo { shell: Some(false), uris, ..Default::default() };
-                Start::Container { container: Box::new(container), command: Box::new(command) }
+                Start::Container { container: Some(Box::new(container)), command: Box::new(command), name_prefix: None }
             }
         };
         let job = &config.job;
@@ -207,6 +225,24 @@ pub(crate) fn executor_share(launch: &Launch) -> Resources {
 /// The task's own part of what was placed.
 pub(crate) fn task_share(launch: &Launch) -> Resources {
     launch.resources - executor_share(launch)
+}
+
+/// What Mesos runs by itself.
+fn command_start(command: &CommandTask, uris: Vec<command_info::Uri>) -> Start {
+    let container = command.image.as_ref().map(|image| {
+        Box::new(ContainerInfo {
+            r#type: container_info::Type::Docker as i32,
+            docker: Some(DockerInfo {
+                image: image.clone(),
+                network: Some(docker_info::Network::Bridge as i32),
+                force_pull_image: Some(true),
+                ..Default::default()
+            }),
+            ..Default::default()
+        })
+    });
+    let line = CommandInfo { shell: Some(true), value: Some(command.command.clone()), uris, ..Default::default() };
+    Start::Container { container, command: Box::new(line), name_prefix: Some(command.task_name_prefix.clone()) }
 }
 
 /// The text for the executor: an `AssignedTask` in Thrift's binary protocol. The configuration, which is most of it, is spliced in as it

@@ -107,6 +107,7 @@ async fn attempt(core: &Core, wire: &Wire, master: &Master, stood_since: &mut Op
     };
     *stood_since = Some(Instant::now());
     tracing::info!(%master, framework = session.framework_id, "subscribed at the Mesos master");
+    core.directory.set_leader(master.to_string());
     core.subscribed(session.framework_id.clone(), session.master_id.clone());
     core.serve(wire, master, session).await
 }

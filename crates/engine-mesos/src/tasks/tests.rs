@@ -185,3 +185,26 @@ fn configurations_are_prepared_once_and_forgotten_when_nobody_holds_them() {
     tasks.tidy();
     assert_eq!(tasks.prepared.len(), 0);
 }
+
+#[test]
+fn a_command_is_run_by_mesos_itself() {
+    let plain = CommandTask { name: "line".into(), command: "echo x".into(), image: None, task_name_prefix: "task-".into() };
+    let contained = CommandTask { name: "boxed".into(), image: Some("centos:7".into()), ..plain.clone() };
+    let mut tasks = Tasks::new(&[], None).unwrap().with_commands(&[plain, contained]);
+    let mut launch = launch();
+    let mut describe = |name: &str| {
+        let mut config = (*launch.config).clone();
+        config.executor_config = Some(model::ExecutorConfig { name: name.into(), data: String::new() });
+        launch.config = Arc::new(config);
+        tasks.describe(&launch, &Target { agent_id: "S1", host: "h" }, Cut::default())
+    };
+    let task = describe("line").unwrap();
+    assert_eq!(task.name, format!("task-{}", task.task_id.value));
+    let command = task.command.unwrap();
+    assert_eq!((command.shell, command.value.as_deref()), (Some(true), Some("echo x")));
+    assert!(task.executor.is_none() && task.container.is_none() && task.data.is_none());
+    let container = describe("boxed").unwrap().container.unwrap();
+    let docker = container.docker.unwrap();
+    assert_eq!((docker.image.as_str(), docker.force_pull_image), ("centos:7", Some(true)));
+    assert!(describe("unknown").is_err());
+}
