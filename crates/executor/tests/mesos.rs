@@ -5,134 +5,18 @@ mod agent;
 #[allow(dead_code)]
 mod harness;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use agent::{Agent, agent_id};
-use checkpoint::layout::{OutputStream, RunDirectory};
+use agent::{Agent, Executor, task, task_of};
+use checkpoint::layout::OutputStream;
 use checkpoint::replay::RunState;
 use harness::{eventually, executable, folder, is_alive, kill_9, payload, pid_in};
 use mesos::v1::executor::event::Type;
 use mesos::v1::task_status::Source;
 use mesos::v1::{DurationInfo, KillPolicy, TaskId, TaskInfo, TaskState};
 use serde_json::json;
-use thrift::{AssignedTask, ExecutorConfig, JobKey, Protocol, Resource, TaskConfig, encode_value};
-
-/// An executor that an agent has started.
-struct Executor {
-    process: Child,
-    run: RunDirectory,
-    _root: tempfile::TempDir,
-}
-
-impl Executor {
-    fn start(agent: &Agent) -> Self {
-        Self::start_with(agent, &[], &[])
-    }
-
-    fn start_with(agent: &Agent, flags: &[&str], variables: &[(&str, &str)]) -> Self {
-        let root = folder();
-        let directory = root.path().join("slaves/agent/frameworks/f/executors/e/runs/r");
-        std::fs::create_dir_all(&directory).unwrap();
-        // As new agents make it.
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o750)).unwrap();
-        let output = |name: &str| std::fs::File::create(directory.join(name)).unwrap();
-        let path = directory.to_str().unwrap();
-        let mut environment: BTreeMap<&str, &str> = [
-            ("MESOS_FRAMEWORK_ID", "f"),
-            ("MESOS_EXECUTOR_ID", "e"),
-            ("MESOS_SLAVE_ID", "agent"),
-            ("MESOS_DIRECTORY", path),
-            ("MESOS_SANDBOX", path),
-            ("MESOS_AGENT_ENDPOINT", agent.endpoint.as_str()),
-            ("MESOS_CHECKPOINT", "1"),
-            ("MESOS_RECOVERY_TIMEOUT", "15mins"),
-            ("MESOS_SUBSCRIPTION_BACKOFF_MAX", "200ms"),
-            ("PATH", "/usr/bin:/bin"),
-        ]
-        .into();
-        environment.extend(variables.iter().copied());
-        let process = Command::new(executable())
-            .args(flags)
-            .env_clear()
-            .envs(environment)
-            .current_dir(&directory)
-            .stdin(Stdio::null())
-            .stdout(output("stdout"))
-            .stderr(output("stderr"))
-            .spawn()
-            .unwrap();
-        Self { process, run: RunDirectory::new(directory), _root: root }
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.run.root().join("stderr")).unwrap()
-    }
-
-    fn end(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            if let Some(status) = self.process.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the executor does not end; log:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn is_alive(&mut self) -> bool {
-        self.process.try_wait().unwrap().is_none()
-    }
-
-    fn supervisor(&self) -> i32 {
-        RunState::load(&self.run.checkpoint()).unwrap().header.unwrap().supervisor_pid
-    }
-}
-
-impl Drop for Executor {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// A role that is a user of this machine, another one than this process' where that is root.
-fn role() -> String {
-    if rustix::process::geteuid().is_root() { "nobody".into() } else { "anybody".into() }
-}
-
-fn task(task_id: &str, payload: Vec<u8>) -> TaskInfo {
-    task_of(task_id, payload, &role(), None)
-}
-
-fn task_of(task_id: &str, payload: Vec<u8>, role: &str, health_port: Option<u16>) -> TaskInfo {
-    let config = TaskConfig {
-        job: Some(JobKey { role: role.into(), environment: "prod".into(), name: "j".into() }),
-        resources: [Resource::NumCpus(1.0), Resource::RamMb(64), Resource::DiskMb(64)].into_iter().collect(),
-        executor_config: Some(ExecutorConfig {
-            name: "AuroraExecutor".into(),
-            data: Some(String::from_utf8(payload).unwrap()),
-        }),
-        ..TaskConfig::default()
-    };
-    let assigned = AssignedTask {
-        task_id: task_id.into(),
-        slave_host: Some("host".into()),
-        task: Some(config),
-        assigned_ports: health_port.map(|port| ("health".to_owned(), i32::from(port))).into_iter().collect(),
-        instance_id: 5,
-        ..AssignedTask::default()
-    };
-    TaskInfo {
-        task_id: TaskId { value: task_id.into() },
-        agent_id: agent_id(),
-        data: Some(encode_value(Protocol::Binary, &assigned).into()),
-        ..TaskInfo::default()
-    }
-}
 
 fn sentence(state: TaskState, message: &str) -> (TaskState, String) {
     (state, message.to_owned())
@@ -158,7 +42,7 @@ fn a_task_is_run_reported_and_left_where_tools_look_for_it() {
         assert_eq!(update.uuid.as_ref().map(|uuid| uuid.len()), Some(16));
         assert_eq!(update.source, Some(Source::Executor as i32));
         assert_eq!(update.executor_id.unwrap().value, "e");
-        assert_eq!(update.agent_id, Some(agent_id()));
+        assert_eq!(update.agent_id, Some(agent::agent_id()));
         assert!(update.timestamp.unwrap() > 1e9 && update.reason.is_none());
     }
     let output = std::fs::read_to_string(executor.run.log("p", 0, OutputStream::Stdout)).unwrap();

@@ -3,6 +3,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if cfg!(target_feature = "crt-static") {
+        executor::system::user::set_static();
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(code) = executor::launcher_main(&arguments) {
         return code;

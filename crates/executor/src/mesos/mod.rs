@@ -39,6 +39,13 @@ pub fn main(arguments: &[String]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // Better now than with the first task that is to be announced.
+    if let Some(path) = &options.announcer.auth_file
+        && let Err(error) = discovery::AuthFile::load(path)
+    {
+        eprintln!("{}: {error}", path.display());
+        return ExitCode::from(2);
+    }
     match run::run(options, environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,5 +1,6 @@
 //! The executor's loop: what the agent wants, what the supervisor says, and when to end (spec executor 2.3, mesos 3.10).
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -97,18 +98,12 @@ pub(super) fn run(options: Options, environment: Environment) -> io::Result<()> 
     executor.serve(&signals)
 }
 
-/// Bytes from the kernel's generator.
-pub(super) fn random_bytes<const LENGTH: usize>() -> [u8; LENGTH] {
-    let mut bytes = [0; LENGTH];
-    let mut filled = 0;
-    while filled < LENGTH {
-        match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
-            Ok(count) => filled += count,
-            Err(rustix::io::Errno::INTR) => {}
-            // Not on any kernel that has the other calls; a time is still better than nothing.
-            Err(_) => return std::array::from_fn(|at| (wall_ms() >> (at % 8)) as u8),
-        }
-    }
+/// Bytes that no other executor has: made from the keys that the library takes from the kernel's generator, on old kernels too.
+pub(super) fn random_bytes() -> [u8; 16] {
+    let half = |part: u8| RandomState::new().hash_one((part, wall_ms(), std::process::id())).to_ne_bytes();
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&half(0));
+    bytes[8..].copy_from_slice(&half(1));
     bytes
 }
 
@@ -405,7 +400,7 @@ impl Executor {
             timestamp: Some(timestamp_ms as f64 / 1000.0),
             executor_id: Some(ExecutorId { value: self.environment.executor_id.clone() }),
             source: Some(Source::Executor as i32),
-            uuid: Some(random_bytes::<16>().to_vec().into()),
+            uuid: Some(random_bytes().to_vec().into()),
             ..TaskStatus::default()
         };
         self.agent.update(Update { status });

@@ -59,7 +59,8 @@ impl PayloadCache {
                 Ok(user)
             }
             Ok(None) => Err(format!(
-                "role {role} is no user of this machine: create the user, or run the job under a role that is one"
+                "role {role} is no user of {}: create the user, or run the job under a role that is one",
+                user::looked_in()
             )),
             Err(error) => Err(format!("looking up user {role}: {error}")),
         }

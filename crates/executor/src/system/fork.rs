@@ -38,8 +38,16 @@ fn exit_now(status: i32) -> ! {
 /// Closes every descriptor from `first` up.
 pub fn close_from(first: u32) {
     // SAFETY: callers have made sure that no owner of such a descriptor is used afterwards: right after a fork or an exec.
-    unsafe {
-        libc::syscall(libc::SYS_close_range, first, u32::MAX, 0);
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    if result == 0 {
+        return;
+    }
+    // Kernels before 5.9, and filters of containers.
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<i32> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number >= first as i32) {
+        // SAFETY: as above. The one the folder was read through is closed already, which is no error that matters.
+        unsafe { libc::close(number) };
     }
 }
 

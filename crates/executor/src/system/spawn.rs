@@ -117,7 +117,11 @@ pub fn spawn(request: &Spawn<'_>) -> Result<i32, SpawnError> {
     };
     // SAFETY: CLONE_VFORK stops this (only) thread until the child has executed or ended, so `context`, `stack` and all they point to
     // outlive the child's use of them; the stack is 16-byte aligned and exclusively the child's; `child_main` never returns.
-    let result = unsafe { clone_onto_stack(&arguments, child_main, (&raw const context).cast()) };
+    let mut result = unsafe { clone_onto_stack(&arguments, true, child_main, (&raw const context).cast()) };
+    if request.cgroup.is_none() && matches!(-result, REFUSED_BY_OLD_KERNEL | REFUSED_BY_FILTER) {
+        // SAFETY: as above; the older call does the same where no control group is asked for.
+        result = unsafe { clone_onto_stack(&arguments, false, child_main, (&raw const context).cast()) };
+    }
     // The child wrote through raw pointers.
     // SAFETY: both point to initialised locals of this function.
     let (step, errno) =
@@ -135,6 +139,11 @@ pub fn spawn(request: &Spawn<'_>) -> Result<i32, SpawnError> {
     }
     Ok(pid)
 }
+
+/// What kernels before 5.3 say to `clone3`.
+const REFUSED_BY_OLD_KERNEL: i64 = libc::ENOSYS as i64;
+/// What filters of containers say to calls they do not know.
+const REFUSED_BY_FILTER: i64 = libc::EPERM as i64;
 
 /// Flag of `clone3`: be born in the control group of the descriptor. The library's constant is too narrow for the value.
 pub(super) const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -156,7 +165,8 @@ pub(super) struct CloneArguments {
     pub(super) cgroup: u64,
 }
 
-/// `clone3` with a stack for the child, which begins in `entry(context)`. Returns the pid or minus an error number.
+/// `clone3`, or without `new` the older `clone`, with a stack for the child, which begins in `entry(context)`. Returns the pid or minus an
+/// error number.
 ///
 /// # Safety
 /// The stack in `arguments` must be 16-byte aligned, large enough and unused by anyone else while the child lives on it; `entry` must not
@@ -164,10 +174,12 @@ pub(super) struct CloneArguments {
 #[cfg(target_arch = "x86_64")]
 unsafe fn clone_onto_stack(
     arguments: &CloneArguments,
+    new: bool,
     entry: extern "C" fn(*const libc::c_void) -> !,
     context: *const libc::c_void,
 ) -> i64 {
     let result: i64;
+    let (number, first, second) = call(arguments, new);
     // SAFETY: by the contract above. The child finds its own stack pointer, takes `entry` and `context` from registers that the kernel
     // preserves, and never comes back past the call; the parent continues at label 2 with everything as it was.
     unsafe {
@@ -180,9 +192,12 @@ unsafe fn clone_onto_stack(
             "call r12",
             "ud2",
             "2:",
-            inlateout("rax") libc::SYS_clone3 => result,
-            in("rdi") arguments as *const CloneArguments,
-            in("rsi") size_of::<CloneArguments>(),
+            inlateout("rax") number => result,
+            in("rdi") first,
+            in("rsi") second,
+            in("rdx") 0_u64,
+            in("r10") 0_u64,
+            in("r8") 0_u64,
             in("r12") entry,
             in("r13") context,
             lateout("rcx") _,
@@ -192,6 +207,15 @@ unsafe fn clone_onto_stack(
     result
 }
 
+/// Number and first two arguments of the call; `clone` takes the flags with the signal, and the upper end of the stack.
+fn call(arguments: &CloneArguments, new: bool) -> (i64, u64, u64) {
+    if new {
+        (libc::SYS_clone3, std::ptr::from_ref(arguments) as u64, size_of::<CloneArguments>() as u64)
+    } else {
+        (libc::SYS_clone, arguments.flags | arguments.exit_signal, arguments.stack + arguments.stack_size)
+    }
+}
+
 /// As above, for 64-bit ARM.
 ///
 /// # Safety
@@ -199,10 +223,12 @@ unsafe fn clone_onto_stack(
 #[cfg(target_arch = "aarch64")]
 unsafe fn clone_onto_stack(
     arguments: &CloneArguments,
+    new: bool,
     entry: extern "C" fn(*const libc::c_void) -> !,
     context: *const libc::c_void,
 ) -> i64 {
     let result: i64;
+    let (number, first, second) = call(arguments, new);
     // SAFETY: as above.
     unsafe {
         std::arch::asm!(
@@ -215,9 +241,12 @@ unsafe fn clone_onto_stack(
             "2:",
             entry = in(reg) entry,
             context = in(reg) context,
-            inlateout("x0") arguments as *const CloneArguments => result,
-            in("x1") size_of::<CloneArguments>(),
-            in("x8") libc::SYS_clone3,
+            inlateout("x0") first => result,
+            in("x1") second,
+            in("x2") 0_u64,
+            in("x3") 0_u64,
+            in("x4") 0_u64,
+            in("x8") number,
         );
     }
     result

@@ -1,7 +1,13 @@
 //! Looking up users of the machine.
+//!
+//! A static executable cannot use the machine's name services: their modules belong to the machine's own C library. It reads
+//! `/etc/passwd` and `/etc/group` itself and asks `getent`, a program of the machine, for whoever is not there.
 
 use std::ffi::CString;
 use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::spawn::Identity;
 
@@ -14,8 +20,80 @@ pub struct User {
     pub identity: Identity,
 }
 
+/// Whether this executable is static.
+static IS_STATIC: AtomicBool = AtomicBool::new(false);
+
+/// Says that this executable is static. Called first of all by one that is.
+pub fn set_static() {
+    IS_STATIC.store(true, Ordering::Relaxed);
+}
+
+/// Where a user that is not known was looked for, for messages.
+pub fn looked_in() -> &'static str {
+    if !IS_STATIC.load(Ordering::Relaxed) || getent().is_some() {
+        "this machine"
+    } else {
+        "this machine's /etc/passwd (there is no getent to ask for others)"
+    }
+}
+
+fn getent() -> Option<&'static str> {
+    ["/usr/bin/getent", "/bin/getent"].into_iter().find(|path| Path::new(path).exists())
+}
+
+/// What `getent` says; nothing when it knows nothing, or is not there.
+fn ask(database: &str, key: &str) -> String {
+    let Some(program) = getent() else { return String::new() };
+    let mut command = Command::new(program);
+    command.args([database, "--", key]).stdin(Stdio::null()).stderr(Stdio::null());
+    command.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
+/// The first user of a table in the form of `/etc/passwd` that is wanted.
+fn in_table(table: &str, wanted: impl Fn(&str, u32) -> bool) -> Option<(String, u32, u32)> {
+    table.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        let uid = fields.nth(1)?.parse().ok()?;
+        let gid = fields.next()?.parse().ok()?;
+        wanted(name, uid).then(|| (name.to_owned(), uid, gid))
+    })
+}
+
+/// The groups that list a user, in the form of `/etc/group`.
+fn groups_in_table(table: &str, name: &str) -> Vec<u32> {
+    let listed = table.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let gid = fields.nth(2)?.parse().ok()?;
+        fields.next()?.split(',').any(|member| member == name).then_some(gid)
+    });
+    listed.collect()
+}
+
+/// A look-up without the C library.
+fn without_library(key: &str, wanted: impl Fn(&str, u32) -> bool) -> io::Result<Option<User>> {
+    let table = match std::fs::read_to_string("/etc/passwd") {
+        Ok(table) => table,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error),
+    };
+    let found = in_table(&table, &wanted).or_else(|| in_table(&ask("passwd", key), &wanted));
+    let Some((name, uid, gid)) = found else { return Ok(None) };
+    let mut groups = vec![gid];
+    // `initgroups` answers with the name and then the groups.
+    let told = ask("initgroups", &name);
+    groups.extend(told.split_whitespace().skip(1).filter_map(|group| group.parse::<u32>().ok()));
+    groups.extend(groups_in_table(&std::fs::read_to_string("/etc/group").unwrap_or_default(), &name));
+    groups.sort_unstable();
+    groups.dedup();
+    Ok(Some(User { name, identity: Identity { uid, gid, groups } }))
+}
+
 /// The user called `name`; `None` when there is none.
 pub fn by_name(name: &str) -> io::Result<Option<User>> {
+    if IS_STATIC.load(Ordering::Relaxed) {
+        return without_library(name, |known, _| known == name);
+    }
     let Ok(wanted) = CString::new(name) else { return Ok(None) };
     lookup(|entry, buffer, result| {
         // SAFETY: all pointers are valid for the call; the buffer has the stated length.
@@ -25,6 +103,9 @@ pub fn by_name(name: &str) -> io::Result<Option<User>> {
 
 /// The user with this uid; `None` when there is none.
 pub fn by_uid(uid: u32) -> io::Result<Option<User>> {
+    if IS_STATIC.load(Ordering::Relaxed) {
+        return without_library(&uid.to_string(), |_, known| known == uid);
+    }
     lookup(|entry, buffer, result| {
         // SAFETY: as above.
         unsafe { libc::getpwuid_r(uid, entry, buffer.as_mut_ptr(), buffer.len(), result) }
@@ -83,5 +164,36 @@ fn groups(name: &std::ffi::CStr, gid: u32) -> Vec<u32> {
         if count as usize <= groups.len() || count > 1 << 16 {
             return vec![gid];
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_look_users_up_agree() {
+        for name in ["root", "nobody", "daemon", "no-such-user", "a:b", ""] {
+            let with = by_name(name).unwrap();
+            let mut without = without_library(name, |known, _| known == name).unwrap();
+            if let (Some(with), Some(without)) = (&with, &mut without) {
+                let mut groups = with.identity.groups.clone();
+                groups.sort_unstable();
+                groups.dedup();
+                assert_eq!(without.identity.groups, groups, "{name}");
+                without.identity.groups.clone_from(&with.identity.groups);
+            }
+            assert_eq!(with, without, "{name}");
+        }
+        assert_eq!(without_library("0", |_, uid| uid == 0).unwrap().unwrap().name, "root");
+    }
+
+    #[test]
+    fn tables_are_read_line_by_line() {
+        let table = "broken\nx:y\n+::::::\nann:x:1001:100:Ann:/home/ann:/bin/sh\nbob:x:1002:100::/:/bin/sh\n";
+        assert_eq!(in_table(table, |name, _| name == "bob"), Some(("bob".into(), 1002, 100)));
+        assert_eq!(in_table(table, |_, uid| uid == 7), None);
+        let groups = "users:x:100:\nstaff:x:50:ann,bob\nwheel:x:10:bobby\n";
+        assert_eq!(groups_in_table(groups, "bob"), [50]);
     }
 }

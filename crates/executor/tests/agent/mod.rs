@@ -1,17 +1,23 @@
 //! A Mesos agent as far as an executor sees it: takes its calls over real sockets, answers as told, and keeps what was said.
 #![allow(dead_code)]
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use checkpoint::layout::RunDirectory;
+use checkpoint::replay::RunState;
 use mesos::v1::executor::call::{Subscribe, Type as CallType};
 use mesos::v1::executor::{Call, Event, event};
 use mesos::v1::{AgentId, KillPolicy, TaskId, TaskInfo, TaskState, TaskStatus};
 use prost::Message;
+use thrift::{AssignedTask, ExecutorConfig, JobKey, Protocol, Resource, TaskConfig, encode_value};
 
 #[derive(Default)]
 struct State {
@@ -242,4 +248,131 @@ fn request(socket: &mut dyn Socket) -> Option<(String, Vec<u8>)> {
 
 pub fn agent_id() -> AgentId {
     AgentId { value: "agent".into() }
+}
+
+/// An executor that an agent has started.
+pub struct Executor {
+    pub process: Child,
+    pub run: RunDirectory,
+    _root: tempfile::TempDir,
+}
+
+impl Executor {
+    pub fn start(agent: &Agent) -> Self {
+        Self::start_with(agent, &[], &[])
+    }
+
+    pub fn start_with(agent: &Agent, flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        let executable = Path::new(env!("CARGO_BIN_EXE_daybreak-executor"));
+        Self::start_file(executable, agent, flags, variables, |_| {})
+    }
+
+    /// Starts this executable, after something was done to its command.
+    pub fn start_file(
+        executable: &Path,
+        agent: &Agent,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
+        let root = tempfile::Builder::new().prefix("daybreak-executor").tempdir().unwrap();
+        std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let directory = root.path().join("slaves/agent/frameworks/f/executors/e/runs/r");
+        std::fs::create_dir_all(&directory).unwrap();
+        // As new agents make it.
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o750)).unwrap();
+        let output = |name: &str| std::fs::File::create(directory.join(name)).unwrap();
+        let path = directory.to_str().unwrap();
+        let mut environment: BTreeMap<&str, &str> = [
+            ("MESOS_FRAMEWORK_ID", "f"),
+            ("MESOS_EXECUTOR_ID", "e"),
+            ("MESOS_SLAVE_ID", "agent"),
+            ("MESOS_DIRECTORY", path),
+            ("MESOS_SANDBOX", path),
+            ("MESOS_AGENT_ENDPOINT", agent.endpoint.as_str()),
+            ("MESOS_CHECKPOINT", "1"),
+            ("MESOS_RECOVERY_TIMEOUT", "15mins"),
+            ("MESOS_SUBSCRIPTION_BACKOFF_MAX", "200ms"),
+            ("PATH", "/usr/bin:/bin"),
+        ]
+        .into();
+        environment.extend(variables.iter().copied());
+        let mut command = Command::new(executable);
+        command
+            .args(flags)
+            .env_clear()
+            .envs(environment)
+            .current_dir(&directory)
+            .stdin(Stdio::null())
+            .stdout(output("stdout"))
+            .stderr(output("stderr"));
+        prepare(&mut command);
+        let process = command.spawn().unwrap();
+        Self { process, run: RunDirectory::new(directory), _root: root }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.run.root().join("stderr")).unwrap()
+    }
+
+    pub fn end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the executor does not end; log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
+
+    pub fn supervisor(&self) -> i32 {
+        RunState::load(&self.run.checkpoint()).unwrap().header.unwrap().supervisor_pid
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A role that is a user of this machine, another one than this process' where that is root.
+pub fn role() -> String {
+    if rustix::process::geteuid().is_root() { "nobody".into() } else { "anybody".into() }
+}
+
+pub fn task(task_id: &str, payload: Vec<u8>) -> TaskInfo {
+    task_of(task_id, payload, &role(), None)
+}
+
+pub fn task_of(task_id: &str, payload: Vec<u8>, role: &str, health_port: Option<u16>) -> TaskInfo {
+    let config = TaskConfig {
+        job: Some(JobKey { role: role.into(), environment: "prod".into(), name: "j".into() }),
+        resources: [Resource::NumCpus(1.0), Resource::RamMb(64), Resource::DiskMb(64)].into_iter().collect(),
+        executor_config: Some(ExecutorConfig {
+            name: "AuroraExecutor".into(),
+            data: Some(String::from_utf8(payload).unwrap()),
+        }),
+        ..TaskConfig::default()
+    };
+    let assigned = AssignedTask {
+        task_id: task_id.into(),
+        slave_host: Some("host".into()),
+        task: Some(config),
+        assigned_ports: health_port.map(|port| ("health".to_owned(), i32::from(port))).into_iter().collect(),
+        instance_id: 5,
+        ..AssignedTask::default()
+    };
+    TaskInfo {
+        task_id: TaskId { value: task_id.into() },
+        agent_id: agent_id(),
+        data: Some(encode_value(Protocol::Binary, &assigned).into()),
+        ..TaskInfo::default()
+    }
 }
