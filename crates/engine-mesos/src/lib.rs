@@ -97,7 +97,8 @@ impl MesosEngine {
     /// Checks the settings and starts the engine's thread, which waits for [`MesosEngine::begin`]. Events go to `sink`.
     pub fn start(options: Options, sink: Arc<dyn EventSink>) -> Result<Self, StartError> {
         options.framework.check().map_err(StartError::Framework)?;
-        let tasks = Tasks::new(&options.executors, options.discovery_location.clone())?.with_commands(&options.commands);
+        let tasks =
+            Tasks::new(&options.executors, options.discovery_location.clone())?.with_commands(&options.commands);
         let masters = Masters::start(&options)?;
         let wire = Wire {
             tls: tls::client_config(&options.tls, options.tls.enabled || masters.use_tls())?,

@@ -93,6 +93,8 @@ pub struct Tls {
 pub struct Timing {
     /// For a connection to be made.
     pub connect_timeout: Duration,
+    /// For a master to take a subscription; shorter than for calls, so that one that hangs is left for one that leads.
+    pub subscribe_timeout: Duration,
     /// For a call to be answered.
     pub call_timeout: Duration,
     /// Heartbeats that may be missed.
@@ -109,6 +111,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
+            subscribe_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(75),
             missed_heartbeats: mesos::MISSED_HEARTBEATS,
             backoff_min: Duration::from_millis(250),

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use engine::Reason;
 use mesos::recordio::Decoder;
 use mesos::v1::scheduler::{Call, call, event};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf};
@@ -111,14 +112,15 @@ impl Core {
             }
             Ok(head)
         };
-        let head =
-            timeout(timing.call_timeout, asked).await.map_err(|_| End::Broken("it does not answer".to_owned()))??;
+        let head = timeout(timing.subscribe_timeout, asked)
+            .await
+            .map_err(|_| End::Broken("it does not answer".to_owned()))??;
         if head.header("content-type") != Some(mesos::PROTOBUF) {
             let kind = head.header("content-type").unwrap_or("nothing");
             return Err(End::Broken(format!("it answers in {kind} instead of {}", mesos::PROTOBUF)));
         }
         let mut decoder = Decoder::new(RECORD_BYTES_MAX);
-        let first = next_record(&mut stream, &mut decoder, timing.call_timeout).await?;
+        let first = next_record(&mut stream, &mut decoder, timing.subscribe_timeout).await?;
         let subscribed = match events::read(first)? {
             event if event.r#type == Some(event::Type::Subscribed as i32) => event.subscribed.unwrap_or_default(),
             event if event.r#type == Some(event::Type::Error as i32) => {
@@ -307,12 +309,15 @@ impl Core {
         };
         let status = head.status;
         match kind {
-            SentKind::Accept(tasks) => {
+            // Of an error within the master, or of something between, nobody knows what it did before.
+            SentKind::Accept(tasks) if matches!(status, 300..=499 | 501 | 503) => {
                 let message = format!("The master refused to start the task ({status}): {text}");
+                let reason = if is_own_fault { Reason::LaunchFailed } else { Reason::InvalidOffer };
                 for task_id in &tasks {
-                    self.lose_task(task_id, engine::Reason::LaunchFailed, &message);
+                    self.lose_task(task_id, reason, &message);
                 }
             }
+            SentKind::Accept(_) => {}
             SentKind::Teardown(answer) => {
                 let _ = answer.map(|answer| answer.send(false));
             }

@@ -259,7 +259,8 @@ fn silence_is_noticed_and_heartbeats_prevent_it() {
 #[test]
 fn a_master_that_does_not_answer_is_left() {
     let port = Port::open();
-    let timing = Timing { call_timeout: Duration::from_millis(300), ..options("x").timing };
+    let short = Duration::from_millis(300);
+    let timing = Timing { subscribe_timeout: short, call_timeout: short, ..options("x").timing };
     let (mut engine, heard) = engine_with(Options { timing, ..options(&port.address()) }, 100);
     engine.begin(None);
     let mut mute = port.accept();

@@ -53,8 +53,7 @@ fn server_config(authority: &Authority, name: &str) -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(read(&authority.ca()));
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
     let (certificate, key) = authority.certify(name);
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -75,8 +74,7 @@ fn a_master_with_a_certificate_is_trusted_by_its_authority() {
     let authority = Authority::new();
     let config = server_config(&authority, "localhost");
     let port = Port::open();
-    let tls =
-        Tls { enabled: false, ca_file: Some(authority.ca()), certificate: Some(authority.certify("scheduler")) };
+    let tls = Tls { enabled: false, ca_file: Some(authority.ca()), certificate: Some(authority.certify("scheduler")) };
     let masters = format!("https://localhost:{}", port.number());
     let (engine, heard) = engine_with(Options { tls, ..options(&masters) }, 100);
     engine.begin(None);
@@ -108,6 +106,12 @@ fn a_master_of_another_authority_or_name_is_not_trusted() {
             assert!(error.contains("alert") || error.contains("eof") || error.contains("reset"), "{error}");
         }
         heard.nothing();
-        assert!(engine.statistics().snapshot().iter().any(|(name, count)| *name == "mesos_subscription_failures" && *count > 0));
+        assert!(
+            engine
+                .statistics()
+                .snapshot()
+                .iter()
+                .any(|(name, count)| *name == "mesos_subscription_failures" && *count > 0)
+        );
     }
 }

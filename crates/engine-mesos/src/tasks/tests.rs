@@ -188,10 +188,11 @@ fn configurations_are_prepared_once_and_forgotten_when_nobody_holds_them() {
 
 #[test]
 fn a_command_is_run_by_mesos_itself() {
-    let plain = CommandTask { name: "line".into(), command: "echo x".into(), image: None, task_name_prefix: "task-".into() };
+    let plain =
+        CommandTask { name: "line".into(), command: "echo x".into(), image: None, task_name_prefix: "task-".into() };
     let contained = CommandTask { name: "boxed".into(), image: Some("centos:7".into()), ..plain.clone() };
     let mut tasks = Tasks::new(&[], None).unwrap().with_commands(&[plain, contained]);
-    let mut launch = launch();
+    let mut launch = launch(config());
     let mut describe = |name: &str| {
         let mut config = (*launch.config).clone();
         config.executor_config = Some(model::ExecutorConfig { name: name.into(), data: String::new() });
