@@ -113,6 +113,8 @@ pub struct Counters {
     pub kills: u64,
     /// UPDATE events.
     pub updates: u64,
+    /// Those with a uuid, which are to be acknowledged, each as often as it comes.
+    pub updates_with_uuid: u64,
     /// ACKNOWLEDGE calls handed on to agents.
     pub acknowledged: u64,
     /// ACKNOWLEDGE calls dropped: no such update, or no such agent.
@@ -143,6 +145,7 @@ impl Counters {
             (&mut self.suppresses, other.suppresses),
             (&mut self.kills, other.kills),
             (&mut self.updates, other.updates),
+            (&mut self.updates_with_uuid, other.updates_with_uuid),
             (&mut self.acknowledged, other.acknowledged),
             (&mut self.acknowledgements_dropped, other.acknowledgements_dropped),
             (&mut self.explicit_reconciles, other.explicit_reconciles),
@@ -311,7 +314,10 @@ impl Master {
     }
 
     fn tell_update(&mut self, framework: &str, status: TaskStatus) {
-        self.counters.updates += 1;
+        if self.frameworks.get(framework).is_some_and(|framework| framework.stream().is_some()) {
+            self.counters.updates += 1;
+            self.counters.updates_with_uuid += u64::from(status.uuid.is_some());
+        }
         let update = Some(event::Update { status });
         self.tell(framework, Event { r#type: Some(event::Type::Update as i32), update, ..Event::default() });
     }

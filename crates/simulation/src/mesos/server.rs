@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -65,14 +66,32 @@ impl AgentSpec {
 struct Inner {
     cluster: Cluster,
     streams: HashMap<u64, mpsc::UnboundedSender<Item>>,
+    time: Arc<Time>,
+}
+
+/// Simulated time as it passes. Anyone may read it; it can only be moved ahead.
+#[derive(Debug)]
+pub struct Time {
     started: Instant,
     scale: f64,
-    skipped_ms: u64,
+    skipped_ms: AtomicU64,
+}
+
+impl Time {
+    /// Simulated ms since the start.
+    pub fn now_ms(&self) -> u64 {
+        (self.started.elapsed().as_secs_f64() * 1000.0 * self.scale) as u64 + self.skipped_ms.load(Ordering::SeqCst)
+    }
+
+    /// How many simulated ms pass in one real one.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
 }
 
 impl Inner {
     fn now_ms(&self) -> u64 {
-        (self.started.elapsed().as_secs_f64() * 1000.0 * self.scale) as u64 + self.skipped_ms
+        self.time.now_ms()
     }
 }
 
@@ -161,7 +180,8 @@ impl Simulation {
             masters.push(address);
             listeners.push(listener);
         }
-        let inner = Inner { cluster, streams: HashMap::new(), started: Instant::now(), scale, skipped_ms: 0 };
+        let time = Arc::new(Time { started: Instant::now(), scale, skipped_ms: AtomicU64::new(0) });
+        let inner = Inner { cluster, streams: HashMap::new(), time };
         let shared = Arc::new(Shared {
             inner: Mutex::new(inner),
             wake: Notify::new(),
@@ -175,6 +195,11 @@ impl Simulation {
         }
         runtime.spawn(drive(Arc::clone(&shared)));
         Ok(Self { shared, masters, runtime: Some(runtime) })
+    }
+
+    /// The clock, for whoever is to live in the same time.
+    pub fn time(&self) -> Arc<Time> {
+        Arc::clone(&self.shared.lock().time)
     }
 
     /// Addresses of the masters.
@@ -196,7 +221,7 @@ impl Simulation {
     /// Lets simulated time jump ahead; everything that falls due happens in its order.
     pub fn skip(&self, ms: u64) {
         self.shared.with(|inner| {
-            inner.skipped_ms += ms;
+            inner.time.skipped_ms.fetch_add(ms, Ordering::SeqCst);
             let now_ms = inner.now_ms();
             inner.cluster.advance(now_ms);
         });
@@ -285,7 +310,7 @@ async fn drive(shared: Arc<Shared>) {
             shared.carry(&mut inner);
             let due_ms = inner.cluster.next_wake();
             due_ms.map(|due_ms| {
-                let ahead_ms = due_ms.saturating_sub(inner.now_ms()) as f64 / inner.scale;
+                let ahead_ms = due_ms.saturating_sub(inner.now_ms()) as f64 / inner.time.scale;
                 Duration::from_secs_f64((ahead_ms / 1000.0).clamp(0.0005, 3600.0))
             })
         };
