@@ -11,7 +11,7 @@ use std::time::Instant;
 use api::tasks_reply::{Frame, body};
 use http_body_util::BodyExt;
 use model::{JobKey, TaskConfig, TaskId, TaskStatus};
-use scheduler::{Task, TaskEvent};
+use scheduler::{SharedText, Task, TaskEvent};
 use thrift::{BinaryWriter, JsonWriter, Method, ServerInfo, Writer};
 
 /// Counts the bytes in use and their peak.
@@ -42,7 +42,7 @@ const TASKS_PER_JOB: u32 = 1000;
 
 fn tasks() -> Vec<Arc<Task>> {
     let data = format!("{{\"task\": {{\"processes\": [{}]}}}}", "{\"cmdline\": \"./run --port 80\"}, ".repeat(40));
-    let message: Arc<str> = "Task failed with exit code 1, see its standard error.".into();
+    let message: SharedText = "Task failed with exit code 1, see its standard error.".into();
     let host = Arc::new("agent-17.example.org".to_owned());
     let mut tasks = Vec::new();
     for job in 0..TASKS / TASKS_PER_JOB {

@@ -37,5 +37,5 @@ pub use input::{Effect, Input, Now, Output, Principal, RequestId, Transition};
 pub use record::{Record, RecordError};
 pub use scheduler::{PlacementWork, Scheduler};
 pub use settings::Settings;
-pub use task::{Task, TaskEvent};
+pub use task::{SharedText, Task, TaskEvent};
 pub use view::View;

@@ -14,7 +14,7 @@ use crate::record::schema::{
     UpdateEventMessage, UpdateMessage,
 };
 use crate::record::{self, Record, RecordError, convert, table_name};
-use crate::task::Task;
+use crate::task::{SharedText, Task};
 use crate::view::{HostRecord, View};
 
 /// Numbers of a new epoch begin at its value shifted by this, so that no number is ever given twice.
@@ -38,7 +38,7 @@ pub(crate) struct Store {
     hosts: BTreeMap<Host, Arc<Host>>,
     agents: BTreeSet<Arc<str>>,
     /// Messages of the latest events: many are alike.
-    messages: VecDeque<Arc<str>>,
+    messages: VecDeque<SharedText>,
     early: Early,
 }
 
@@ -132,12 +132,12 @@ impl Store {
     }
 
     /// Shared copy of an event's message.
-    pub(crate) fn shared_message(&mut self, message: &str) -> Arc<str> {
+    pub(crate) fn shared_message(&mut self, message: &str) -> SharedText {
         const REMEMBERED: usize = 8;
         if let Some(shared) = self.messages.iter().find(|known| ***known == *message) {
             return shared.clone();
         }
-        let shared: Arc<str> = message.into();
+        let shared = SharedText::from(message);
         self.messages.truncate(REMEMBERED - 1);
         self.messages.push_front(shared.clone());
         shared

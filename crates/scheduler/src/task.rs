@@ -5,6 +5,30 @@ use std::sync::Arc;
 
 use model::{Host, InstanceId, TaskConfig, TaskId, TaskStatus};
 
+/// A text that many events share. One word wide, because there are several events to each of a million tasks.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SharedText(Arc<Box<str>>);
+
+impl From<&str> for SharedText {
+    fn from(text: &str) -> Self {
+        Self(Arc::new(text.into()))
+    }
+}
+
+impl std::ops::Deref for SharedText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SharedText {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(&**self, formatter)
+    }
+}
+
 /// An entry of a task's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskEvent {
@@ -13,7 +37,7 @@ pub struct TaskEvent {
     /// The status entered.
     pub status: TaskStatus,
     /// Why.
-    pub message: Option<Arc<str>>,
+    pub message: Option<SharedText>,
 }
 
 /// A stored task. The scheduler's host name, which Aurora keeps per event, is the same for all and lives in the settings.

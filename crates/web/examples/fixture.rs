@@ -93,7 +93,7 @@ fn flip(
     changed.events.push(scheduler::TaskEvent {
         timestamp_ms,
         status: changed.status,
-        message: Some(format!("tick {tick}").into()),
+        message: Some(format!("tick {tick}").as_str().into()),
     });
     let transition = scheduler::Transition {
         job: changed.config.job.clone(),

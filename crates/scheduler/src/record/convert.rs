@@ -1,7 +1,5 @@
 //! Between the stored messages and the types of the core. Reading checks what the types cannot express.
 
-use std::sync::Arc;
-
 use model::constraint::{Constraint, TaskConstraint};
 use model::container::{Container, FetcherUri, Image, Volume, VolumeMode};
 use model::task::{ExecutorConfig, Metadata, PartitionPolicy, SlaPolicy};
@@ -12,7 +10,7 @@ use model::update::{
 use model::{CpuMillis, JobKey, Resources, TaskConfig, TaskStatus, UpdateKey};
 
 use super::schema::*;
-use crate::task::{Task, TaskEvent};
+use crate::task::{SharedText, Task, TaskEvent};
 use crate::view::HostRecord;
 
 /// What is wrong with a value; the caller adds the table.
@@ -240,7 +238,7 @@ pub(crate) fn status_of(id: i32) -> Result<TaskStatus, Reason> {
 
 pub(crate) fn task_events_of(
     messages: Vec<EventMessage>,
-    mut shared: impl FnMut(&str) -> Arc<str>,
+    mut shared: impl FnMut(&str) -> SharedText,
 ) -> Result<Vec<TaskEvent>, Reason> {
     let events: Vec<TaskEvent> = messages
         .into_iter()
