@@ -1,13 +1,18 @@
 //! Which master to try next: a list in turn, or the leader ZooKeeper names (spec mesos 4.1, 4.2).
 
+use std::time::Duration;
+
 use discovery::{Leader, LeaderWatch, ZookeeperUrl};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::StartError;
 use crate::address::Master;
 use crate::backoff::Backoff;
 use crate::options::Options;
 
+/// How often it is said that there is no leader.
+const NO_LEADER: Duration = Duration::from_secs(15);
 /// Redirects that are followed one after the other.
 const REDIRECTS_MAX: u32 = 5;
 
@@ -24,7 +29,7 @@ pub(crate) struct Masters {
 #[derive(Debug)]
 enum Source {
     List { masters: Vec<Master>, next: usize },
-    Watch { leader: watch::Receiver<Option<Leader>>, tls: bool, _watch: LeaderWatch },
+    Watch { leader: watch::Receiver<Option<Leader>>, tls: bool, watch: LeaderWatch },
 }
 
 impl Masters {
@@ -38,7 +43,7 @@ impl Masters {
             settings.session_timeout = options.timing.zookeeper_session_timeout;
             settings.credentials.extend(url.credential);
             let watch = LeaderWatch::start(settings, &path).map_err(StartError::Thread)?;
-            Source::Watch { leader: watch.leader(), tls, _watch: watch }
+            Source::Watch { leader: watch.leader(), tls, watch }
         } else {
             let mut masters = Master::parse_list(&options.masters)?;
             let plain = options.masters.split(',').map(|part| part.trim().starts_with("http://"));
@@ -66,13 +71,18 @@ impl Masters {
         }
         match &mut self.source {
             Source::List { masters, next } => masters[*next % masters.len()].clone(),
-            Source::Watch { leader, tls, .. } => {
-                match leader.wait_for(Option::is_some).await.as_deref() {
-                    Ok(Some(leader)) => Master { tls: *tls, host: leader.host.clone(), port: leader.port },
+            Source::Watch { leader, tls, watch } => loop {
+                match timeout(NO_LEADER, leader.wait_for(Option::is_some)).await.as_ref().map(Result::as_deref) {
+                    Ok(Ok(Some(leader))) => return Master { tls: *tls, host: leader.host.clone(), port: leader.port },
                     // The watch lives as long as this; its thread ended only if the process ends.
-                    _ => std::future::pending().await,
+                    Ok(_) => std::future::pending::<()>().await,
+                    Err(_) => {
+                        let problem =
+                            watch.detection().problem.unwrap_or_else(|| "no master has registered".to_owned());
+                        tracing::warn!(problem, "ZooKeeper names no leading Mesos master");
+                    }
                 }
-            }
+            },
         }
     }
 
@@ -134,8 +144,6 @@ impl Masters {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn masters(text: &str) -> Masters {

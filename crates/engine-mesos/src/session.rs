@@ -26,6 +26,8 @@ const IN_FLIGHT_MAX: usize = 1024;
 const WRITE_BYTES: usize = 256 << 10;
 /// How often the oldest call on its way is looked at.
 const CALL_CHECK: Duration = Duration::from_secs(1);
+/// How long the answer to a teardown may come after the end of the stream.
+const TEARDOWN_ANSWER: Duration = Duration::from_secs(2);
 /// Heartbeats of masters that do not say how often they send them (spec mesos 1.8).
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// After a wait that was too long by our own clock, what had arrived meanwhile is still looked for: we may have been stopped ourselves.
@@ -180,9 +182,19 @@ impl Core {
                 decoder.extend(&piece);
             }
         };
+        let calls = self.calls(wire, master, calls, &head);
+        tokio::pin!(calls);
         tokio::select! {
-            end = events => end.err().unwrap_or(End::Silent),
-            end = self.calls(wire, master, calls, &head) => end,
+            end = events => {
+                // A master that takes a teardown closes the stream, perhaps before its answer has come.
+                let is_tearing_down =
+                    self.in_flight.borrow().iter().any(|sent| matches!(sent.kind, SentKind::Teardown(_)));
+                if is_tearing_down && let Ok(end) = timeout(TEARDOWN_ANSWER, &mut calls).await {
+                    return end;
+                }
+                end.err().unwrap_or(End::Silent)
+            }
+            end = &mut calls => end,
         }
     }
 

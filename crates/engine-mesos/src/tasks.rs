@@ -19,8 +19,8 @@ use serde_json::json;
 use crate::cut::Cut;
 use crate::options::CommandTask;
 
-/// Configurations whose encoded form is kept.
-const PREPARED_MAX: usize = 4096;
+/// Configurations whose encoded form is kept: tasks of one come together, so few are enough.
+const PREPARED_MAX: usize = 256;
 /// Where the agent mounts the image of a task (spec executor 3.3).
 const IMAGE_PATH: &str = "taskfs";
 /// Type of a struct and end of fields in Thrift's binary protocol.
