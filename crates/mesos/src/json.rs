@@ -19,7 +19,7 @@ pub enum JsonError {
     #[error("not JSON: {0}")]
     Syntax(String),
     /// A value has the wrong kind or content.
-    #[error("{path}: expected {expected}, found {found}")]
+    #[error("{}: expected {expected}, found {found}", if .path.is_empty() { "the message" } else { .path })]
     Value {
         /// Fields from the top to the value, joined by dots.
         path: String,

@@ -182,7 +182,7 @@ fn json_that_does_not_fit_is_refused_with_the_place() {
         refusal(json!({"resources": [{"type": "X"}]})),
         "resources.type: expected a known constant, found \"X\""
     );
-    assert_eq!(refusal(json!([])), ": expected an object, found []");
+    assert_eq!(refusal(json!([])), "the message: expected an object, found []");
     assert_eq!(refusal(json!({"data": "*"})), "data: expected base64 text, found \"*\"");
     assert!(matches!(v1::TaskInfo::from_json_text("{"), Err(JsonError::Syntax(_))));
     let deep = format!("{}{}", r#"{"parent":"#.repeat(200), "}".repeat(200));
