@@ -18,6 +18,9 @@ use crate::options::Options;
 use crate::statistics::Statistics;
 use crate::tasks::Tasks;
 
+/// Events that are told together at most.
+const OUTBOX_MAX: usize = 256;
+
 /// Something to send to the master.
 #[derive(Debug)]
 pub(crate) enum Work {
@@ -60,6 +63,8 @@ pub(crate) struct Core {
     pub(crate) sink: Arc<dyn EventSink>,
     pub(crate) statistics: Arc<Statistics>,
     pub(crate) directory: Arc<Directory>,
+    /// Events that are told together.
+    outbox: RefCell<Vec<Event>>,
     pub(crate) book: RefCell<Book>,
     pub(crate) tasks: RefCell<Tasks>,
     pub(crate) standing: Cell<Standing>,
@@ -92,6 +97,7 @@ impl Core {
             sink,
             statistics,
             directory,
+            outbox: RefCell::default(),
             book: RefCell::default(),
             tasks: RefCell::new(tasks),
             standing: Cell::new(Standing::Apart),
@@ -108,7 +114,22 @@ impl Core {
 
     /// Tells the scheduler; waits while its inbox is full.
     pub(crate) fn tell(&self, event: Event) {
-        if !self.sink.send(event) {
+        self.tell_soon(event);
+        self.flush();
+    }
+
+    /// Tells the scheduler with what comes after it, at the latest at the next [`Core::flush`].
+    pub(crate) fn tell_soon(&self, event: Event) {
+        self.outbox.borrow_mut().push(event);
+        if self.outbox.borrow().len() >= OUTBOX_MAX {
+            self.flush();
+        }
+    }
+
+    /// Hands over what was kept to be told together.
+    pub(crate) fn flush(&self) {
+        let events = self.outbox.take();
+        if !events.is_empty() && !self.sink.send_all(events) {
             self.is_deserted.set(true);
         }
     }
@@ -193,6 +214,7 @@ impl Core {
     /// The subscription is over: offers are void, what waits is answered. What was on its way may or may not have arrived; the scheduler
     /// asks after the next subscription.
     pub(crate) fn apart(&self) {
+        self.flush();
         let was = self.standing.replace(Standing::Apart);
         self.book.borrow_mut().clear();
         Statistics::set(&self.statistics.mesos_registered, 0);

@@ -73,7 +73,7 @@ impl Core {
         Statistics::add(&self.statistics.mesos_status_updates, 1);
         let task_id = model::TaskId(status.task_id.value.as_str().into());
         match tell(status) {
-            Told::Update(update) => self.tell(Event::Status(update)),
+            Told::Update(update) => self.tell_soon(Event::Status(update)),
             Told::Nothing { unknown_state, token } => {
                 if let Some(number) = unknown_state {
                     Statistics::add(&self.statistics.mesos_unknown_events, 1);

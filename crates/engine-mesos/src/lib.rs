@@ -144,6 +144,11 @@ impl MesosEngine {
 }
 
 impl Control {
+    /// As [`MesosEngine::begin`], for those who have given the engine away.
+    pub fn begin(&self, framework_id: Option<String>) {
+        let _ = self.commands.send(Command::Begin(framework_id));
+    }
+
     /// Ends the framework: Mesos kills all its tasks and never takes its id again. False when the master did not take the wish in time,
     /// or there is no subscription; nothing has happened then as far as is known. Waits; not for async code.
     pub fn teardown(&self, limit: Duration) -> bool {

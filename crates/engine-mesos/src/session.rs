@@ -175,6 +175,7 @@ impl Core {
                         return Err(End::TornDown);
                     }
                 }
+                self.flush();
                 // Calls go out between the pieces of a flood.
                 tokio::task::yield_now().await;
                 let piece = patient_piece(&mut stream, patience).await?;
