@@ -39,6 +39,7 @@ fn the_first_subscription_is_that_of_a_new_framework() {
     let (id, master) = (Some("f-1".to_owned()), Some("master-1".to_owned()));
     assert_eq!(heard.next(), Event::Registered { framework_id: id.clone(), master });
     assert_eq!(engine.directory().framework_id(), id);
+    assert_eq!(engine.directory().leader(), Some(port.address()));
     assert!(engine.statistics().snapshot().contains(&("mesos_registered", 1)));
 }
 
