@@ -32,12 +32,7 @@ impl World {
         Self::with(agents, settings, scheduler::Settings::default(), |_| {})
     }
 
-    fn with(
-        agents: usize,
-        settings: Settings,
-        scheduler: scheduler::Settings,
-        change: fn(&mut Options),
-    ) -> Self {
+    fn with(agents: usize, settings: Settings, scheduler: scheduler::Settings, change: fn(&mut Options)) -> Self {
         let simulation = Simulation::start(settings, 10.0, None).unwrap();
         simulation.add_agents((0..agents).map(|index| {
             AgentSpec::new(format!("a{index}"), "cpus:8;mem:8192;disk:8192;ports:[31000-31999]")
@@ -84,7 +79,11 @@ impl World {
 
     #[track_caller]
     fn until(&self, what: &str, holds: impl FnMut(&mut Cluster) -> bool) {
-        assert!(self.simulation.wait_until(SOON, holds), "not in time: {what}; {:?}", self.daybreak().view().count_by_status());
+        assert!(
+            self.simulation.wait_until(SOON, holds),
+            "not in time: {what}; {:?}",
+            self.daybreak().view().count_by_status()
+        );
     }
 
     fn live(&self) -> usize {
@@ -197,14 +196,17 @@ fn lost_late_and_doubled_messages_lose_no_task_and_start_none_twice() {
             cluster.faults.add(Rule::sometimes(topic, 150, Fate::Twice(2_000)));
         }
         cluster.faults.add(Rule::sometimes(Topic::Kill, 300, Fate::Lost));
-        cluster.set_scripts(|info, _| {
-            if info.name.contains("batch") { Script::batch(20_000) } else { Script::service() }
-        });
+        cluster.set_scripts(
+            |info, _| {
+                if info.name.contains("batch") { Script::batch(20_000) } else { Script::service() }
+            },
+        );
     });
     world.job(&service("web"), 60);
     world.job(&batch("batch"), 60);
-    for _ in 0..200 {
-        world.skip(2_000);
+    // A streak of bad luck with one task waits up to ten minutes for its next try.
+    for _ in 0..800 {
+        world.skip(5_000);
         std::thread::sleep(Duration::from_millis(5));
         if world.daybreak().count(TaskStatus::Finished) == 60 && world.daybreak().count(TaskStatus::Running) == 60 {
             break;
@@ -213,8 +215,8 @@ fn lost_late_and_doubled_messages_lose_no_task_and_start_none_twice() {
     world.daybreak().wait_for(TaskStatus::Finished, 60);
     world.daybreak().wait_for(TaskStatus::Running, 60);
     world.daybreak().kill_job(&service("web").job);
-    for _ in 0..200 {
-        world.skip(3_000);
+    for _ in 0..800 {
+        world.skip(5_000);
         std::thread::sleep(Duration::from_millis(5));
         if world.daybreak().count(TaskStatus::Killed) == 60 {
             break;
@@ -297,8 +299,7 @@ fn another_master_is_followed_and_tasks_live_on() {
 #[test]
 fn a_master_that_calls_live_tasks_lost_while_its_agents_come_back_replaces_nothing() {
     // T31. Agents come back after five minutes; until then the new master answers as if it had never heard of them.
-    let settings =
-        Settings { answers_lost_while_recovering: true, agent_reregister_spread_ms: 300_000, ..patient() };
+    let settings = Settings { answers_lost_while_recovering: true, agent_reregister_spread_ms: 300_000, ..patient() };
     let world = World::new(10, settings);
     world.job(&service("web"), 30);
     world.daybreak().wait_for(TaskStatus::Running, 30);
@@ -351,12 +352,14 @@ fn an_agent_that_returns_within_the_partition_delay_keeps_its_tasks() {
     let world = World::new(4, Settings::default());
     world.job(&partition_policy(service("web"), 600), 12);
     world.daybreak().wait_for(TaskStatus::Running, 12);
-    world.simulation.with(|cluster| cluster.partition(0));
+    let lost = world.simulation.with(|cluster| cluster.live_tasks()[0].1);
+    world.simulation.with(|cluster| cluster.partition(lost));
     world.pass(80_000);
-    let away = world.simulation.with(|cluster| cluster.live_tasks().iter().filter(|(_, agent, _)| *agent == 0).count());
+    let away =
+        world.simulation.with(|cluster| cluster.live_tasks().iter().filter(|(_, agent, _)| *agent == lost).count());
     world.daybreak().wait_for(TaskStatus::Partitioned, away as u64);
     world.pass(300_000);
-    world.simulation.with(|cluster| cluster.heal(0));
+    world.simulation.with(|cluster| cluster.heal(lost));
     world.daybreak().wait_for(TaskStatus::Running, 12);
     world.pass(600_000);
     assert_eq!(world.simulation.with(|cluster| cluster.counters().launched), 12);
@@ -369,8 +372,10 @@ fn an_agent_that_returns_too_late_finds_its_tasks_replaced_and_the_surplus_is_ki
     let world = World::new(4, Settings::default());
     world.job(&partition_policy(service("web"), 60), 12);
     world.daybreak().wait_for(TaskStatus::Running, 12);
-    world.simulation.with(|cluster| cluster.partition(0));
-    let away = world.simulation.with(|cluster| cluster.live_tasks().iter().filter(|(_, agent, _)| *agent == 0).count());
+    let lost = world.simulation.with(|cluster| cluster.live_tasks()[0].1);
+    world.simulation.with(|cluster| cluster.partition(lost));
+    let away =
+        world.simulation.with(|cluster| cluster.live_tasks().iter().filter(|(_, agent, _)| *agent == lost).count());
     assert!(away > 0);
     world.pass(76_000);
     world.pass(50_000);
@@ -379,13 +384,16 @@ fn an_agent_that_returns_too_late_finds_its_tasks_replaced_and_the_surplus_is_ki
     world.daybreak().wait_for(TaskStatus::Running, 12);
     assert_eq!(world.live(), 12 + away);
     let healed_ms = world.simulation.with(|cluster| {
-        cluster.heal(0);
+        cluster.heal(lost);
         cluster.now_ms()
     });
     world.until("the surplus is gone", |cluster| cluster.live_tasks().len() == 12);
     let kills: Vec<u64> = world.simulation.with(|cluster| {
         let kills = cluster.history.moments().iter();
-        kills.filter(|(_, moment)| matches!(moment, Moment::KillArrived { agent: 0, .. })).map(|(at, _)| *at).collect()
+        kills
+            .filter(|(_, moment)| matches!(moment, Moment::KillArrived { agent, .. } if *agent == lost))
+            .map(|(at, _)| *at)
+            .collect()
     });
     assert!(kills.len() >= away);
     // A round trip, at ten simulated ms for one real.
@@ -434,7 +442,8 @@ fn agents_that_lose_their_executors_have_their_tasks_replaced() {
     });
     world.pass(5_000);
     world.simulation.with(|cluster| cluster.restart_agent(0));
-    let launched = world.simulation.with(|cluster| cluster.live_tasks().iter().filter(|(_, agent, _)| *agent == 0).count());
+    let launched =
+        world.simulation.with(|cluster| cluster.live_tasks().iter().filter(|(_, agent, _)| *agent == 0).count());
     world.pass(5_000);
     world.until("replacements", |cluster| cluster.counters().launched == 9 + launched as u64);
     world.daybreak().wait_for(TaskStatus::Running, 9);
@@ -445,9 +454,11 @@ fn agents_that_lose_their_executors_have_their_tasks_replaced() {
 fn a_scheduler_that_dies_adopts_what_runs_and_starts_nothing_twice() {
     let mut world = World::new(6, Settings::default());
     world.simulation.with(|cluster| {
-        cluster.set_scripts(|info, _| {
-            if info.name.contains("batch") { Script::batch(10_000) } else { Script::service() }
-        });
+        cluster.set_scripts(
+            |info, _| {
+                if info.name.contains("batch") { Script::batch(10_000) } else { Script::service() }
+            },
+        );
     });
     world.job(&service("web"), 40);
     world.job(&batch("batch"), 20);
@@ -467,23 +478,34 @@ fn a_scheduler_that_dies_adopts_what_runs_and_starts_nothing_twice() {
 }
 
 #[test]
-fn the_framework_id_is_durable_before_anything_is_launched_under_it() {
+fn nothing_is_launched_before_the_framework_id_is_durable_and_the_id_outlives_crashes() {
     // T32.
-    let world = World::new(2, Settings::default());
-    world.until("offers", |cluster| cluster.outstanding_offers() == 2);
-    let mut world = world;
-    world.daybreak().hold_disk(true);
-    let id = world.simulation.with(Cluster::frameworks)[0].0.clone();
-    // Whatever the first life knew, the second one comes back under the same id, or had launched nothing.
+    let mut world = World::new(2, Settings::default());
+    world.simulation.with(|cluster| cluster.refuse_requests(503, u64::MAX));
     world.restart();
-    world.until("subscribed", |cluster| cluster.frameworks().iter().any(|(_, subscribed)| *subscribed));
-    world.job(&service("web"), 2);
+    let daybreak = world.daybreak();
+    assert!(daybreak.reaches(SOON, |view| view.epoch > 0 || view.position > 0));
+    daybreak.hold_disk(true);
+    world.simulation.with(|cluster| cluster.refuse_requests(503, 0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| daybreak.create(service("web"), 2));
+        world.until("offers", |cluster| cluster.counters().offers >= 2);
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(world.simulation.with(|cluster| cluster.counters().launched), 0, "the id is not durable yet");
+        assert_eq!(daybreak.view().framework_id, None);
+        daybreak.hold_disk(false);
+    });
     world.daybreak().wait_for(TaskStatus::Running, 2);
-    let frameworks = world.simulation.with(Cluster::frameworks);
-    let subscribed: Vec<_> = frameworks.iter().filter(|(_, subscribed)| *subscribed).collect();
-    assert_eq!(subscribed.len(), 1);
-    assert_eq!(world.daybreak().view().framework_id.as_deref(), Some(subscribed[0].0.as_str()));
-    assert_eq!(subscribed[0].0, id);
+    let id = world.daybreak().view().framework_id.clone();
+    for _ in 0..3 {
+        world.restart();
+        world.until("subscribed", |cluster| cluster.frameworks().iter().any(|(_, subscribed)| *subscribed));
+    }
+    assert_eq!(world.daybreak().view().framework_id, id);
+    let subscribed: Vec<_> =
+        world.simulation.with(Cluster::frameworks).into_iter().filter(|(_, subscribed)| *subscribed).collect();
+    assert_eq!(subscribed, [(id.unwrap().to_string(), true)]);
+    world.judge();
 }
 
 #[test]
@@ -556,34 +578,41 @@ fn an_idle_framework_suppresses_offers_and_a_new_job_asks_at_once() {
 
 #[test]
 fn rescinded_offers_cost_no_task() {
-    let world = World::new(4, Settings { offer_timeout_ms: Some(5_000), ..Settings::default() });
+    let world = World::new(4, Settings { offer_timeout_ms: Some(60_000), ..Settings::default() });
     for round in 0..20 {
         world.job(&service(&format!("web-{round}")), 4);
         world.simulation.with(Cluster::rescind_all);
     }
-    for _ in 0..40 {
+    // What was accepted too late is LOST, and waits as a task does that ended too soon.
+    for _ in 0..100 {
         if world.daybreak().count(TaskStatus::Running) == 80 {
             break;
         }
-        world.pass(30_000);
+        world.pass(20_000);
     }
     world.daybreak().wait_for(TaskStatus::Running, 80);
     world.judge();
 }
 
 #[test]
-fn a_lost_launch_is_found_by_reconciliation_or_timeout_and_replaced() {
-    let world = World::new(3, Settings::default());
-    world.simulation.with(|cluster| cluster.faults.add(Rule::next(Topic::Launch, 1, Fate::Lost)));
+fn a_launch_that_is_lost_with_its_connection_is_found_missing_and_replaced() {
+    let world = World::new(1, Settings::default());
+    world.simulation.with(|cluster| cluster.faults.add(Rule::next(Topic::Launch, 2, Fate::Lost)));
     world.job(&service("web"), 6);
-    for _ in 0..100 {
+    world.daybreak().wait_for(TaskStatus::Running, 4);
+    assert_eq!(world.live(), 4);
+    // Between a real master and agent a message is lost only with their connection; the agent then says what it has.
+    world.simulation.with(|cluster| cluster.crash_agent(0));
+    world.pass(5_000);
+    world.simulation.with(|cluster| cluster.restart_agent(0));
+    for _ in 0..60 {
         if world.daybreak().count(TaskStatus::Running) == 6 {
             break;
         }
         world.pass(10_000);
     }
     world.daybreak().wait_for(TaskStatus::Running, 6);
-    assert_eq!(world.live(), 6);
+    world.judge();
 }
 
 #[test]
@@ -619,17 +648,19 @@ fn several_roles_and_reserved_resources_are_used() {
     let big = |name: &str| TaskConfig::new(JobKey::new("www-data", "prod", name), 6.0, 16, 16, "{}");
     daybreak.create(big("one"), 2);
     daybreak.wait_for(TaskStatus::Running, 2);
-    let agents: Vec<usize> = simulation.with(|cluster| cluster.live_tasks().iter().map(|(_, agent, _)| *agent).collect());
+    let agents: Vec<usize> =
+        simulation.with(|cluster| cluster.live_tasks().iter().map(|(_, agent, _)| *agent).collect());
     assert!(agents.contains(&0) && agents.contains(&1), "{agents:?}");
 }
 
 #[test]
 fn masters_that_want_a_name_and_a_secret_get_them() {
     let credentials = Some(vec![("daybreak".to_owned(), "secret".to_owned())]);
-    let world = World::with(1, Settings { credentials, ..Settings::default() }, scheduler::Settings::default(), |options| {
-        options.credentials =
-            Some(engine_mesos::Credentials { principal: "daybreak".into(), secret: "secret".into() });
-    });
+    let world =
+        World::with(1, Settings { credentials, ..Settings::default() }, scheduler::Settings::default(), |options| {
+            options.credentials =
+                Some(engine_mesos::Credentials { principal: "daybreak".into(), secret: "secret".into() });
+        });
     world.job(&service("web"), 1);
     world.daybreak().wait_for(TaskStatus::Running, 1);
     let id = world.simulation.with(Cluster::frameworks)[0].0.clone();

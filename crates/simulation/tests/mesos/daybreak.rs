@@ -13,11 +13,11 @@ use journal::Journal;
 use model::executor::{ThermosSettings, thermos};
 use model::{CronCollisionPolicy, JobConfiguration, JobKey, Resources, TaskConfig, TaskStatus};
 use node::inbox::{Lane, Limits, Sender, inbox};
-use node::storage::{
-    Epoch, Group, Position, Progress, Recovered, Restore, SnapshotRecords, Storage, StorageError,
-};
+use node::storage::{Epoch, Group, Position, Progress, Recovered, Restore, SnapshotRecords, Storage, StorageError};
 use node::{Clock, Node, Now, Outlet, Parts, Turn};
-use scheduler::{Command, Effect, Input, Principal, Reply, ReplyCode, RequestId, Scheduler, Settings, Transition, View};
+use scheduler::{
+    Command, Effect, Input, Principal, Reply, ReplyCode, RequestId, Scheduler, Settings, Transition, View,
+};
 use simulation::clock::Dice;
 use simulation::mesos::server::Time;
 
@@ -44,6 +44,7 @@ impl Waker {
 #[derive(Clone)]
 pub enum LoopClock {
     Simulated(Arc<Time>, i64),
+    #[allow(dead_code)]
     Real(Instant),
 }
 
@@ -174,6 +175,7 @@ pub struct Daybreak {
     gate: Arc<AtomicBool>,
     requests: AtomicU64,
     thread: Option<JoinHandle<()>>,
+    #[allow(dead_code)]
     pub loop_cpu: Arc<Mutex<Duration>>,
 }
 
