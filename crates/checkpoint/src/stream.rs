@@ -94,8 +94,8 @@ impl Writer {
 
 /// Reads a checkpoint record by record; at the end it can be asked again later, when the file may have grown.
 #[derive(Debug)]
-pub struct Reader {
-    file: File,
+pub struct Reader<R = File> {
+    source: R,
     /// Bytes read but not yet returned, beginning at `offset`.
     pending: Vec<u8>,
     consumed: usize,
@@ -107,10 +107,12 @@ impl Reader {
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self::new(File::open(path)?))
     }
+}
 
-    /// Reads from `file`, which must be at its beginning.
-    pub fn new(file: File) -> Self {
-        Self { file, pending: Vec::new(), consumed: 0, offset: 0 }
+impl<R: Read> Reader<R> {
+    /// Reads from `source`, which must be at its beginning.
+    pub fn new(source: R) -> Self {
+        Self { source, pending: Vec::new(), consumed: 0, offset: 0 }
     }
 
     /// Number of bytes, from the beginning of the file, that were understood so far.
@@ -173,7 +175,7 @@ impl Reader {
         self.consumed = 0;
         while self.pending.len() < wanted {
             let missing = (wanted - self.pending.len()).max(8 << 10) as u64;
-            if (&mut self.file).take(missing).read_to_end(&mut self.pending)? == 0 {
+            if (&mut self.source).take(missing).read_to_end(&mut self.pending)? == 0 {
                 return Ok(false);
             }
         }

@@ -7,7 +7,7 @@
 //! - `http`, `tls`: connections, requests, responses.
 //! - `session`, `worker`: one subscription, and the thread that makes one after the other.
 //! - `calls`, `events`, `status`: the translation; `offers`, `cut`, `tasks`: what becomes of an offer.
-//! - [`Directory`]: what readers of sandboxes need to know.
+//! - [`Directory`]: what readers of sandboxes need to know; [`MesosFiles`] is that reader.
 //!
 //! One thread does all of it; [`engine::Engine::call`] only puts calls into its queue. The scheduler's inbox may make that thread wait: the
 //! stream is then not read, the master's data waits in the socket, and no heartbeat counts as missed, because only waiting for the socket
@@ -21,6 +21,7 @@ mod credentials;
 mod cut;
 mod directory;
 mod events;
+mod files;
 mod http;
 mod masters;
 mod offers;
@@ -44,6 +45,7 @@ use tokio::sync::oneshot;
 pub use address::{AddressError, Master};
 pub use credentials::{Credentials, CredentialsError};
 pub use directory::{AgentAddress, Directory};
+pub use files::{Locate, MesosFiles, Placed};
 pub use options::{CommandTask, Framework, Options, Timing, Tls};
 pub use statistics::Statistics;
 pub use tasks::ExecutorError;

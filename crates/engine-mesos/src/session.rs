@@ -28,6 +28,8 @@ const WRITE_BYTES: usize = 256 << 10;
 const CALL_CHECK: Duration = Duration::from_secs(1);
 /// How long the answer to a teardown may come after the end of the stream.
 const TEARDOWN_ANSWER: Duration = Duration::from_secs(2);
+/// How long the stream's last words are waited for once calls are refused.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// Heartbeats of masters that do not say how often they send them (spec mesos 1.8).
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// After a wait that was too long by our own clock, what had arrived meanwhile is still looked for: we may have been stopped ourselves.
@@ -184,9 +186,9 @@ impl Core {
             }
         };
         let calls = self.calls(wire, master, calls, &head);
-        tokio::pin!(calls);
+        tokio::pin!(events, calls);
         tokio::select! {
-            end = events => {
+            end = &mut events => {
                 // A master that takes a teardown closes the stream, perhaps before its answer has come.
                 let is_tearing_down =
                     self.in_flight.borrow().iter().any(|sent| matches!(sent.kind, SentKind::Teardown(_)));
@@ -195,7 +197,15 @@ impl Core {
                 }
                 end.err().unwrap_or(End::Silent)
             }
-            end = &mut calls => end,
+            end = &mut calls => match end {
+                // A master that gave our place to another scheduler refuses our calls, and says why on the stream: to come back before
+                // that is read would take the place from the other one.
+                End::Broken(_) | End::Refused(_) => match timeout(LAST_WORD, &mut events).await {
+                    Ok(Err(last @ (End::Deposed(_) | End::Removed(_)))) => last,
+                    _ => end,
+                },
+                end => end,
+            },
         }
     }
 

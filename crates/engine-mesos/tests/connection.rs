@@ -148,6 +148,22 @@ fn another_scheduler_with_our_id_ends_us_for_good() {
 }
 
 #[test]
+fn refused_calls_do_not_hide_that_another_scheduler_is_in_charge() {
+    let port = Port::open();
+    let (mut engine, heard) = engine(&port.address());
+    engine.begin(Some("f-1".into()));
+    let mut subscription = port.subscribe("f-1");
+    heard.registered();
+    engine.call(1, vec![Call::Revive]);
+    subscription.calls.request();
+    subscription.calls.respond("400 Bad Request", &[], b"The stream ID included in this request didn't match");
+    std::thread::sleep(Duration::from_millis(200));
+    subscription.stream.event(&error("Framework failed over"));
+    assert!(deposed(&heard).contains("another scheduler"));
+    assert!(port.accept_within(QUIET).is_none(), "coming back would depose the other one");
+}
+
+#[test]
 fn a_removed_framework_is_never_registered_anew_in_silence() {
     let port = Port::open();
     let (engine, heard) = engine(&port.address());
