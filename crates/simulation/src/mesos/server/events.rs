@@ -1,11 +1,13 @@
 //! The body of an event stream: RecordIO, in chunks of any size, and cut, stalled or halved on demand.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
@@ -62,6 +64,9 @@ impl StreamFaults {
 /// Records that wait are put together up to about this size.
 const CHUNK_BYTES: usize = 256 << 10;
 
+/// How long a half record has to reach the socket before the connection breaks.
+const LEAVING: Duration = Duration::from_millis(20);
+
 /// The body.
 pub(super) struct EventStream {
     shared: Arc<Shared>,
@@ -75,6 +80,8 @@ pub(super) struct EventStream {
     ended: bool,
     /// The connection is to break once `waiting` is written.
     breaks: bool,
+    /// Gives what was written the time to leave before the connection breaks.
+    leaving: Option<Pin<Box<tokio::time::Sleep>>>,
     /// Nothing more is ever written once `waiting` is.
     mute: bool,
 }
@@ -98,6 +105,7 @@ impl EventStream {
             faulty,
             ended: false,
             breaks: false,
+            leaving: None,
             mute: false,
         }
     }
@@ -163,6 +171,10 @@ impl Body for EventStream {
             return Poll::Ready(Some(Ok(Frame::data(this.waiting.split_to(length).freeze()))));
         }
         if this.breaks {
+            let leaving = this.leaving.get_or_insert_with(|| Box::pin(tokio::time::sleep(LEAVING)));
+            if leaving.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
             return Poll::Ready(Some(Err(io::Error::other("cut on demand"))));
         }
         if this.ended {
