@@ -21,7 +21,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use daybreak::Hooks;
-pub use daybreak::arguments::{JournalArguments, JournalVerb, LogFormat, UpArguments, default_state_directory};
+pub use daybreak::arguments::{
+    EngineName, JournalArguments, JournalVerb, LogFormat, UpArguments, default_state_directory,
+};
+pub use daybreak::mesos_arguments::{JobArguments, MesosArguments, OfferArguments};
+pub use daybreak::zookeeper_arguments::ZookeeperArguments;
 
 /// Runs `aurora`. The first argument is the name the program was called by.
 pub fn main_aurora(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use client::{Hooks, JournalArguments, JournalVerb, LogFormat, UpArguments};
+use client::{Hooks, JournalArguments, JournalVerb};
+
+mod up;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -19,35 +21,13 @@ fn main() -> ExitCode {
     let called = arguments.first().map(PathBuf::from).unwrap_or_default();
     match called.file_name().and_then(|name| name.to_str()) {
         Some("aurora") => client::main_aurora(arguments),
+        Some("mesos-http-scheduler") => etl::main(arguments),
         Some("thermos") => client::main_thermos(arguments),
         Some("thermos_observer" | "thermos-observer") => client::main_observer(arguments),
-        _ => client::main_daybreak(arguments, &Hooks { up, journal }),
+        // Its flags have one dash, as in the program whose place it takes.
+        _ if words.first().is_some_and(|word| word == "etl") => etl::main(arguments.into_iter().skip(1)),
+        _ => client::main_daybreak(arguments, &Hooks { up: up::up, journal }),
     }
-}
-
-fn up(arguments: UpArguments) -> ExitCode {
-    let state_dir = arguments.state_directory();
-    // The file may be replaced while the daemon runs; the path stays right, the file descriptor behind /proc/self/exe would not.
-    let executable = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
-    server::daemon::main(&server::Options {
-        state_dir: std::path::absolute(&state_dir).unwrap_or(state_dir),
-        listen: arguments.listen,
-        hostname: arguments.hostname,
-        cluster: arguments.cluster,
-        resources: arguments.resources,
-        attributes: arguments.attributes,
-        agents: arguments.agents,
-        log_format: match arguments.log_format {
-            LogFormat::Text => server::LogFormat::Text,
-            LogFormat::Json => server::LogFormat::Json,
-        },
-        log_level: arguments.log_level,
-        allow_root_role: arguments.allow_root_role,
-        allow_unauthenticated: arguments.allow_unauthenticated,
-        ephemeral: arguments.ephemeral,
-        detached: arguments.detached,
-        executable,
-    })
 }
 
 fn journal(arguments: JournalArguments) -> ExitCode {

@@ -14,12 +14,15 @@ use node::{Node, Parts};
 use scheduler::Scheduler;
 
 use crate::endpoint::{self, Endpoint};
+use crate::engines;
 use crate::guard::Guard;
 use crate::host::{self, LoopDoor, LoopOutlet, LoopSink, SystemClock, SystemEntropy, Waker};
 use crate::http::{self, ListenError};
 use crate::logging::{self, LevelError};
+use crate::mesos_options::EngineOptions;
 use crate::options::{Options, OptionsError, system_hostname};
 use crate::sample;
+use crate::zookeeper::Announcer;
 
 /// Version in the endpoint file and the log.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -28,8 +31,6 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 const NOTICE_LIMIT: Duration = Duration::from_secs(5);
 /// How long an ephemeral daemon waits for its tasks to be gone.
 const SHUT_DOWN_LIMIT: Duration = Duration::from_secs(20);
-/// How often sandboxes are measured against the disk their tasks asked for.
-const DISK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Why a daemon does not start, or ends before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,40 @@ pub enum DaemonError {
     /// The engine cannot start.
     #[error(transparent)]
     Engine(#[from] engine_local::StartError),
+    /// The engine for Mesos cannot start.
+    #[error(transparent)]
+    Mesos(#[from] engine_mesos::StartError),
+    /// Nothing that agents could fetch.
+    #[error(transparent)]
+    ExecutorFile(#[from] crate::executor_file::ExecutorFileError),
+    /// The file that says who the framework is.
+    #[error(transparent)]
+    Credentials(#[from] engine_mesos::CredentialsError),
+    /// Tasks run, and who started them is not known: registering anew would orphan them all.
+    #[error(
+        "{placed} tasks in {directory} are running or may be, and no framework id is stored with them: they were not started on Mesos, or \
+         the id was lost. Registering as a new framework would start them a second time. Start with the engine that runs them (--engine \
+         local) and kill them first, or use another --state-dir"
+    )]
+    NoFrameworkId {
+        /// How many.
+        placed: usize,
+        /// Where.
+        directory: String,
+    },
+    /// Tasks run on Mesos, and this engine would give them up.
+    #[error(
+        "{placed} tasks in {directory} run on Mesos under framework {framework_id}: this machine's engine would give them up and start \
+         them a second time. Start with --engine mesos, or use another --state-dir"
+    )]
+    OfMesos {
+        /// How many.
+        placed: usize,
+        /// Whose.
+        framework_id: String,
+        /// Where.
+        directory: String,
+    },
     /// The system refused something basic.
     #[error("{0}: {1}")]
     System(&'static str, #[source] std::io::Error),
@@ -96,17 +131,20 @@ fn run(options: &Options) -> Result<(), DaemonError> {
     let journal =
         Journal::open(&options.state_dir.join("journal"), journal::Options::default(), Arc::new(move || bell.ring()))?;
     let (sender, inbox) = host::inbox(&waker);
-    let policy = Policy { allow_root_role: options.allow_root_role || !nix::unistd::geteuid().is_root() };
+    // A daemon that is not root cannot start anything as root here; what agents of a cluster can is not known.
+    let harmless = matches!(options.engine, EngineOptions::Local) && !nix::unistd::geteuid().is_root();
+    let policy = Policy { allow_root_role: options.allow_root_role || harmless };
     let gateway = Arc::new(Gateway::new(Box::new(LoopDoor(sender.clone())), policy));
-    let engine = engine_local::LocalEngine::start(engine_options(options), Arc::new(LoopSink(sender)))?;
-    let (files, control) = (engine.files(), engine.control());
+    let engines::Started { engine, control, files, settings, routes: engine_routes, gauges, name: engine_name } =
+        engines::start(options, address, Arc::new(LoopSink(sender)), &gateway)?;
+    let admission = settings.admission.clone();
     let clock = SystemClock::default();
     let deposed = Arc::new(OnceLock::new());
     let parts = Parts {
-        core: Scheduler::new(scheduler_settings(&engine)),
+        core: Scheduler::new(settings),
         storage: journal,
         clock: clock.clone(),
-        outlet: LoopOutlet { gateway: Arc::clone(&gateway), engine: Box::new(engine), deposed: Arc::clone(&deposed) },
+        outlet: LoopOutlet { gateway: Arc::clone(&gateway), engine, deposed: Arc::clone(&deposed) },
         inbox,
         settings: node::Settings::default(),
     };
@@ -121,6 +159,8 @@ fn run(options: &Options) -> Result<(), DaemonError> {
     for note in &recovered.notes {
         tracing::warn!("{note}");
     }
+    let view = gateway.view();
+    engines::check_state(options, &view)?;
     let stopping = Arc::new(AtomicBool::new(false));
     let (ended, loop_ended) = tokio::sync::oneshot::channel();
     let turning = std::thread::Builder::new()
@@ -138,8 +178,11 @@ fn run(options: &Options) -> Result<(), DaemonError> {
             }
         })
         .map_err(|error| DaemonError::System("starting a thread", error))?;
-    let routes = routes(options, &gateway, files);
-    let served = serve(options, listener, address, routes, control.notice(NOTICE_LIMIT), loop_ended);
+    control.begin(view.framework_id.as_deref().map(str::to_owned));
+    let announcer = Announcer::new(options.announce.clone());
+    let pages = Pages { files, admission, engine_name, gauges, announcer: announcer.clone() };
+    let routes = routes(options, &gateway, pages, engine_routes);
+    let served = serve(options, listener, address, routes, control.notice(NOTICE_LIMIT), loop_ended, &announcer);
     if options.ephemeral && !control.shut_down(SHUT_DOWN_LIMIT) {
         tracing::warn!("some processes of this cluster did not end in time");
     }
@@ -153,33 +196,6 @@ fn run(options: &Options) -> Result<(), DaemonError> {
     }
 }
 
-fn scheduler_settings(engine: &engine_local::LocalEngine) -> scheduler::Settings {
-    let mut admission = model::validation::AdmissionRules::default();
-    admission.executors.insert(model::task::AURORA_EXECUTOR_NAME.into(), engine.executor_overhead());
-    scheduler::Settings {
-        admission,
-        // The engine never takes an offer back: what becomes free meanwhile is another offer.
-        second_offer: scheduler::settings::SecondOffer::Adds,
-        // The engine reports strays by itself, and asking within one process costs nothing that a pause would save.
-        reconciliation_implicit_interval: None,
-        reconciliation_explicit_batch_interval: Duration::ZERO,
-        ..scheduler::Settings::default()
-    }
-}
-
-fn engine_options(options: &Options) -> engine_local::Options {
-    engine_local::Options {
-        state_dir: options.state_dir.clone(),
-        executable: options.executable.clone(),
-        hostname: options.hostname.clone().unwrap_or_else(system_hostname),
-        resources: options.resources.clone(),
-        attributes: options.attributes.clone(),
-        agents: options.agents,
-        disk_interval: DISK_INTERVAL,
-        ..engine_local::Options::default()
-    }
-}
-
 /// Makes the directory so that the users of tasks can pass through it to their sandboxes.
 fn make_state_directory(path: &Path) -> Result<(), DaemonError> {
     use std::os::unix::fs::DirBuilderExt;
@@ -187,26 +203,44 @@ fn make_state_directory(path: &Path) -> Result<(), DaemonError> {
     made.map_err(|error| DaemonError::StateDirectory(path.display().to_string(), error))
 }
 
+/// What the routes need to know of the engine.
+struct Pages {
+    files: Arc<dyn engine::files::TaskFiles>,
+    admission: model::validation::AdmissionRules,
+    engine_name: &'static str,
+    gauges: Box<dyn Fn() -> Vec<(String, i64)> + Send + Sync>,
+    announcer: Announcer,
+}
+
 /// Every route of the daemon behind the guard.
-fn routes(options: &Options, gateway: &Arc<Gateway>, files: Arc<dyn engine::files::TaskFiles>) -> axum::Router {
+fn routes(options: &Options, gateway: &Arc<Gateway>, pages: Pages, engine_routes: axum::Router) -> axum::Router {
+    let Pages { files, admission, engine_name, gauges, announcer } = pages;
     let host = options.advertised_host();
     let api = api::router(api::ApiState::new(
         Arc::clone(gateway),
         api::ApiSettings {
             cluster_name: options.cluster.clone(),
             scheduler_host: host.clone(),
+            admission,
+            gauges: api::Gauges::new(move || [announcer.gauges(), gauges()].concat()),
             ..api::ApiSettings::default()
         },
     ));
-    let web = web::router(web_state(options, gateway, Arc::clone(&files)));
+    let web = web::router(web_state(options, gateway, Arc::clone(&files), engine_name));
     let guard = Guard::new([host, system_hostname()]);
-    http::guarded(api.merge(api::files::router(files)).merge(web), guard)
+    http::guarded(api.merge(api::files::router(files)).merge(web).merge(engine_routes), guard)
 }
 
 /// What the pages are drawn from.
-fn web_state(options: &Options, gateway: &Arc<Gateway>, files: Arc<dyn engine::files::TaskFiles>) -> web::WebState {
+fn web_state(
+    options: &Options,
+    gateway: &Arc<Gateway>,
+    files: Arc<dyn engine::files::TaskFiles>,
+    engine_name: &'static str,
+) -> web::WebState {
     let (view, follow, submit) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let cluster = options.cluster.clone();
+    let sample_role = sample_role(options);
     web::WebState {
         view: Arc::new(move || view.view()),
         follow: Arc::new(move || follow.follow()),
@@ -215,16 +249,20 @@ fn web_state(options: &Options, gateway: &Arc<Gateway>, files: Arc<dyn engine::f
             Box::pin(async move { gateway.submit(principal, command).await })
         }),
         files,
+        engine: engine_name.into(),
         cluster: cluster.as_str().into(),
         executable: Arc::new(options.executable.clone()),
-        sample_job: Arc::new(move || sample::job(&sample_role(), &cluster)),
+        sample_job: Arc::new(move || sample::job(&sample_role, &cluster)),
         clock: host::wall_clock_ms,
     }
 }
 
-/// Whom the sample job runs as: the daemon's own user, or an ordinary one when that is root.
-fn sample_role() -> model::Role {
+/// Whom the sample job runs as: the daemon's own user, or an ordinary one when that is root, or when it runs on other machines.
+fn sample_role(options: &Options) -> model::Role {
     use nix::unistd::{User, geteuid};
+    if matches!(options.engine, EngineOptions::Mesos(_)) {
+        return "nobody".into();
+    }
     let own = User::from_uid(geteuid()).ok().flatten().map_or_else(|| "nobody".into(), |user| user.name);
     if geteuid().is_root() { "nobody".into() } else { own }
 }
@@ -237,6 +275,7 @@ fn serve(
     routes: axum::Router,
     notice: Option<String>,
     loop_ended: tokio::sync::oneshot::Receiver<()>,
+    announcer: &Announcer,
 ) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -253,12 +292,17 @@ fn serve(
         endpoint::write(&options.state_dir, &endpoint)
             .map_err(|error| DaemonError::StateDirectory(options.state_dir.display().to_string(), error))?;
         tracing::info!("serving {url}/scheduler");
+        announcer
+            .start(&options.advertised_host(), address.port())
+            .map_err(|error| DaemonError::System("starting to announce", error))?;
         tokio::select! {
             name = signals.any() => tracing::info!("{name}: stopping; tasks go on running"),
             () = end_of_input(), if options.ephemeral => tracing::info!("whoever started this cluster is gone: stopping"),
             _ = loop_ended => tracing::error!("the loop ended"),
         }
         endpoint::remove(&options.state_dir);
+        // Nobody may be sent here any more before the door closes.
+        tokio::task::block_in_place(|| announcer.withdraw());
         let _ = stop.send(());
         match serving.await {
             Ok(Ok(())) => Ok(()),

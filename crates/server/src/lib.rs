@@ -2,12 +2,19 @@
 
 pub mod daemon;
 pub mod endpoint;
+mod engines;
+pub mod executor_file;
 pub mod guard;
 pub mod host;
 pub mod http;
 pub mod journal_tool;
 pub mod logging;
+mod mesos;
+pub mod mesos_options;
 pub mod options;
 pub mod sample;
+pub mod zookeeper;
 
+pub use mesos_options::{EngineOptions, ExecutorOptions, JobOptions, MesosOptions, OfferOptions};
 pub use options::{LogFormat, Options};
+pub use zookeeper::{AnnounceOptions, TaskAnnounceOptions};

@@ -3,6 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::mesos_options::{EngineOptions, JobOptions, MesosOptionsError};
+use crate::zookeeper::{AnnounceOptions, TaskAnnounceOptions};
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -24,6 +27,14 @@ pub struct Options {
     pub hostname: Option<String>,
     /// Cluster name, the first part of job keys.
     pub cluster: String,
+    /// Which engine runs tasks.
+    pub engine: EngineOptions,
+    /// What jobs may ask for.
+    pub jobs: JobOptions,
+    /// Where the daemon announces itself in ZooKeeper; nowhere when unset.
+    pub announce: Option<AnnounceOptions>,
+    /// Where tasks of this machine's engine are announced that ask for it; nowhere when unset.
+    pub announce_tasks: Option<TaskAnnounceOptions>,
     /// Capacity of an agent instead of the machine's, e.g. `cpus:4;mem:2048;disk:10000;ports:[31000-32000]`.
     pub resources: Option<String>,
     /// Attributes of the agent, e.g. `rack:a;host:one`.
@@ -47,8 +58,14 @@ pub struct Options {
 }
 
 /// Why options are refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
+    /// About Mesos.
+    #[error(transparent)]
+    Mesos(#[from] MesosOptionsError),
+    /// About announcing tasks.
+    #[error("--announcer-zookeeper-auth-config: {0}")]
+    AuthFile(#[from] discovery::AuthFileError),
     /// Anyone on the network could start processes here.
     #[error(
         "refusing to listen on {0}: nothing authenticates callers, so anyone who reaches it could run commands on this machine. \
@@ -74,6 +91,12 @@ impl Options {
         }
         if !(1..=1000).contains(&self.agents) {
             return Err(OptionsError::Agents(self.agents));
+        }
+        if let EngineOptions::Mesos(mesos) = &self.engine {
+            mesos.check(self.listen.ip(), self.hostname.as_deref())?;
+        }
+        if let Some(announce_tasks) = &self.announce_tasks {
+            announce_tasks.check()?;
         }
         Ok(())
     }
@@ -107,6 +130,10 @@ mod tests {
             listen: listen.parse().unwrap(),
             hostname: None,
             cluster: "devcluster".into(),
+            engine: EngineOptions::Local,
+            jobs: JobOptions::default(),
+            announce: None,
+            announce_tasks: None,
             resources: None,
             attributes: None,
             agents: 1,
@@ -122,17 +149,20 @@ mod tests {
 
     #[test]
     fn listening_beyond_loopback_must_be_forced() {
-        assert_eq!(options("127.0.0.1:8081").check(), Ok(()));
-        assert_eq!(options("[::1]:8081").check(), Ok(()));
+        assert!(options("127.0.0.1:8081").check().is_ok());
+        assert!(options("[::1]:8081").check().is_ok());
         let exposed = options("0.0.0.0:8081");
-        assert_eq!(exposed.check(), Err(OptionsError::Exposed(exposed.listen)));
-        assert_eq!(Options { allow_unauthenticated: true, ..exposed }.check(), Ok(()));
+        assert!(matches!(exposed.check(), Err(OptionsError::Exposed(address)) if address == exposed.listen));
+        assert!(Options { allow_unauthenticated: true, ..exposed }.check().is_ok());
     }
 
     #[test]
     fn nonsense_is_named() {
         let bad = Options { cluster: "a b".into(), ..options("127.0.0.1:0") };
         assert!(bad.check().unwrap_err().to_string().contains("a b"));
-        assert_eq!(Options { agents: 0, ..options("127.0.0.1:0") }.check(), Err(OptionsError::Agents(0)));
+        assert!(matches!(Options { agents: 0, ..options("127.0.0.1:0") }.check(), Err(OptionsError::Agents(0))));
+        let nowhere = EngineOptions::Mesos(Box::default());
+        let error = Options { engine: nowhere, ..options("127.0.0.1:0") }.check().unwrap_err().to_string();
+        assert!(error.contains("--mesos-master"), "{error}");
     }
 }

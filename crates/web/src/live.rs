@@ -101,6 +101,8 @@ impl Scope {
     /// Sum of what changes without a transition.
     fn fingerprint(&self, view: &View) -> u64 {
         let mut hasher = DefaultHasher::new();
+        // Every page says when the engine is away.
+        view.disconnected_since_ms.hash(&mut hasher);
         let first = UpdateKey { job: JobKey::new(&self.role, &self.environment, &self.job), id: String::new() };
         let in_scope = view.updates.range(first..).take_while(|(key, _)| self.covers(&key.job));
         for (key, update) in in_scope {
@@ -116,7 +118,6 @@ impl Scope {
                 }
             }
             None if self.role.is_empty() => {
-                view.registered.hash(&mut hasher);
                 for (id, agent) in &view.agents {
                     (id, &agent.host, agent.free, agent.total).hash(&mut hasher);
                 }

@@ -10,7 +10,7 @@ use engine::files::FilesError;
 use model::JobKey;
 
 use crate::state::WebState;
-use crate::words::Markup;
+use crate::words::{self, Markup};
 use crate::{assets, link};
 
 /// Request header by which the script asks for the content without its frame.
@@ -83,6 +83,8 @@ fn show_with(
     content: &impl Template,
 ) -> Response {
     let drawn = content.render().and_then(|content| {
+        let away = Away::of(state).map(|away| away.render()).transpose()?.unwrap_or_default();
+        let content = away + &content;
         if headers.contains_key(FRAGMENT) {
             return Ok(content);
         }
@@ -105,6 +107,25 @@ fn show_with(
         Err(failure) => {
             (StatusCode::INTERNAL_SERVER_ERROR, format!("This page could not be drawn: {failure}\n")).into_response()
         }
+    }
+}
+
+/// A connection that is younger or shorter gone than this is no news, in ms.
+const DISCONNECTION_SHOWN_MS: i64 = 3000;
+
+/// Says that the engine is away and since when, on every page: what is shown may be old.
+#[derive(Template)]
+#[template(path = "away.html")]
+struct Away<'a> {
+    engine: &'a str,
+    since: Markup,
+}
+
+impl<'a> Away<'a> {
+    fn of(state: &'a WebState) -> Option<Self> {
+        let long = |since_ms: &i64| state.now_ms().saturating_sub(*since_ms) >= DISCONNECTION_SHOWN_MS;
+        let since_ms = (state.view)().disconnected_since_ms.filter(long)?;
+        Some(Self { engine: &state.engine, since: words::moment(since_ms) })
     }
 }
 

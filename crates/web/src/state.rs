@@ -29,6 +29,8 @@ pub struct WebState {
     pub submit: Submit,
     /// Processes, logs and sandboxes of tasks. Its calls block on disk and run on the blocking pool.
     pub files: Arc<dyn TaskFiles>,
+    /// Name of the engine for people, as in "disconnected from Mesos".
+    pub engine: Arc<str>,
     /// Name of the cluster, shown and used in commands to paste.
     pub cluster: Arc<str>,
     /// The running executable, for commands to paste.

@@ -192,6 +192,23 @@ async fn a_pending_instance_without_machines_says_that() {
 }
 
 #[tokio::test]
+async fn every_page_says_since_when_the_engine_is_away() {
+    let mut builder = fixture::Builder::new(NOW_MS);
+    let key = JobKey::new("r", "devel", "j");
+    let config = Arc::new(fixture::config(&key, 1.0, 1, 1, &[]));
+    builder.task(&config, 0, None, &[(5, TaskStatus::Pending, "")]);
+    builder.view.disconnected_since_ms = Some(NOW_MS - 300_000);
+    let harness = fixture::harness(builder.view, builder.files, clock);
+    let router = web::router(harness.state);
+    for path in ["/scheduler", "/agents", "/updates", "/scheduler/r/devel/j"] {
+        let seen = text(&page(&router, path).await);
+        assert!(seen.contains("Disconnected from Mesos since 20"), "{path}: {seen}");
+    }
+    let (router, ..) = cluster();
+    assert!(!text(&page(&router, "/agents").await).contains("Disconnected"));
+}
+
+#[tokio::test]
 async fn only_one_status_can_be_listed() {
     let (router, ..) = cluster();
     let seen = text(&page(&router, "/scheduler/www-data/prod/thumbnails?status=FAILED").await);

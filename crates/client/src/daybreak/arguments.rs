@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use super::mesos_arguments::{JobArguments, MesosArguments, OfferArguments};
+pub use super::zookeeper_arguments::ZookeeperArguments;
 use crate::aurora::arguments::{FileOptions, Noun};
 use crate::syntax::ClusterJob;
 
@@ -80,6 +82,9 @@ pub struct UpArguments {
     /// Name of the cluster: the first part of job keys
     #[arg(long, value_name = "NAME", default_value = "devcluster")]
     pub cluster: String,
+    /// Which engine runs tasks [default: local, or mesos where --mesos-master is given]
+    #[arg(long, value_enum)]
+    pub engine: Option<EngineName>,
     /// What of this machine tasks may use, e.g. cpus:4;mem:8192;disk:20000;ports:[31000-32000] [default: all but some headroom]
     #[arg(long, value_name = "RESOURCES")]
     pub resources: Option<String>,
@@ -107,9 +112,41 @@ pub struct UpArguments {
     /// Leave the terminal's session
     #[arg(long, hide = true)]
     pub detached: bool,
+    /// What jobs may ask for
+    #[command(flatten)]
+    pub jobs: JobArguments,
+    /// A Mesos cluster
+    #[command(flatten)]
+    pub mesos: MesosArguments,
+    /// ZooKeeper
+    #[command(flatten)]
+    pub zookeeper: ZookeeperArguments,
+}
+
+/// Engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineName {
+    /// This machine
+    Local,
+    /// A Mesos cluster
+    Mesos,
 }
 
 impl UpArguments {
+    /// The engine: as named, or the one that the other options mean. An error where they contradict each other.
+    pub fn engine(&self) -> Result<EngineName, String> {
+        match (self.engine, &self.mesos.mesos_master) {
+            (Some(EngineName::Local), Some(_)) => {
+                Err("--engine local and --mesos-master contradict each other: give one of them".into())
+            }
+            (Some(EngineName::Mesos), None) => {
+                Err("--engine mesos needs --mesos-master: host:port,host:port or zk://host:port,host:port/path".into())
+            }
+            (_, Some(_)) => Ok(EngineName::Mesos),
+            (_, None) => Ok(EngineName::Local),
+        }
+    }
+
     /// The state directory: as named, or the default for this user.
     pub fn state_directory(&self) -> PathBuf {
         self.state_dir.clone().unwrap_or_else(default_state_directory)
@@ -254,6 +291,31 @@ mod tests {
         };
         assert_eq!((up.state_directory(), up.listen.to_string()), (PathBuf::from("/x"), "127.0.0.1:0".into()));
         assert_eq!((up.agents, up.log_format), (3, LogFormat::Json));
+        assert_eq!(up.engine(), Ok(EngineName::Local));
+    }
+
+    #[test]
+    fn mesos_is_meant_by_naming_its_masters() {
+        let up = |words: &str| match parse(words) {
+            Ok(Verb::Up(up)) => up,
+            other => panic!("{words}: {other:?}"),
+        };
+        let cluster = up(
+            "up --mesos-master zk://a:2181/mesos --mesos-role web,batch --hold-offers-forever --partition-aware=false",
+        );
+        assert_eq!(cluster.engine(), Ok(EngineName::Mesos));
+        assert_eq!(cluster.mesos.mesos_role, ["web", "batch"]);
+        assert!(cluster.mesos.offers.hold_offers_forever && !cluster.mesos.partition_aware);
+        assert_eq!(cluster.mesos.failover_timeout.as_secs(), 7 * 86_400);
+        assert_eq!((cluster.mesos.executor_cpu, cluster.mesos.executor_ram), (model::CpuMillis(250), 128));
+        assert!(up("up --engine local --mesos-master a:5050").engine().is_err());
+        assert!(up("up --engine mesos").engine().unwrap_err().contains("--mesos-master"));
+        let jobs =
+            up("up --enable-mesos-fetcher=true --allowed-container-types mesos,DOCKER --default-docker-parameters a=b")
+                .jobs;
+        assert!(jobs.enable_mesos_fetcher && jobs.require_docker_use_executor && !jobs.allow_gpu_resource);
+        assert_eq!(jobs.allowed_container_types.len(), 2);
+        assert_eq!(jobs.default_docker_parameters.0, [("a".to_owned(), "b".to_owned())]);
     }
 
     #[test]
@@ -261,6 +323,10 @@ mod tests {
         for (words, expected) in [
             ("up --listen 8081", "write for example 127.0.0.1:8081"),
             ("up --agents 0", "0 is not in 1..=1000"),
+            ("up --custom-executor-config x", "--mesos-master"),
+            ("up --mesos-master a:1 --failover-timeout 5", "5mins"),
+            ("up --mesos-master a:1 --executor-ram 128", "128MB"),
+            ("up --allowed-container-types APPC", "use MESOS or DOCKER"),
             ("run", "<FILE>"),
             ("run f a/b", "write CLUSTER/ROLE/ENV/NAME"),
             ("tutorial", "<DIR>"),

@@ -5,7 +5,10 @@ pub mod arguments;
 mod completion;
 mod configuration;
 pub mod daemon;
+mod flags;
+pub mod mesos_arguments;
 pub mod observer;
+pub mod zookeeper_arguments;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -15,7 +18,7 @@ use clap::CommandFactory;
 use crate::aurora;
 use crate::clusters::Clusters;
 use crate::console::Console;
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::world::{RealWorld, World};
 use arguments::{Daybreak, JournalArguments, UpArguments, Verb};
 
@@ -37,11 +40,19 @@ pub fn run(arguments: Vec<OsString>, hooks: &Hooks) -> ExitCode {
         console.out(Daybreak::command().render_long_help().to_string().trim_end());
         return ExitCode::SUCCESS;
     }
+    let arguments = match flags::translated(arguments) {
+        Ok(arguments) => arguments,
+        Err(failure) => return ExitCode::from(aurora::finish(&mut console, Err(failure)).code()),
+    };
     let verb = match aurora::parse::<Daybreak>(arguments, &mut console) {
         Ok(parsed) => parsed.verb,
         Err(failure) => return ExitCode::from(failure.exit.code()),
     };
     match verb {
+        Verb::Up(arguments) if arguments.engine().is_err() => {
+            let failure = Failure::new(Exit::Usage, arguments.engine().err().unwrap_or_default());
+            ExitCode::from(aurora::finish(&mut console, Err(failure)).code())
+        }
         Verb::Up(arguments) if arguments.ephemeral => run_ephemeral(arguments, hooks),
         Verb::Up(arguments) => (hooks.up)(arguments),
         Verb::Journal(arguments) => (hooks.journal)(arguments),

@@ -45,7 +45,6 @@ struct Page {
     agents: Vec<AgentBox>,
     paging: Paging,
     is_alone: bool,
-    registered: bool,
 }
 
 /// Which machines.
@@ -152,7 +151,6 @@ pub async fn show(State(state): State<WebState>, Query(wanted): Query<Wanted>, h
         agents,
         paging,
         is_alone,
-        registered: view.registered,
     };
     page::show(&state, &headers, &frame, &page)
 }

@@ -90,7 +90,6 @@ struct RoleRow {
 #[derive(Template)]
 #[template(path = "scheduler.html")]
 struct Page {
-    registered: bool,
     machines: Vec<Machine>,
     roles: Vec<RoleRow>,
     summary: String,
@@ -121,7 +120,6 @@ pub async fn show(State(state): State<WebState>, Query(wanted): Query<Wanted>, h
     let sample = (state.sample_job)().key;
     let executable = words::shell(&state.executable.to_string_lossy());
     let page = Page {
-        registered: view.registered,
         machines: machines(&view),
         roles: rows.collect(),
         summary: format!(
