@@ -61,8 +61,10 @@ fn send(address: SocketAddr, head: &str, body: &[u8]) -> Response {
 }
 
 const POST: &str = "POST /api/v1/scheduler HTTP/1.1\r\n";
-const PROTOBUF: &str = "POST /api/v1/scheduler HTTP/1.1\r\nContent-Type: application/x-protobuf\r\nAccept: application/x-protobuf\r\n";
-const JSON: &str = "POST /master/api/v1/scheduler HTTP/1.1\r\nContent-Type: application/json\r\nAccept: application/json\r\n";
+const PROTOBUF: &str =
+    "POST /api/v1/scheduler HTTP/1.1\r\nContent-Type: application/x-protobuf\r\nAccept: application/x-protobuf\r\n";
+const JSON: &str =
+    "POST /master/api/v1/scheduler HTTP/1.1\r\nContent-Type: application/json\r\nAccept: application/json\r\n";
 
 /// Takes the chunks apart; stops at the end of the stream or when nothing comes.
 struct Events {
@@ -137,11 +139,8 @@ fn status_codes_come_in_the_order_of_the_checks() {
     assert_eq!(status(html, &good), 406);
     let with_stream = format!("{PROTOBUF}Mesos-Stream-Id: 1\r\n");
     assert_eq!(status(&with_stream, &good), 400);
-    let call = |id: &str| Call {
-        framework_id: Some(id.into()),
-        r#type: Some(call::Type::Revive as i32),
-        ..Call::default()
-    };
+    let call =
+        |id: &str| Call { framework_id: Some(id.into()), r#type: Some(call::Type::Revive as i32), ..Call::default() };
     assert_eq!(status(PROTOBUF, &call("nobody").encode_to_vec()), 400, "framework cannot be found");
     let mut events = Events::new(send(leader, PROTOBUF, &good));
     assert_eq!(events.response.status, 200);

@@ -736,6 +736,11 @@ impl Cluster {
         live
     }
 
+    /// Whether no agent has an executor.
+    pub fn is_idle(&mut self) -> bool {
+        self.agents.iter().all(|agent| agent.executors.is_empty())
+    }
+
     /// Messages that an executor that is a script was sent.
     pub fn executor_messages(&self, index: usize, executor: &str) -> Vec<bytes::Bytes> {
         let executors = self.agents[index].executors.iter().filter(|((_, id), _)| **id == *executor);
