@@ -346,7 +346,31 @@ pub struct Launch {
     /// How tasks that want to be announced are; absent where none is.
     #[prost(message, optional, tag = "18")]
     pub announcing: Option<Announcing>,
+    /// Root file system that the processes run in, as the Mesos containerizer provides it; absent for the machine's own.
+    #[prost(message, optional, tag = "21")]
+    pub image: Option<ImageRoot>,
 }
+
+/// A root file system and how to enter it (spec executor 3.3).
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ImageRoot {
+    /// Its folder.
+    #[prost(string, tag = "1")]
+    pub root: String,
+    /// Where the sandbox is in it.
+    #[prost(string, tag = "2")]
+    pub sandbox: String,
+    /// The program that enters it, `mesos-containerizer`.
+    #[prost(string, tag = "3")]
+    pub containerizer: String,
+    /// Whether that program takes all it is told as one piece of JSON.
+    #[prost(bool, tag = "4")]
+    pub takes_launch_info: bool,
+    /// User to become in it.
+    #[prost(string, tag = "5")]
+    pub user: String,
+}
+
 
 /// Where a task is announced that wants to be (spec executor 2.1, 2.10).
 #[derive(Clone, PartialEq, prost::Message)]

@@ -2,7 +2,6 @@
 //! is root with a role that is another user.
 
 mod agent;
-#[allow(dead_code)]
 mod harness;
 
 use std::path::{Path, PathBuf};

@@ -70,6 +70,7 @@ impl HealthSource {
                 environment: facts.environment.to_vec(),
                 directory: CString::new(facts.launch.run_directory.as_str()).map_err(|error| error.to_string())?,
                 as_owner: !facts.launch.health_checks_keep_user,
+                image: facts.launch.image.clone(),
             }),
             HealthChecker::Http(checker) => match facts.ports.get(HEALTH_PORT) {
                 Some(port) => Probe::Http { port: *port, checker: checker.clone() },

@@ -3,10 +3,13 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use checkpoint::protocol::ImageRoot;
 use model::process::health::ProbeResult;
 
 use super::Tools;
+use crate::supervisor::image;
 use crate::system::spawn::{Spawn, spawn};
+use crate::system::user;
 use crate::system::wait::{self, Exit};
 
 /// Most bytes of the command's output that are kept for the message.
@@ -21,6 +24,8 @@ pub(super) struct ShellCommand {
     pub(super) directory: CString,
     /// Whether it runs as the user of the task.
     pub(super) as_owner: bool,
+    /// The image that it runs in.
+    pub(super) image: Option<ImageRoot>,
 }
 
 /// A command that runs.
@@ -40,15 +45,25 @@ impl ShellProbe {
             .and_then(|(near, far)| rustix::io::ioctl_fionbio(&near, true).map(|()| (near, far)))
             .map_err(|error| format!("OSError: {error}"))?;
         let surroundings = tools.surroundings;
+        let entering = match &command.image {
+            Some(image) => {
+                let own = if command.as_owner { image.user.clone() } else { user::current().name };
+                image::command(image, &own, &command.text).map_err(|_| "Invalid commmand.".to_owned())?
+            }
+            None => Vec::new(),
+        };
+        let entering: Vec<&CStr> = entering.iter().map(CString::as_c_str).collect();
+        let plain = [SHELL, c"-c", text.as_c_str()];
+        let arguments = if entering.is_empty() { &plain[..] } else { &entering[..] };
         let request = Spawn {
-            program: SHELL,
-            arguments: &[SHELL, c"-c", &text],
+            program: arguments[0],
+            arguments,
             environment: &command.environment,
             directory: &command.directory,
             stdin: surroundings.null.as_fd(),
             stdout: child_end.as_fd(),
             stderr: child_end.as_fd(),
-            identity: tools.owner.filter(|_| command.as_owner),
+            identity: tools.owner.filter(|_| command.as_owner && entering.is_empty()),
             cgroup: surroundings.task_group.as_ref().map(AsFd::as_fd),
             oom_score: b"0",
             open_files_soft: surroundings.open_files_soft,

@@ -31,6 +31,8 @@ pub(super) struct Assignment {
     pub(super) grace_ms: u64,
     /// Whether this process itself runs in the task's container.
     pub(super) in_docker: bool,
+    /// Whether the processes run in an image that lies in the run directory.
+    pub(super) in_image: bool,
 }
 
 /// Reads what is to be done. The error is the message of the failure.
@@ -40,13 +42,7 @@ pub(super) fn assignment(info: &TaskInfo, options: &Options, variables: Vec<Stri
         decode_value(Protocol::Binary, data, Limits::REQUEST).map_err(|_| NOT_UNDERSTOOD.to_owned())?;
     let config = assigned.task.ok_or_else(|| NOT_UNDERSTOOD.to_owned())?;
     let in_docker = matches!(config.container, Some(Container::Docker(_)));
-    if let Some(Container::Mesos(container)) = &config.container
-        && container.image.is_some()
-    {
-        return Err("This executor cannot run tasks in images of the Mesos containerizer yet; \
-                    use a Docker container, or the original executor, for them."
-            .to_owned());
-    }
+    let in_image = matches!(&config.container, Some(Container::Mesos(container)) if container.image.is_some());
     let executor =
         config.executor_config.ok_or("The task has no executor configuration, so there is nothing to run.")?;
     let announcing = options.announcer.ensemble.as_ref().map(|ensemble| {
@@ -105,7 +101,7 @@ pub(super) fn assignment(info: &TaskInfo, options: &Options, variables: Vec<Stri
         ..Launch::default()
     };
     let grace_ms = grace_of(info.kill_policy.as_ref()).unwrap_or(GRACE_MS);
-    Ok(Assignment { launch, grace_ms, in_docker })
+    Ok(Assignment { launch, grace_ms, in_docker, in_image })
 }
 
 /// The grace period that a policy states, milliseconds.
@@ -233,8 +229,7 @@ mod tests {
         let options = Options::default();
         assert_eq!(assignment(&TaskInfo::default(), &options, vec![]), Err(NOT_UNDERSTOOD.into()));
         assert_eq!(assignment(&info(None), &options, vec![]), Err(NOT_UNDERSTOOD.into()));
-        let error = read(TaskConfig { container: Some(Container::Mesos(image)), ..config() }, &options).unwrap_err();
-        assert!(error.contains("images of the Mesos containerizer"), "{error}");
+        assert!(read(TaskConfig { container: Some(Container::Mesos(image)), ..config() }, &options).unwrap().in_image);
         assert!(read(TaskConfig { executor_config: None, ..config() }, &options).is_err());
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use checkpoint::layout::RunDirectory;
-use checkpoint::protocol::{FromSlotBody, Kill};
+use checkpoint::protocol::{FromSlotBody, Kill, Launch};
 use checkpoint::record::{StatusRecord, StatusState};
 use checkpoint::replay::RunState;
 use mesos::v1::executor::Event;
@@ -20,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::agent::{Agent, FromAgent};
 use super::assignment::{Assignment, assignment, grace_of, milliseconds, prepare_directory};
 use super::child::Child;
+use super::image::Image;
 use super::options::{Environment, Options};
 use super::thermos::Mirror;
 use crate::launcher::log;
@@ -32,7 +33,7 @@ const NO_TASK_MS_MAX: u64 = 10_000;
 const LAST_UPDATE_MS_MAX: u64 = 300_000;
 /// What a shutdown leaves for telling the agent of the end, milliseconds.
 const TELLING_MS: u64 = 1_000;
-/// Pause between looks at the checkpoint while a task runs, milliseconds.
+/// Pause between looks for a checkpoint that can be followed, milliseconds.
 const MIRROR_MS: u64 = 1_000;
 
 const KILLED: &str = "Instructed to kill task.";
@@ -158,7 +159,8 @@ impl Executor {
     fn wait(&self, signals: &SignalSource) -> io::Result<()> {
         let now_ms = monotonic_ms();
         let mut until_ms = now_ms + 60_000;
-        if self.task.as_ref().is_some_and(|task| !task.over) {
+        let changes = self.task.as_ref().filter(|task| !task.over).map(|task| task.mirror.changes());
+        if changes.is_some_and(|changes| changes.is_none()) {
             until_ms = now_ms + MIRROR_MS;
         }
         until_ms = until_ms.min(self.deadline_ms.unwrap_or(u64::MAX));
@@ -170,6 +172,7 @@ impl Executor {
         if !self.child.is_dead() {
             polled.push(PollFd::from_borrowed_fd(self.child.as_fd(), PollFlags::IN | sending));
         }
+        polled.extend(changes.flatten().map(|changes| PollFd::from_borrowed_fd(changes, PollFlags::IN)));
         let timeout = Timespec::try_from(Duration::from_millis(until_ms.saturating_sub(now_ms)))
             .expect("at most a minute is a valid time-out");
         match poll(&mut polled, Some(&timeout)) {
@@ -247,7 +250,7 @@ impl Executor {
         };
         let read = assignment(&info, &self.options, self.variables.clone());
         let understood = read.as_ref().err().is_none_or(|error| error != super::assignment::NOT_UNDERSTOOD);
-        let prepared = read.and_then(|assignment| self.prepare(assignment, &mut running));
+        let prepared = read.and_then(|assignment| self.prepare(assignment, &info, &mut running));
         self.task = Some(running);
         match prepared {
             Ok(launch) => {
@@ -263,13 +266,21 @@ impl Executor {
         }
     }
 
-    fn prepare(&self, assignment: Assignment, running: &mut Running) -> Result<checkpoint::protocol::Launch, String> {
-        let Assignment { mut launch, grace_ms, in_docker } = assignment;
+    fn prepare(&self, assignment: Assignment, info: &TaskInfo, running: &mut Running) -> Result<Launch, String> {
+        let Assignment { mut launch, grace_ms, in_docker, in_image } = assignment;
         let Environment { directory, sandbox, .. } = &self.environment;
         running.grace_ms = grace_ms;
         running.run_directory = prepare_directory(directory, sandbox, in_docker, &launch.role)?;
         running.mirror = Mirror::new(&running.run_directory, &running.task_id);
         launch.run_directory = running.run_directory.to_string_lossy().into_owned();
+        if in_image {
+            let image = Image::new(&self.options, directory, info.executor.as_ref())?;
+            let failed = |error: String| format!("Failed to initialize sandbox: {error}");
+            // The supervisor makes it the user's.
+            let sandbox = RunDirectory::new(directory).sandbox();
+            std::fs::create_dir(&sandbox).map_err(|error| failed(format!("{}: {error}", sandbox.display())))?;
+            launch.image = Some(image.prepare(&sandbox, &launch.role).map_err(failed)?);
+        }
         Ok(launch)
     }
 

@@ -4,11 +4,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use checkpoint::record::{Entry, Header, ProcessRecord, Record, TaskRecord};
 use checkpoint::stream::Reader;
 use model::process::{Late, LateValues, Task};
+use rustix::fs::inotify;
 use thrift::thermos::{RunnerCheckpoint, RunnerHeader, RunnerProcessStatus, RunnerTaskStatus};
 use thrift::{Protocol, encode_value};
 
@@ -21,6 +23,8 @@ pub(super) struct Mirror {
     checkpoint: PathBuf,
     task_id: String,
     reader: Option<Reader>,
+    /// Readable when our checkpoint has grown.
+    changes: Option<OwnedFd>,
     stream: Option<File>,
     /// Written after the first state of the task.
     header: Option<Header>,
@@ -35,10 +39,16 @@ impl Mirror {
             checkpoint: run_directory.join(checkpoint::layout::CHECKPOINT),
             task_id: task_id.to_owned(),
             reader: None,
+            changes: None,
             stream: None,
             header: None,
             failed: false,
         }
+    }
+
+    /// Readable when there may be something to follow; `None` while there is no checkpoint yet.
+    pub(super) fn changes(&self) -> Option<BorrowedFd<'_>> {
+        self.changes.as_ref().map(AsFd::as_fd)
     }
 
     /// Writes what has been added to our checkpoint since the last call.
@@ -47,6 +57,7 @@ impl Mirror {
             && let Err(error) = self.try_follow()
         {
             self.failed = true;
+            self.changes = None;
             log(&format!("{}: no checkpoint for Thermos any more: {error}", self.task_id));
         }
     }
@@ -59,6 +70,13 @@ impl Mirror {
                 Err(error) => return Err(error),
             }
         }
+        if self.changes.is_none() {
+            // A user has only so many of these; without one the checkpoint is looked at now and then.
+            self.changes = watch(&self.checkpoint).ok();
+        }
+        // What is noted from here on is read from here on.
+        let mut notes = [0; 4096];
+        while self.changes.as_ref().is_some_and(|changes| rustix::io::read(changes, &mut notes).is_ok()) {}
         while let Some(record) = self.next_record()? {
             match record.entry {
                 Some(Entry::Header(header)) => self.begin(header)?,
@@ -124,6 +142,12 @@ impl Mirror {
             None => Ok(()),
         }
     }
+}
+
+fn watch(path: &Path) -> io::Result<OwnedFd> {
+    let changes = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+    inotify::add_watch(&changes, path, inotify::WatchFlags::MODIFY)?;
+    Ok(changes)
 }
 
 /// The task as the original hands it to its runner: with its templates filled in.
@@ -207,6 +231,7 @@ mod tests {
         writer.push(TaskRecord { state: TaskState::Active.into(), timestamp_ms: 5, decider_pid: 9 });
         writer.commit().unwrap();
         mirror.follow();
+        assert!(mirror.changes().is_some());
         let root = folder.path().join("checkpoints");
         let active = fs::read_to_string(root.join("tasks/active/t")).unwrap();
         assert!(active.contains("echo 4"), "{active}");

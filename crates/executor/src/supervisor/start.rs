@@ -152,7 +152,7 @@ fn make_ready(
     owner: Option<&Identity>,
     payloads: &mut PayloadCache,
 ) -> Result<Ready, String> {
-    let sandbox = make_sandbox(&run.sandbox(), owner)
+    let sandbox = make_sandbox(&run.sandbox(), owner, launch.run_directory_exists)
         .map_err(|error| format!("Failed to initialize sandbox: {}: {error}", run.sandbox().display()))?;
     let payload = payloads.payload(&launch.payload)?;
     // Names that stand for other ports (spec executor 2.9).
@@ -179,8 +179,11 @@ fn make_ready(
 }
 
 /// The sandbox: private to the user, with the folder for logs in it.
-fn make_sandbox(path: &Path, owner: Option<&Identity>) -> io::Result<OwnedFd> {
-    rustix::fs::mkdir(path, Mode::from_raw_mode(0o700))?;
+fn make_sandbox(path: &Path, owner: Option<&Identity>, may_exist: bool) -> io::Result<OwnedFd> {
+    match rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)) {
+        Err(rustix::io::Errno::EXIST) if may_exist => {}
+        made => made?,
+    }
     let sandbox = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     if let Some(owner) = owner {
         let (uid, gid) = (rustix::fs::Uid::from_raw(owner.uid), rustix::fs::Gid::from_raw(owner.gid));

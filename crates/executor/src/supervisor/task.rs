@@ -190,8 +190,9 @@ impl RunningTask {
         let variable = |name: &str, value: &[u8]| {
             CString::new([name.as_bytes(), b"=", value].concat()).expect("names of users and paths have no NUL")
         };
+        let home = self.launch.image.as_ref().map_or(sandbox.to_bytes(), |image| image.sandbox.as_bytes());
         environment.extend([
-            variable("HOME", sandbox.to_bytes()),
+            variable("HOME", home),
             variable("LOGNAME", self.user.name.as_bytes()),
             variable("USER", self.user.name.as_bytes()),
             surroundings.path.clone(),
@@ -468,21 +469,32 @@ impl RunningTask {
         let command = CString::new(process.cmdline.as_str()).map_err(|error| error.to_string())?;
         // The profile may have been written by a process before this one.
         if !work.has_profile && has_profile(&work.sandbox) {
-            let path =
-                [b"BASH_ENV=", work.sandbox_path.to_bytes(), b"/", checkpoint::layout::PROFILE.as_bytes()].concat();
+            let home =
+                self.launch.image.as_ref().map_or(work.sandbox_path.to_bytes(), |image| image.sandbox.as_bytes());
+            let path = [b"BASH_ENV=", home, b"/", checkpoint::layout::PROFILE.as_bytes()].concat();
             work.environment.push(CString::new(path).map_err(|error| error.to_string())?);
             work.has_profile = true;
         }
         let [stdout, stderr] = &outputs;
+        // In an image the user is changed to by the program that enters it.
+        let entering = match &self.launch.image {
+            Some(image) => {
+                super::image::command(image, &image.user, &process.cmdline).map_err(|error| error.to_string())?
+            }
+            None => Vec::new(),
+        };
+        let entering: Vec<&CStr> = entering.iter().map(CString::as_c_str).collect();
+        let plain = [SHELL, c"-c", command.as_c_str()];
+        let arguments = if entering.is_empty() { &plain[..] } else { &entering[..] };
         let request = Spawn {
-            program: SHELL,
-            arguments: &[SHELL, c"-c", &command],
+            program: arguments[0],
+            arguments,
             environment: &work.environment,
             directory: &work.sandbox_path,
             stdin: surroundings.null.as_fd(),
             stdout: stdout.child_end.as_fd(),
             stderr: stderr.child_end.as_fd(),
-            identity: self.owner.as_ref(),
+            identity: self.owner.as_ref().filter(|_| entering.is_empty()),
             cgroup: surroundings.task_group.as_ref().map(AsFd::as_fd),
             oom_score: if surroundings.oom_protected { b"0" } else { OOM_SCORE_UNPROTECTED },
             open_files_soft: surroundings.open_files_soft,

@@ -70,6 +70,19 @@ fn groups_in_table(table: &str, name: &str) -> Vec<u32> {
     listed.collect()
 }
 
+/// Name of a group of the machine.
+pub fn group_name(gid: u32) -> Option<String> {
+    let named = |table: &str| {
+        table.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)?.parse() == Ok(gid)).then(|| name.to_owned())
+        })
+    };
+    let table = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    named(&table).or_else(|| named(&ask("group", &gid.to_string())))
+}
+
 /// A look-up without the C library.
 fn without_library(key: &str, wanted: impl Fn(&str, u32) -> bool) -> io::Result<Option<User>> {
     let table = match std::fs::read_to_string("/etc/passwd") {
@@ -195,5 +208,6 @@ mod tests {
         assert_eq!(in_table(table, |_, uid| uid == 7), None);
         let groups = "users:x:100:\nstaff:x:50:ann,bob\nwheel:x:10:bobby\n";
         assert_eq!(groups_in_table(groups, "bob"), [50]);
+        assert_eq!((group_name(0).as_deref(), group_name(4_000_000)), (Some("root"), None));
     }
 }
