@@ -70,7 +70,8 @@ fn main() {
     let mut masters = String::new();
     output.read_line(&mut masters).expect("an address");
     let directory =
-        tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| "target".into())).expect("a disk");
+        tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| env!("CARGO_TARGET_TMPDIR").into()))
+            .expect("a disk");
     let mut settings = scheduler::Settings::default();
     settings.admission.max_tasks_per_job = i32::MAX;
     let clock = LoopClock::Real(Instant::now());
