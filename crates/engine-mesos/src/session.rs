@@ -136,6 +136,8 @@ impl Core {
         if let Some(known) = self.framework_id.borrow().as_ref().filter(|known| **known != framework_id) {
             return Err(End::Removed(format!("it answers to framework {known} with the new framework {framework_id}")));
         }
+        // From here on there is a framework: whatever breaks now, it is the one to come back as.
+        self.framework_id.replace(Some(framework_id.clone()));
         let calls = http::connect(master, &wire.tls, timing.connect_timeout).await?;
         let heartbeat = subscribed.heartbeat_interval_seconds.filter(|seconds| *seconds > 0.0 && *seconds < 1e6);
         let heartbeat = heartbeat.map_or(HEARTBEAT, Duration::from_secs_f64);

@@ -116,6 +116,24 @@ fn a_stream_cut_within_a_record_is_taken_up_again() {
 }
 
 #[test]
+fn a_first_subscription_that_breaks_at_once_leaves_no_framework_behind() {
+    let port = Port::open();
+    let (engine, heard) = engine(&port.address());
+    engine.begin(None);
+    let mut stream = port.accept();
+    stream.request();
+    let number = port.number();
+    // The second connection cannot be made.
+    drop(port);
+    stream.begin_stream("s");
+    stream.event(&subscribed("f-1", 15.0));
+    assert!(stream.is_closed());
+    let again = Port::open_at(number).subscribe("f-1");
+    assert_eq!(again.request.call.framework_id, Some("f-1".into()), "not as a second framework");
+    heard.registered();
+}
+
+#[test]
 fn a_broken_frame_ends_the_subscription_and_nothing_else() {
     let port = Port::open();
     let (engine, heard) = engine(&port.address());

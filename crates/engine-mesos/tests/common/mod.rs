@@ -37,6 +37,10 @@ impl Port {
         Self { listener: TcpListener::bind("127.0.0.1:0").unwrap() }
     }
 
+    pub fn open_at(number: u16) -> Self {
+        Self { listener: TcpListener::bind(("127.0.0.1", number)).unwrap() }
+    }
+
     pub fn number(&self) -> u16 {
         self.listener.local_addr().unwrap().port()
     }
