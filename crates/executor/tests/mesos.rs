@@ -62,6 +62,7 @@ fn a_second_task_is_refused_and_the_first_goes_on() {
     agent.until_subscribed(1);
     agent.launch(task("t", payload("sleep 1000")));
     agent.until_state("t", TaskState::Running);
+    agent.launch(task("t", payload("true")));
     agent.launch(task("u", payload("true")));
     agent.until_state("u", TaskState::Lost);
     assert_eq!(agent.told("u"), [sentence(TaskState::Lost, "Task already running on this executor: t")]);

@@ -158,6 +158,8 @@ impl Shared {
     fn keep_subscription(&self) {
         let mut without_since = Instant::now();
         let mut subscribed_once = false;
+        // The same reason is said once, not with each attempt.
+        let mut said = String::new();
         loop {
             let mut subscribed = false;
             let ended = self.subscribe_once(&mut subscribed);
@@ -165,12 +167,17 @@ impl Shared {
                 subscribed_once = true;
                 without_since = Instant::now();
                 log(&format!("the agent's stream ended{}", told(&ended)));
+                said.clear();
                 self.tell(FromAgent::Disconnected);
                 if !self.environment.checkpoint {
                     return self.tell(FromAgent::GaveUp("the agent is gone and checkpointing is off".into()));
                 }
             } else {
-                log(&format!("not subscribed{}", told(&ended)));
+                let reason = told(&ended);
+                if reason != said {
+                    log(&format!("not subscribed yet{reason}"));
+                    said = reason;
+                }
             }
             let patience = if subscribed_once { self.environment.recovery_timeout } else { FIRST_SUBSCRIPTION };
             if without_since.elapsed() >= patience {
@@ -222,12 +229,17 @@ impl Shared {
             };
             let uuid = update.status.uuid.clone().unwrap_or_default();
             let call = Call { update: Some(update), ..self.call(call::Type::Update) };
+            let mut said = String::new();
             while lock(&self.book).waits_for(&uuid) {
                 match self.send(&mut kept, &call) {
                     Ok(()) => break,
                     Err(error) => {
                         kept = None;
-                        log(&format!("an update was not taken: {error}"));
+                        let reason = error.to_string();
+                        if reason != said {
+                            log(&format!("an update was not taken yet: {reason}"));
+                            said = reason;
+                        }
                         std::thread::sleep(RESEND);
                     }
                 }

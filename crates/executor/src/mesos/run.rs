@@ -233,6 +233,10 @@ impl Executor {
 
     fn launch(&mut self, info: TaskInfo) {
         let task_id = info.task_id.value.clone();
+        if self.task.as_ref().is_some_and(|running| running.task_id == task_id) {
+            // Said twice; a name is started once.
+            return;
+        }
         self.agent.book().add_task(info.clone());
         if let Some(running) = &self.task {
             let message = format!("Task already running on this executor: {}", running.task_id);
