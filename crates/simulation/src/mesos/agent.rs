@@ -46,7 +46,7 @@ pub(super) enum Effect {
     /// An event for an executor that is a process.
     Event {
         stream: u64,
-        event: executor_api::Event,
+        event: Box<executor_api::Event>,
     },
     Close {
         stream: u64,
@@ -153,7 +153,7 @@ pub(super) struct AgentTask {
     pub info: Option<Arc<TaskInfo>>,
     pub script: Option<Box<Script>>,
     /// Unacknowledged updates; the first is on its way.
-    pub updates: VecDeque<TaskStatus>,
+    pub updates: VecDeque<Box<TaskStatus>>,
     pub retry_at_ms: u64,
     pub interval_ms: u64,
     pub killed: bool,

@@ -98,14 +98,14 @@ pub enum Output {
         /// The subscription.
         stream: u64,
         /// The event.
-        event: Event,
+        event: Box<Event>,
     },
     /// An event for an executor.
     ExecutorEvent {
         /// Its subscription.
         stream: u64,
         /// The event.
-        event: executor_api::Event,
+        event: Box<executor_api::Event>,
     },
     /// A subscription ends in good order.
     Close {

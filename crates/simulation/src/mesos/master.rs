@@ -29,7 +29,7 @@ pub(super) use offers::{InverseOffer, Offer};
 #[derive(Debug)]
 pub(super) enum Effect {
     /// An event for a subscription.
-    Event { stream: u64, event: Event },
+    Event { stream: u64, event: Box<Event> },
     /// The end of a subscription.
     Close { stream: u64 },
     /// A message to an agent.
@@ -301,7 +301,7 @@ impl Master {
 
     fn heartbeat(&mut self, stream: u64) {
         let event = Event { r#type: Some(event::Type::Heartbeat as i32), ..Event::default() };
-        self.out.push(Effect::Event { stream, event });
+        self.out.push(Effect::Event { stream, event: Box::new(event) });
         let at_ms = self.now_ms + self.settings.heartbeat_interval_ms;
         self.out.push(Effect::Timer { at_ms, timer: Timer::Heartbeat { stream } });
     }
@@ -309,7 +309,7 @@ impl Master {
     /// Sends an event if the framework listens; what it misses is lost.
     fn tell(&mut self, framework: &str, event: Event) {
         if let Some(stream) = self.frameworks.get(framework).and_then(|framework| framework.stream()) {
-            self.out.push(Effect::Event { stream, event });
+            self.out.push(Effect::Event { stream, event: Box::new(event) });
         }
     }
 
@@ -356,7 +356,7 @@ impl Master {
         self.settings.epoch_ms + self.now_ms as i64
     }
 
-    fn to_agent(&mut self, agent: &str, message: ToAgent) {
+    fn send_agent(&mut self, agent: &str, message: ToAgent) {
         if let Some(record) = self.agents.get(agent)
             && record.connected
         {
@@ -364,13 +364,13 @@ impl Master {
         }
     }
 
-    fn to_every_agent(&mut self, message: &ToAgent) {
+    fn send_every_agent(&mut self, message: &ToAgent) {
         for record in self.agents.values().filter(|record| record.connected) {
             self.out.push(Effect::Agent { index: record.index, message: message.clone() });
         }
     }
 
-    fn to_agents_of(&mut self, framework: &str, message: &ToAgent) {
+    fn send_agents_of(&mut self, framework: &str, message: &ToAgent) {
         for record in self.agents.values().filter(|record| record.connected) {
             let runs = record.tasks.iter().any(|(owner, _)| **owner == *framework)
                 || record.executors.keys().any(|(owner, _)| **owner == *framework);

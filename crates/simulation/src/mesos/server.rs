@@ -126,8 +126,8 @@ impl Shared {
     fn carry(self: &Arc<Self>, inner: &mut Inner) {
         for output in inner.cluster.take_output() {
             match output {
-                Output::Event { stream, event } => inner.send(stream, Item::Event(Box::new(event))),
-                Output::ExecutorEvent { stream, event } => inner.send(stream, Item::Executor(Box::new(event))),
+                Output::Event { stream, event } => inner.send(stream, Item::Event(event)),
+                Output::ExecutorEvent { stream, event } => inner.send(stream, Item::Executor(event)),
                 Output::Close { stream } => {
                     inner.send(stream, Item::End);
                     inner.streams.remove(&stream);

@@ -107,7 +107,7 @@ impl Client {
     pub fn take(&mut self, cluster: &mut Cluster) {
         for output in cluster.take_output() {
             match output {
-                Output::Event { stream, event } if stream == self.stream => self.note(event),
+                Output::Event { stream, event } if stream == self.stream => self.note(*event),
                 Output::Close { stream } if stream == self.stream => self.closed = true,
                 _ => {}
             }

@@ -23,7 +23,7 @@ impl Agent {
         let is_process = executor.is_process;
         if let Some(stream) = executor.stream {
             let event = Event { r#type: Some(event::Type::Shutdown as i32), ..Event::default() };
-            self.out.push(Effect::Event { stream, event });
+            self.out.push(Effect::Event { stream, event: Box::new(event) });
         }
         self.timer(grace_ms, timer);
         if !is_process {
@@ -128,7 +128,7 @@ impl Agent {
             Some(stream) => {
                 let message = Some(event::Message { data });
                 let event = Event { r#type: Some(event::Type::Message as i32), message, ..Event::default() };
-                self.out.push(Effect::Event { stream, event });
+                self.out.push(Effect::Event { stream, event: Box::new(event) });
             }
             None => executor.messages.push(data),
         }

@@ -92,7 +92,7 @@ impl Agent {
         known.state = state;
         known.healthy = status.healthy.or(known.healthy);
         known.info = None;
-        known.updates.push_back(status);
+        known.updates.push_back(Box::new(status));
         let first = known.updates.len() == 1;
         if first {
             known.interval_ms = interval_ms;
@@ -126,7 +126,7 @@ impl Agent {
             healthy: None,
             info: None,
             script: None,
-            updates: VecDeque::from([status]),
+            updates: VecDeque::from([Box::new(status)]),
             retry_at_ms: self.now_ms,
             interval_ms: self.settings.update_retry_ms,
             killed: false,
@@ -151,7 +151,7 @@ impl Agent {
         task.retry_at_ms = now_ms.saturating_add(task.interval_ms);
         task.interval_ms = (task.interval_ms * 2).min(max_ms);
         let (latest, wake_ms) = (task.state, task.retry_at_ms);
-        let message = ToMaster::Update { framework: Arc::clone(&id.0), status: Box::new(status), latest };
+        let message = ToMaster::Update { framework: Arc::clone(&id.0), status, latest };
         self.out.push(Effect::Master(message));
         if self.retry_wake_ms.is_none_or(|planned| planned > wake_ms) {
             self.retry_wake_ms = Some(wake_ms);
@@ -213,6 +213,8 @@ impl Agent {
         if !task.updates.is_empty() {
             return self.forward(id);
         }
+        // Most tasks say nothing for a long time: no room is kept for more.
+        task.updates = VecDeque::new();
         self.unacknowledged.remove(id);
         if !TaskState::try_from(done.state).is_ok_and(TaskState::is_terminal) {
             return;

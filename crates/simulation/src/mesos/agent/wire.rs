@@ -118,7 +118,10 @@ impl Agent {
         if let Some(stream) = self.executors.get(key).and_then(|executor| executor.stream) {
             let acknowledged = Some(event::Acknowledged { task_id, uuid });
             let kind = Some(event::Type::Acknowledged as i32);
-            self.out.push(Effect::Event { stream, event: Event { r#type: kind, acknowledged, ..Event::default() } });
+            self.out.push(Effect::Event {
+                stream,
+                event: Box::new(Event { r#type: kind, acknowledged, ..Event::default() }),
+            });
         }
     }
 
@@ -132,7 +135,7 @@ impl Agent {
         let over = matches!(executor.state, ExecutorState::Terminating | ExecutorState::Terminated);
         if over || (undelivered && !executor.delivered) {
             let event = Event { r#type: Some(event::Type::Shutdown as i32), ..Event::default() };
-            self.out.push(Effect::Event { stream, event });
+            self.out.push(Effect::Event { stream, event: Box::new(event) });
             if over {
                 executor.stream = None;
                 self.out.push(Effect::Close { stream });
@@ -149,7 +152,7 @@ impl Agent {
         };
         let kind = Some(event::Type::Subscribed as i32);
         let event = Event { r#type: kind, subscribed: Some(subscribed), ..Event::default() };
-        self.out.push(Effect::Event { stream, event });
+        self.out.push(Effect::Event { stream, event: Box::new(event) });
         let queued = std::mem::take(&mut executor.queued);
         let listed: Vec<String> = subscribe.unacknowledged_tasks.into_iter().map(|task| task.task_id.value).collect();
         for update in subscribe.unacknowledged_updates {
@@ -199,13 +202,17 @@ impl Agent {
             let tasks = tasks.iter().map(|(_, info)| (**info).clone()).collect();
             let launch_group = Some(event::LaunchGroup { task_group: TaskGroupInfo { tasks } });
             let kind = Some(event::Type::LaunchGroup as i32);
-            self.out.push(Effect::Event { stream, event: Event { r#type: kind, launch_group, ..Event::default() } });
+            self.out.push(Effect::Event {
+                stream,
+                event: Box::new(Event { r#type: kind, launch_group, ..Event::default() }),
+            });
             return;
         }
         for (_, info) in tasks {
             let launch = Some(event::Launch { task: (*info).clone() });
             let kind = Some(event::Type::Launch as i32);
-            self.out.push(Effect::Event { stream, event: Event { r#type: kind, launch, ..Event::default() } });
+            self.out
+                .push(Effect::Event { stream, event: Box::new(Event { r#type: kind, launch, ..Event::default() }) });
         }
     }
 
@@ -220,7 +227,7 @@ impl Agent {
         let Some(stream) = executor.stream else { return };
         let kill = Some(event::Kill { task_id: (&**task).into(), kill_policy: policy });
         let kind = Some(event::Type::Kill as i32);
-        self.out.push(Effect::Event { stream, event: Event { r#type: kind, kill, ..Event::default() } });
+        self.out.push(Effect::Event { stream, event: Box::new(Event { r#type: kind, kill, ..Event::default() }) });
     }
 
     /// The connection of an executor broke. It may come back; its exit is seen elsewhere.

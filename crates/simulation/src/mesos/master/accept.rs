@@ -345,7 +345,7 @@ impl Master {
         }
         let framework = Arc::clone(&self.frameworks[framework_id].info);
         let agent_id = Arc::clone(agent_id);
-        self.to_agent(&agent_id, ToAgent::Launch { framework, executor, tasks: launched });
+        self.send_agent(&agent_id, ToAgent::Launch { framework, executor, tasks: launched });
     }
 
     fn reserve(&mut self, remainder: &mut Remainder, operation: &Operation) {

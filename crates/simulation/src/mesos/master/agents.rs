@@ -69,7 +69,7 @@ impl Master {
         for info in registration.frameworks {
             let framework: Arc<str> = Arc::from(framework_id(&info));
             if self.is_completed(&framework) {
-                self.to_agent(id, ToAgent::ShutdownFramework { framework });
+                self.send_agent(id, ToAgent::ShutdownFramework { framework });
             } else {
                 // Known from its tasks only; its scheduler is not here yet.
                 self.frameworks.entry(framework).or_insert_with(|| Framework::new((*info).clone()));
@@ -162,7 +162,7 @@ impl Master {
         }
         if kill_waits {
             let message = ToAgent::Kill { framework: reported.framework, task: reported.id, policy: None };
-            self.to_agent(id, message);
+            self.send_agent(id, message);
         }
     }
 
@@ -176,7 +176,7 @@ impl Master {
             }
         }
         for (framework, tasks) in missing {
-            self.to_agent(id, ToAgent::Reconcile { framework, tasks });
+            self.send_agent(id, ToAgent::Reconcile { framework, tasks });
         }
     }
 

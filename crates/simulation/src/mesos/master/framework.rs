@@ -170,7 +170,7 @@ impl Master {
                 if let Some(old) = old {
                     let error = Some(event::Error { message: "Framework failed over".into() });
                     let event = Event { r#type: Some(event::Type::Error as i32), error, ..Event::default() };
-                    self.out.push(Effect::Event { stream: old, event });
+                    self.out.push(Effect::Event { stream: old, event: Box::new(event) });
                     self.close(old);
                 }
                 self.change_framework(&id, info);
@@ -193,9 +193,9 @@ impl Master {
             master_info: Some(self.info.clone()),
         });
         let event = Event { r#type: Some(event::Type::Subscribed as i32), subscribed, ..Event::default() };
-        self.out.push(Effect::Event { stream, event });
+        self.out.push(Effect::Event { stream, event: Box::new(event) });
         self.heartbeat(stream);
-        self.to_every_agent(&ToAgent::UpdateFramework { framework: info });
+        self.send_every_agent(&ToAgent::UpdateFramework { framework: info });
         self.pending.all = true;
     }
 
@@ -221,7 +221,7 @@ impl Master {
     fn refuse_subscription(&mut self, stream: u64, message: impl Into<String>) {
         let error = Some(event::Error { message: message.into() });
         let event = Event { r#type: Some(event::Type::Error as i32), error, ..Event::default() };
-        self.out.push(Effect::Event { stream, event });
+        self.out.push(Effect::Event { stream, event: Box::new(event) });
         self.out.push(Effect::Close { stream });
     }
 
@@ -253,7 +253,7 @@ impl Master {
             }
         }
         let info = Arc::clone(&framework.info);
-        self.to_every_agent(&ToAgent::UpdateFramework { framework: info });
+        self.send_every_agent(&ToAgent::UpdateFramework { framework: info });
         Ok(())
     }
 
@@ -296,7 +296,7 @@ impl Master {
     /// The framework goes for good, with everything that runs; nobody is told of its tasks.
     pub fn remove_framework(&mut self, id: &Arc<str>) {
         self.drop_offers_of(id);
-        self.to_agents_of(id, &ToAgent::ShutdownFramework { framework: Arc::clone(id) });
+        self.send_agents_of(id, &ToAgent::ShutdownFramework { framework: Arc::clone(id) });
         let Some(framework) = self.frameworks.remove(id) else { return };
         if let Some(stream) = framework.stream() {
             self.close(stream);

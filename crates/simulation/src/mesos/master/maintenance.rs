@@ -117,7 +117,7 @@ impl Master {
         let agents: Vec<Arc<str>> =
             self.agents.keys().filter(|id| self.machine(id).as_ref() == Some(&machine)).cloned().collect();
         for agent in agents {
-            self.to_agent(&agent, ToAgent::Shutdown);
+            self.send_agent(&agent, ToAgent::Shutdown);
             self.remove_agent(&agent, None, Reason::AgentRemoved, "Agent machine was taken down by an operator");
         }
     }
@@ -133,7 +133,7 @@ impl Master {
 
     /// An operator marks an agent gone: it must die and its id never comes back.
     pub fn mark_gone(&mut self, agent: &Arc<str>) {
-        self.to_agent(agent, ToAgent::Shutdown);
+        self.send_agent(agent, ToAgent::Shutdown);
         self.registry.gone.insert(Arc::clone(agent));
         self.registry.unreachable.remove(agent);
         let state = Some(TaskState::GoneByOperator);
@@ -148,7 +148,7 @@ impl Master {
         if let Some(record) = self.agents.get_mut(agent) {
             record.deactivated = true;
         }
-        self.to_agent(agent, ToAgent::Drain { max_grace_ms, mark_gone });
+        self.send_agent(agent, ToAgent::Drain { max_grace_ms, mark_gone });
     }
 
     /// Offers of a drained or deactivated agent begin again.

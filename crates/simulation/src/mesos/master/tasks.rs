@@ -58,7 +58,7 @@ impl Master {
             }
         }
         self.counters.acknowledged += 1;
-        self.to_agent(agent, ToAgent::Acknowledge { framework: Arc::clone(framework), task: key, uuid });
+        self.send_agent(agent, ToAgent::Acknowledge { framework: Arc::clone(framework), task: key, uuid });
     }
 
     /// A task leaves the books.
@@ -157,19 +157,19 @@ impl Master {
             return;
         }
         let message = ToAgent::Kill { framework: Arc::clone(framework), task: key, policy: kill.kill_policy };
-        self.to_agent(&on, message);
+        self.send_agent(&on, message);
     }
 
     pub(super) fn shutdown_executor(&mut self, framework: &Arc<str>, shutdown: &call::Shutdown) {
         let executor = Arc::from(shutdown.executor_id.value.as_str());
         let message = ToAgent::ShutdownExecutor { framework: Arc::clone(framework), executor };
-        self.to_agent(&shutdown.agent_id.value, message);
+        self.send_agent(&shutdown.agent_id.value, message);
     }
 
     pub(super) fn message_to_executor(&mut self, framework: &Arc<str>, message: call::Message) {
         let executor = Arc::from(message.executor_id.value.as_str());
         let to_agent = ToAgent::Message { framework: Arc::clone(framework), executor, data: message.data };
-        self.to_agent(&message.agent_id.value, to_agent);
+        self.send_agent(&message.agent_id.value, to_agent);
     }
 
     /// Bytes from an executor.
