@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn volumes_mounts_and_shared_resources_are_left_alone() {
-        let disk = |info: resource::DiskInfo| Resource { disk: Some(info), ..scalar(DISK, 100.0) };
+        let disk = |info: resource::DiskInfo| Resource { disk: Some(Box::new(info)), ..scalar(DISK, 100.0) };
         let volume = resource::disk_info::Persistence { id: "v".into(), principal: None };
         let mount = resource::disk_info::Source {
             r#type: resource::disk_info::source::Type::Mount as i32,

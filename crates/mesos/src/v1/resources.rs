@@ -25,7 +25,8 @@ messages! {
         4 ranges: [message, optional] Option<value::Ranges>,
         5 set: [message, optional] Option<value::Set>,
         6 role: [string, optional] Option<String>,
-        7 disk: [message, optional] Option<resource::DiskInfo>,
+        // Seldom there, and big.
+        7 disk: [message, optional, boxed] Option<Box<resource::DiskInfo>>,
         8 reservation: [message, optional] Option<resource::ReservationInfo>,
         9 revocable: [message, optional] Option<resource::RevocableInfo>,
         10 shared: [message, optional] Option<resource::SharedInfo>,

@@ -19,12 +19,12 @@ messages! {
         5 executor: [message, optional] Option<ExecutorInfo>,
         6 data: [bytes = "bytes", optional] Option<Bytes>,
         7 command: [message, optional] Option<CommandInfo>,
-        8 health_check: [message, optional] Option<HealthCheck>,
+        8 health_check: [message, optional, boxed] Option<Box<HealthCheck>>,
         9 container: [message, optional] Option<ContainerInfo>,
         10 labels: [message, optional] Option<Labels>,
         11 discovery: [message, optional] Option<DiscoveryInfo>,
         12 kill_policy: [message, optional] Option<KillPolicy>,
-        13 check: [message, optional] Option<CheckInfo>,
+        13 check: [message, optional, boxed] Option<Box<CheckInfo>>,
         14 max_completion_time: [message, optional] Option<DurationInfo>,
         15 limits: [btree_map = "string, message"] BTreeMap<String, value::Scalar>,
     }
@@ -165,7 +165,7 @@ messages! {
         12 discovery: [message, optional] Option<DiscoveryInfo>,
         13 container: [message, optional] Option<ContainerInfo>,
         14 user: [string, optional] Option<String>,
-        15 health_check: [message, optional] Option<HealthCheck>,
+        15 health_check: [message, optional, boxed] Option<Box<HealthCheck>>,
         16 kill_policy: [message, optional] Option<KillPolicy>,
         17 limits: [btree_map = "string, message"] BTreeMap<String, value::Scalar>,
     }
