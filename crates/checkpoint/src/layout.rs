@@ -7,9 +7,12 @@
 //!   launcher.log                      what the launcher and its supervisors have to say
 //!   epoch                             the highest epoch an engine has used, decimal
 //!   acknowledged                      ids of the tasks whose end is stored elsewhere, one a line
+//!   containers                        there once a task has had containers; the value of DOCKER_HOST then
 //!   agents/<agent>/tasks/<task>/      RunDirectory: created exclusively, which is the start token of a task
 //!     checkpoint                      the records of the run (mode 0600)
 //!     disk_usage                      bytes the sandbox took when it was last measured, decimal
+//!     container_started               there once the task's container has started
+//!     out_of_memory                   there once Docker has killed something of the task for want of memory
 //!     sandbox/                        working directory and HOME of the processes (mode 0700, owned by their user)
 //!       .logs/<process>/<run>/stdout  and stderr; rotated ones are stdout.1 (newest) and up
 //! ```
@@ -28,6 +31,11 @@ pub const SANDBOX: &str = "sandbox";
 pub const CHECKPOINT: &str = "checkpoint";
 /// File with the last measured size of the sandbox, inside a run directory.
 pub const DISK_USAGE: &str = "disk_usage";
+
+/// File that says that a task's container has started, inside a run directory.
+pub const CONTAINER_STARTED: &str = "container_started";
+/// File that says that Docker has killed something of the task for want of memory, inside a run directory.
+pub const OUT_OF_MEMORY: &str = "out_of_memory";
 
 /// The two output streams of a process that are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,6 +96,11 @@ impl EngineDirectory {
     /// Ids of tasks whose terminal status was acknowledged.
     pub fn acknowledged(&self) -> PathBuf {
         self.root.join("acknowledged")
+    }
+
+    /// Where it is noted that tasks of this directory may have containers, with the value of `DOCKER_HOST`.
+    pub fn containers(&self) -> PathBuf {
+        self.root.join("containers")
     }
 
     /// Folder that holds one folder for each agent identity.

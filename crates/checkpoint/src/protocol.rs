@@ -189,6 +189,9 @@ pub struct Welcome {
     /// Why something is not enforced, for people; empty when all is.
     #[prost(string, tag = "5")]
     pub unenforced_reason: String,
+    /// Whether its supervisors know [`Launch::files`] and [`Launch::containers`].
+    #[prost(bool, tag = "6")]
+    pub knows_containers: bool,
 }
 
 /// The engine is refused.
@@ -346,6 +349,12 @@ pub struct Launch {
     /// How tasks that want to be announced are; absent where none is.
     #[prost(message, optional, tag = "18")]
     pub announcing: Option<Announcing>,
+    /// Files that are fetched into the sandbox before anything runs: the request of the crate `fetcher`, JSON; empty for none.
+    #[prost(string, tag = "19")]
+    pub files: String,
+    /// Containers that the task is or has; absent where its processes run on the machine itself.
+    #[prost(message, optional, tag = "20")]
+    pub containers: Option<Containers>,
     /// Root file system that the processes run in, as the Mesos containerizer provides it; absent for the machine's own.
     #[prost(message, optional, tag = "21")]
     pub image: Option<ImageRoot>,
@@ -371,6 +380,68 @@ pub struct ImageRoot {
     pub user: String,
 }
 
+/// What a task has to do with Docker (spec executor 3.2, 5.8, part 6).
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Containers {
+    /// How it is run.
+    #[prost(enumeration = "ContainerKind", tag = "1")]
+    pub kind: i32,
+    /// Value of `DOCKER_HOST` for all that is done; empty for the usual socket.
+    #[prost(string, tag = "2")]
+    pub docker_host: String,
+    /// The image, for the kinds with one container.
+    #[prost(string, tag = "3")]
+    pub image: String,
+    /// Options of Docker's command line, as name and value.
+    #[prost(message, repeated, tag = "4")]
+    pub parameters: Vec<Parameter>,
+    /// Memory limit of the container, bytes; 0 for none.
+    #[prost(uint64, tag = "5")]
+    pub memory_bytes: u64,
+    /// Processor weight of the container, in thousandths of a core; 0 for none.
+    #[prost(uint64, tag = "6")]
+    pub cpu_milli: u64,
+    /// Hard processor quota as well as weight.
+    #[prost(bool, tag = "7")]
+    pub cpu_quota: bool,
+    /// How many GPUs the container gets.
+    #[prost(uint32, tag = "8")]
+    pub gpus: u32,
+    /// Labels of the container.
+    #[prost(btree_map = "string, string", tag = "9")]
+    pub labels: BTreeMap<String, String>,
+    /// For [`ContainerKind::Compose`]: the request of the crate `compose`, JSON.
+    #[prost(string, tag = "10")]
+    pub compose_request: String,
+    /// For [`ContainerKind::Compose`]: the project, whose networks and volumes go with the task.
+    #[prost(string, tag = "11")]
+    pub project: String,
+}
+
+/// How a task is run that has to do with Docker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum ContainerKind {
+    /// Not at all; nobody says so.
+    Unspecified = 0,
+    /// Its processes run inside one container.
+    Processes = 1,
+    /// It is one container, which does what its image says.
+    Alone = 2,
+    /// It is a project of docker-compose.
+    Compose = 3,
+}
+
+/// An option of Docker's command line.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Parameter {
+    /// Name, without dashes.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Value.
+    #[prost(string, tag = "2")]
+    pub value: String,
+}
 
 /// Where a task is announced that wants to be (spec executor 2.1, 2.10).
 #[derive(Clone, PartialEq, prost::Message)]

@@ -95,6 +95,9 @@ pub struct Header {
     /// The slot that runs it, unique within one engine directory and boot.
     #[prost(uint64, tag = "18")]
     pub slot_id: u64,
+    /// Present when the run may have containers: the value of `DOCKER_HOST` under which they are found, empty for the usual socket.
+    #[prost(string, optional, tag = "19")]
+    pub docker_host: Option<String>,
 }
 
 /// State of one run of one process (spec executor 1.4; the numbers are those of Thermos).

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-pub use run::{RUNNING_MARKER, run};
+pub use run::{RUNNING_MARKER, project_name, run};
 
 /// Name by which jobs choose this executor.
 pub const EXECUTOR_NAME: &str = "docker-compose-executor";

@@ -74,8 +74,8 @@ pub fn run(request: &Request, directory: &Path) -> Result<Ending, ComposeError> 
     ending
 }
 
-/// Compose takes small letters, digits, `-` and `_`.
-fn project_name(task_id: &str) -> String {
+/// Name of the project of a task. Compose takes small letters, digits, `-` and `_`.
+pub fn project_name(task_id: &str) -> String {
     let lower = unique("p", task_id).to_lowercase();
     lower.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' }).collect()
 }

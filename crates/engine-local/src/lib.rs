@@ -32,6 +32,7 @@ use checkpoint::layout::{EngineDirectory, is_safe_segment};
 use checkpoint::protocol::SOCKET_PATH_BYTES_MAX;
 use engine::files::TaskFiles;
 use engine::{Call, Engine, EventSink};
+use model::task::AURORA_EXECUTOR_NAME;
 use model::{CpuMillis, Resources};
 
 use agents::Agent;
@@ -75,6 +76,8 @@ pub struct Options {
     pub resend_interval: Duration,
     /// How tasks that ask for it are announced in ZooKeeper; none is where this is unset.
     pub announcing: Option<Announcing>,
+    /// Where Docker listens, as `DOCKER_HOST` has it: `unix:///...`; empty for the usual socket.
+    pub docker_host: String,
 }
 
 /// Where and how tasks are announced (spec executor 2.1, 2.10).
@@ -115,6 +118,7 @@ impl Default for Options {
             retention_free_percent: 10,
             resend_interval: Duration::from_secs(10),
             announcing: None,
+            docker_host: std::env::var("DOCKER_HOST").unwrap_or_default(),
         }
     }
 }
@@ -197,6 +201,11 @@ impl LocalEngine {
     /// What every task needs on top of what it asks for.
     pub fn executor_overhead(&self) -> Resources {
         self.overhead
+    }
+
+    /// The executors that tasks may name, and what each takes on top of its task.
+    pub fn executors(&self) -> Vec<(String, Resources)> {
+        [AURORA_EXECUTOR_NAME, compose::EXECUTOR_NAME].map(|name| (name.to_owned(), self.overhead)).to_vec()
     }
 
     /// Processes, logs and sandboxes of the tasks that ran here.

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod calls;
+mod containers;
 mod runs;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -132,6 +133,8 @@ pub(crate) struct Worker {
     /// Whether what earlier engines left is adopted; before that no call is taken.
     adopted: bool,
     suppressed: bool,
+    /// Whether the launcher's supervisors know files and containers.
+    knows_containers: bool,
     /// Whether what the launcher cannot enforce has been said.
     said_unenforced: bool,
     collector: Option<Collector>,
@@ -180,6 +183,7 @@ impl Worker {
             tasks: Tasks::default(),
             adopted: false,
             suppressed: false,
+            knows_containers: true,
             said_unenforced: false,
             collector: None,
             ended: Vec::new(),
@@ -330,6 +334,7 @@ impl Worker {
         if welcome.program_version != env!("CARGO_PKG_VERSION") {
             tracing::info!("the launcher is of version {}; it goes on with its tasks", welcome.program_version);
         }
+        self.knows_containers = welcome.knows_containers;
         if self.said_unenforced {
             return;
         }

@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use checkpoint::layout::RunDirectory;
+use checkpoint::layout::{EngineDirectory, RunDirectory};
 use checkpoint::record::{ProcessRecord, ProcessState, StatusReason, StatusRecord, StatusState, TaskRecord, TaskState};
 use checkpoint::replay::RunState;
 use checkpoint::stream::{ReadError, Writer};
 use model::process::{End, Late, LateValues, Task, TaskPlan};
+use rustix::fs::{Mode, OFlags};
 
+use crate::docker::{self, Leftovers, Order};
 use crate::launcher::log;
 use crate::system::cgroup;
 use crate::system::procfs::{self, START_TICKS_TOLERANCE};
 use crate::system::wait::{self, Exit};
 use crate::system::wall_ms;
+
+/// How long a Docker daemon that does not answer is waited for, seconds.
+const SWEEP_PATIENCE_SECS: u64 = 20;
 
 /// The ends of processes that the launcher saw after the death of their supervisor.
 #[derive(Debug)]
@@ -79,6 +84,31 @@ pub fn kill_recorded(run_directory: &str) {
     {
         kill_left(&state);
     }
+}
+
+/// Starts a helper that removes the containers that the run in `run_directory` may have left; its pid. `None` when there can be none.
+pub(crate) fn sweep(run_directory: &str) -> Option<i32> {
+    let state = RunState::load(&RunDirectory::new(run_directory).checkpoint()).ok()?;
+    let header = state.header?;
+    start_sweeper(&Order::Sweep(Leftovers {
+        docker_host: header.docker_host?,
+        task_id: header.task_id,
+        project: String::new(),
+        patience_secs: SWEEP_PATIENCE_SECS,
+    }))
+}
+
+/// Starts a helper that removes the containers of tasks of an engine directory that are over; its pid.
+pub(crate) fn sweep_all(docker_host: &str, directory: &EngineDirectory) -> Option<i32> {
+    let directory = directory.root().display().to_string();
+    start_sweeper(&Order::SweepAll { docker_host: docker_host.to_owned(), directory })
+}
+
+fn start_sweeper(order: &Order) -> Option<i32> {
+    let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    docker::start(order, std::io::stderr(), null)
+        .map_err(|why| log(&format!("containers are not removed: {why}")))
+        .ok()
 }
 
 fn kill_left(state: &RunState) {

@@ -6,14 +6,15 @@
 //! - [`aftermath`]: completing the checkpoint of a run whose supervisor is dead.
 //! - [`system`]: the kernel calls underneath.
 //!
-//! Beside them: `checks`, whoever watches a task (health checks, the announcer), `announcer`, the helper process of the latter, and
-//! `http`, the little HTTP they speak.
+//! Beside them: `checks`, whoever watches a task (health checks, the announcer), `announcer`, the helper process of the latter, `docker`,
+//! the helper processes for containers, and `http`, the little HTTP they speak.
 //!
 //! Not here: offers, agents, acknowledgement (`engine-local`).
 
 pub mod aftermath;
 mod announcer;
 mod checks;
+mod docker;
 pub mod http;
 pub mod launcher;
 pub mod mesos;
@@ -32,6 +33,9 @@ pub fn launcher_main(arguments: &[String]) -> Option<ExitCode> {
     let [mode, directory] = arguments else { return None };
     if mode == announcer::ARGUMENT {
         return Some(announcer::main());
+    }
+    if mode == docker::ARGUMENT {
+        return Some(docker::main(directory));
     }
     if mode != LAUNCHER_ARGUMENT {
         return None;

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use checkpoint::protocol;
 use checkpoint::record::{StatusReason, StatusRecord, StatusState};
 use engine::{AgentId, Call, Event, Launch, OfferId, Reason, StatusToken, StatusUpdate, TaskState};
-use model::container::Container;
-use model::task::AURORA_EXECUTOR_NAME;
-use model::{JobKey, TaskConfig, TaskId};
+use model::{JobKey, TaskId};
 use prost::Message;
 
+use super::containers::{Machine, manner};
 use super::{Worker, monotonic_ms, wall_ms};
 use crate::Announcing;
 use crate::agents::Holding;
@@ -116,7 +115,15 @@ impl Worker {
     /// What is sent to a supervisor. An error is the reason why this engine cannot run such a task.
     fn prepare(&self, index: usize, launch: &Launch, holding: &Holding) -> Result<Waiting, String> {
         let config = &*launch.config;
-        let payload = supported_payload(config)?;
+        let machine = Machine {
+            directory: self.directory.root(),
+            docker_host: &self.options.docker_host,
+            cpu_quota: self.options.cpu_quota,
+        };
+        let manner = manner(launch, &machine)?;
+        if manner.containers.is_some() {
+            self.note_containers()?;
+        }
         let agent = &self.agents[index];
         let run = self.directory.run(&agent.id, launch.task_id.as_str());
         if !checkpoint::layout::is_safe_segment(launch.task_id.as_str()) {
@@ -137,7 +144,9 @@ impl Worker {
             hostname: agent.hostname.clone(),
             instance: launch.instance,
             ports,
-            payload: payload.as_bytes().to_vec(),
+            payload: manner.payload.into_bytes(),
+            files: manner.files,
+            containers: manner.containers,
             engine_data: EngineData::from(holding).encode_to_vec(),
             memory_bytes: mib(config.resources.ram_mb),
             disk_bytes: mib(config.resources.disk_mb),
@@ -147,6 +156,15 @@ impl Worker {
             ..protocol::Launch::default()
         };
         Ok(Waiting { launch, key, attempts: 0 })
+    }
+
+    /// Leaves word for the next launcher that tasks of this directory may have left containers. Without such tasks it never asks Docker.
+    fn note_containers(&self) -> Result<(), String> {
+        let path = self.directory.containers();
+        if std::fs::read_to_string(&path).is_ok_and(|known| known == self.options.docker_host) {
+            return Ok(());
+        }
+        std::fs::write(&path, &self.options.docker_host).map_err(|error| format!("{}: {error}", path.display()))
     }
 
     fn kill(&mut self, task_id: &TaskId, agent_id: Option<AgentId>) {
@@ -302,27 +320,5 @@ fn announcing_of(announcing: &Announcing, job: &JobKey) -> protocol::Announcing 
         hostname: announcing.hostname.clone().unwrap_or_default(),
         auth_file: announcing.auth_file.as_ref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default(),
         session_timeout_ms: u64::try_from(announcing.session_timeout.as_millis()).unwrap_or(u64::MAX),
-    }
-}
-
-/// The payload of a task that this engine can run; otherwise why it cannot.
-fn supported_payload(config: &TaskConfig) -> Result<&str, String> {
-    let image = match &config.container {
-        Container::Mesos { image, .. } => image.is_some(),
-        Container::Docker { .. } => true,
-    };
-    if image {
-        return Err("Tasks in container images cannot be run by this machine's own engine yet.".to_owned());
-    }
-    if !config.mesos_fetcher_uris.is_empty() {
-        return Err("Files cannot be fetched into sandboxes by this machine's own engine yet.".to_owned());
-    }
-    match &config.executor_config {
-        Some(executor) if executor.name == AURORA_EXECUTOR_NAME => Ok(&executor.data),
-        Some(executor) => Err(format!(
-            "Executor {} is not available on this machine: its own engine has {AURORA_EXECUTOR_NAME} only.",
-            executor.name
-        )),
-        None => Err("The task has no executor configuration, so there is nothing to run.".to_owned()),
     }
 }

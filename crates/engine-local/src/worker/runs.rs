@@ -57,6 +57,12 @@ impl Worker {
     fn give(&mut self, slot_id: u64, task_id: &TaskId) {
         let Some(task) = self.tasks.by_id.get_mut(task_id) else { return };
         let Phase::Waiting(waiting) = std::mem::replace(&mut task.phase, Phase::Awaited) else { return };
+        if !self.knows_containers && (waiting.launch.containers.is_some() || !waiting.launch.files.is_empty()) {
+            let message = "The launcher of this machine's tasks is of an older version, which knows no containers and fetches no \
+                           files. It is replaced once the daemon is stopped and no task runs.";
+            self.slots.set_idle(slot_id);
+            return self.end_without_run(task_id, StatusState::Failed, StatusReason::LaunchFailed, message.to_owned());
+        }
         let message = ToSlot { body: Some(ToSlotBody::Launch(waiting.launch.clone())) };
         task.phase = Phase::Given(slot_id, waiting);
         self.send_to_slot(slot_id, &message);

@@ -8,6 +8,7 @@ mod background;
 mod health;
 mod http_probe;
 mod shell_probe;
+mod started;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -89,6 +90,10 @@ pub(crate) struct Facts<'a> {
 /// The watchers that a task needs, in the order in which they are heard. Most tasks need none.
 pub(crate) fn sources(facts: &Facts<'_>) -> Result<Vec<Box<dyn Source>>, String> {
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
+    if let Some(started) = started::StartedSource::of(facts)? {
+        // Nothing else is known of what goes on in containers that do what their images say.
+        return Ok(vec![Box::new(started)]);
+    }
     if let Some(health) = health::HealthSource::of(facts)? {
         sources.push(Box::new(health));
     }

@@ -7,7 +7,7 @@
 mod recovery;
 mod slots;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -74,6 +74,8 @@ struct Launcher {
     slots: BTreeMap<u64, Slot>,
     next_slot_key: u64,
     awaited: BTreeMap<u64, Awaited>,
+    /// Helper processes that remove containers.
+    sweepers: BTreeSet<i32>,
     lonely_since_ms: Option<u64>,
     shutting_down: bool,
     root: bool,
@@ -119,6 +121,7 @@ pub fn run(directory: &Path) -> io::Result<()> {
         slots: BTreeMap::new(),
         next_slot_key: 1,
         awaited: BTreeMap::new(),
+        sweepers: BTreeSet::new(),
         lonely_since_ms: None,
         shutting_down: false,
         root,
@@ -128,6 +131,7 @@ pub fn run(directory: &Path) -> io::Result<()> {
     epoll::add(&launcher.epoll, &launcher.listener, epoll::EventData::new_u64(TOKEN_LISTENER), epoll::EventFlags::IN)?;
     epoll::add(&launcher.epoll, &launcher.signals, epoll::EventData::new_u64(TOKEN_SIGNALS), epoll::EventFlags::IN)?;
     launcher.recover();
+    launcher.sweep_all();
     launcher.cgroups.sweep();
     launcher.serve()
 }
@@ -384,6 +388,7 @@ impl Launcher {
             enforces_memory: self.cgroups.enforces_memory(),
             enforces_cpu: self.cgroups.enforces_cpu(),
             unenforced_reason: self.cgroups.unenforced_reason.clone(),
+            knows_containers: true,
         };
         self.tell_engine(FromLauncherBody::Welcome(welcome), None);
         let keys: Vec<u64> = self.slots.iter().filter(|(_, slot)| slot.is_used()).map(|(key, _)| *key).collect();

@@ -61,6 +61,12 @@ impl Launcher {
         aftermath::complete_abandoned(run_directory, &state, same_boot);
     }
 
+    /// Removes the containers of tasks that are over, where tasks have ever had any.
+    pub(super) fn sweep_all(&mut self) {
+        let Ok(docker_host) = fs::read_to_string(self.directory.containers()) else { return };
+        self.sweepers.extend(aftermath::sweep_all(docker_host.trim(), &self.directory));
+    }
+
     pub(super) fn keep_until_end(&mut self, token: u64, pidfd: OwnedFd, run_directory: &str) {
         self.awaited.insert(token, Awaited { _pidfd: pidfd, run_directory: run_directory.to_owned() });
     }
@@ -80,6 +86,7 @@ impl Launcher {
             && !state.is_over()
         {
             aftermath::complete_abandoned(&awaited.run_directory, &state, true);
+            self.sweepers.extend(aftermath::sweep(&awaited.run_directory));
         }
         let slot_id = RunState::load(&path).ok().and_then(|state| state.header).map_or(0, |header| header.slot_id);
         let ended = SlotEnded { slot_id, run_directory: awaited.run_directory };

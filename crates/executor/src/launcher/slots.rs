@@ -22,6 +22,9 @@ use checkpoint::channel::Channel;
 /// itself holds takes longer than an instant.
 const STRAYS_MS_MAX: u64 = 10_000;
 
+/// How long containers of a dead supervisor's task may take to be removed before its run is completed all the same, milliseconds.
+const SWEEP_MS_MAX: u64 = 30_000;
+
 /// Pause after a spare could not be made or died unused, milliseconds.
 const SPARE_PAUSE_MS: u64 = 1_000;
 
@@ -51,6 +54,8 @@ struct Aftermath {
     run_directory: String,
     endings: Endings,
     deadline_ms: u64,
+    /// The helper that removes the task's containers, and when it is given up.
+    sweeping: Option<(i32, u64)>,
 }
 
 impl Slot {
@@ -251,6 +256,7 @@ impl Launcher {
         let mut ended = Vec::new();
         while let Look::Ended(exit) = wait::peek_any() {
             wait::reap(exit.pid);
+            self.sweepers.remove(&exit.pid);
             ended.push(exit);
         }
         let mut dead = Vec::new();
@@ -295,6 +301,7 @@ impl Launcher {
             run_directory,
             endings: Endings::new(child),
             deadline_ms: monotonic_ms() + STRAYS_MS_MAX,
+            sweeping: None,
         });
     }
 
@@ -319,7 +326,8 @@ impl Launcher {
 
     fn strays(&self) -> Vec<i32> {
         let mut children = procfs::own_children();
-        children.retain(|pid| !self.slots.values().any(|slot| slot.pid == *pid));
+        children
+            .retain(|pid| !self.sweepers.contains(pid) && !self.slots.values().any(|slot| slot.pid == *pid));
         children
     }
 
@@ -331,13 +339,16 @@ impl Launcher {
         self.on_children();
         let strays = !self.strays().is_empty();
         let now_ms = monotonic_ms();
-        let done: Vec<u64> = self
+        let dead: Vec<u64> = self
             .slots
             .iter()
             .filter(|(_, slot)| slot.aftermath.as_ref().is_some_and(|after| !strays || now_ms >= after.deadline_ms))
             .map(|(key, _)| *key)
             .collect();
-        for key in done {
+        for key in dead {
+            if !self.is_swept(key, now_ms) {
+                continue;
+            }
             let Some(slot) = self.slots.remove(&key) else { continue };
             self.sources.remove(&slot.control_token);
             let Some(aftermath) = slot.aftermath else { continue };
@@ -352,6 +363,20 @@ impl Launcher {
                 self.tell_engine(FromLauncherBody::SlotEnded(ended), None);
             }
         }
+    }
+
+    /// Whether the containers of a dead supervisor's run are removed, or it is given up; begins with it.
+    fn is_swept(&mut self, key: u64, now_ms: u64) -> bool {
+        let Some(aftermath) = self.slots.get(&key).and_then(|slot| slot.aftermath.as_ref()) else { return true };
+        if let Some((pid, until_ms)) = aftermath.sweeping {
+            return !self.sweepers.contains(&pid) || now_ms >= until_ms;
+        }
+        let Some(pid) = aftermath::sweep(&aftermath.run_directory) else { return true };
+        self.sweepers.insert(pid);
+        if let Some(aftermath) = self.slots.get_mut(&key).and_then(|slot| slot.aftermath.as_mut()) {
+            aftermath.sweeping = Some((pid, now_ms + SWEEP_MS_MAX));
+        }
+        false
     }
 
     /// Ends a slot and everything in it at once.

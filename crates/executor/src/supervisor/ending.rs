@@ -115,7 +115,8 @@ impl RunningTask {
     /// Kills what is left and completes the checkpoint once nothing is. True when that is done.
     pub(super) fn end(&mut self, surroundings: &Surroundings, now_ms: u64) -> bool {
         self.on_children(now_ms);
-        let alive = wait::peek_any() != Look::NoChildren;
+        // Containers are removed when nothing else is left.
+        let alive = !self.sweeping.is_running() && wait::peek_any() != Look::NoChildren;
         let Some(ending) = &mut self.ending else { return false };
         if self.stage.is_terminal() {
             return true;
@@ -137,6 +138,9 @@ impl RunningTask {
         }
         if !self.watch.is_stopped() && now_ms < ending.began_ms + WATCHERS_MS_MAX {
             ending.next_attempt_ms = now_ms + ATTEMPT_PAUSE_MS;
+            return false;
+        }
+        if !self.is_swept(surroundings, now_ms) {
             return false;
         }
         self.pump();

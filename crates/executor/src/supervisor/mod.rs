@@ -4,6 +4,7 @@
 //! survives the daemon and the launcher: without a launcher it finishes its task and looks for the next launcher meanwhile.
 
 mod ending;
+mod helper;
 pub(crate) mod image;
 mod logs;
 mod start;

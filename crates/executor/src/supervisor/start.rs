@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use checkpoint::layout::{LOGS, RunDirectory};
-use checkpoint::protocol::{Launch, LaunchRefused};
+use checkpoint::protocol::{ContainerKind, Containers, Launch, LaunchRefused};
 use checkpoint::record::Header;
 use checkpoint::stream::Writer;
 use model::process::{Late, LateValues, Payload, TaskPlan, check_task, ports};
@@ -113,7 +113,11 @@ pub(super) fn prepare(
         let already_started = launch.run_directory_exists && error.kind() == io::ErrorKind::AlreadyExists;
         refused(already_started, format!("cannot make {}: {error}", run.checkpoint().display()))
     })?;
-    let found = payloads.user(&launch.role, surroundings.root);
+    // The user inside a container is the image's affair: the role need not be a user of this machine.
+    let in_container = is_container(launch);
+    let found = payloads.user(&launch.role, surroundings.root).or_else(|why| {
+        if in_container { Ok(user::current()) } else { Err(why) }
+    });
     let user = found
         .as_ref()
         .map_or_else(|_| User { name: launch.role.clone(), identity: user::current().identity }, User::clone);
@@ -141,6 +145,7 @@ pub(super) fn prepare(
         memory_bytes: launch.memory_bytes,
         disk_bytes: launch.disk_bytes,
         slot_id: surroundings.slot_id,
+        docker_host: launch.containers.as_ref().map(|containers| containers.docker_host.clone()),
     });
     Ok(Prepared { writer, user, owner, ready })
 }
@@ -152,7 +157,9 @@ fn make_ready(
     owner: Option<&Identity>,
     payloads: &mut PayloadCache,
 ) -> Result<Ready, String> {
-    let sandbox = make_sandbox(&run.sandbox(), owner, launch.run_directory_exists)
+    // Users of containers are others than the task's on this machine; theirs are the modes of what they make.
+    let mode = if is_container(launch) { 0o755 } else { 0o700 };
+    let sandbox = make_sandbox(&run.sandbox(), mode, owner, launch.run_directory_exists)
         .map_err(|error| format!("Failed to initialize sandbox: {}: {error}", run.sandbox().display()))?;
     let payload = payloads.payload(&launch.payload)?;
     // Names that stand for other ports (spec executor 2.9).
@@ -178,9 +185,15 @@ fn make_ready(
     })
 }
 
+/// Whether the task is a container, or its processes are in one.
+fn is_container(launch: &Launch) -> bool {
+    let kind = launch.containers.as_ref().map(Containers::kind);
+    matches!(kind, Some(ContainerKind::Processes | ContainerKind::Alone))
+}
+
 /// The sandbox: private to the user, with the folder for logs in it.
-fn make_sandbox(path: &Path, owner: Option<&Identity>, may_exist: bool) -> io::Result<OwnedFd> {
-    match rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)) {
+fn make_sandbox(path: &Path, mode: u32, owner: Option<&Identity>, may_exist: bool) -> io::Result<OwnedFd> {
+    match rustix::fs::mkdir(path, Mode::from_raw_mode(mode)) {
         Err(rustix::io::Errno::EXIST) if may_exist => {}
         made => made?,
     }

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use checkpoint::record::{StatusReason, StatusState};
 use model::process::{Forced, Payload, TaskState};
 
+use super::helper::Preparing;
 use super::task::{RunningTask, Verdict};
 use crate::checks::{Background, ask_to_end, signaler_timeout};
 use crate::launcher::log;
@@ -200,6 +201,8 @@ impl RunningTask {
 
     /// Descriptors of watchers and requests.
     pub(super) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.watch.descriptors().chain(self.stopping.as_ref().and_then(Stopping::descriptor))
+        let helpers = self.preparing.as_ref().and_then(Preparing::descriptor);
+        let asked = self.stopping.as_ref().and_then(Stopping::descriptor);
+        self.watch.descriptors().chain(asked).chain(helpers).chain(self.sweeping.descriptor())
     }
 }

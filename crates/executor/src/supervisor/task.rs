@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use checkpoint::disk::{self, DiskScan};
 use checkpoint::layout::RunDirectory;
-use checkpoint::protocol::{Launch, LaunchRefused};
+use checkpoint::protocol::{ContainerKind, Containers, Launch, LaunchRefused};
 use checkpoint::record::{
     ProcessRecord, ProcessState, StatusReason, StatusRecord, StatusState, TaskRecord, TaskState as RecordedTaskState,
 };
@@ -14,6 +14,7 @@ use model::process::health::{ASSUMED_HEALTHY, Opinion};
 use model::process::{End, Forced, StageFacts, Task, TaskPlan, TaskState};
 
 use super::Surroundings;
+use super::helper::{Preparing, Sweeping};
 use super::logs::{self, Pump};
 use super::start::{self, PayloadCache, Prepared};
 use super::stopping::{self, Step, Stopping};
@@ -41,6 +42,8 @@ pub(super) struct LiveRun {
     pub(super) index: usize,
     pub(super) run: u32,
     pub(super) pid: i32,
+    /// For one that a helper runs: the file with the helper's last words.
+    said: Option<OwnedFd>,
 }
 
 /// What has been recorded of one process.
@@ -63,8 +66,8 @@ pub(super) struct Work {
     pub(super) task: Task,
     pub(super) plan: TaskPlan,
     sandbox: OwnedFd,
-    sandbox_path: CString,
-    environment: Vec<CString>,
+    pub(super) sandbox_path: CString,
+    pub(super) environment: Vec<CString>,
     /// Whether the environment names the profile already.
     has_profile: bool,
 }
@@ -74,7 +77,7 @@ pub(crate) struct RunningTask {
     pub(super) launch: Launch,
     pub(super) work: Option<Work>,
     user: User,
-    owner: Option<Identity>,
+    pub(super) owner: Option<Identity>,
     pub(super) writer: Writer,
     pub(super) stage: TaskState,
     pub(super) forced: Option<Forced>,
@@ -84,6 +87,10 @@ pub(crate) struct RunningTask {
     /// The terminal state the task goes to once nothing of it is alive.
     pub(super) ending: Option<super::ending::Ending>,
     pub(super) live: Vec<LiveRun>,
+    /// What comes before the first process; `None` once nothing does.
+    pub(super) preparing: Option<Preparing>,
+    /// What comes after the last one.
+    pub(super) sweeping: Sweeping,
     pumps: Vec<Pump>,
     histories: Vec<History>,
     statuses: u32,
@@ -127,6 +134,8 @@ impl RunningTask {
             deadline_ms: None,
             ending: None,
             live: Vec::new(),
+            preparing: None,
+            sweeping: Sweeping::Done,
             pumps: Vec::new(),
             histories: Vec::new(),
             statuses: 0,
@@ -169,6 +178,7 @@ impl RunningTask {
         };
         self.watch = Watch::new(checks::sources(&facts)?);
         self.lifecycle = stopping::lifecycle(&ready.payload, &ready.ports);
+        self.preparing = Preparing::of(&self.launch);
         self.work = Some(Work {
             task: ready.payload.task,
             plan: ready.plan,
@@ -241,7 +251,7 @@ impl RunningTask {
             wake_ms = wake_ms.min(ending.next_attempt_ms);
         }
         let watched = self.watch.next_wake_ms().filter(|_| self.ending.is_none());
-        for due in watched.into_iter().chain(self.stopping_wake_ms(now_ms)) {
+        for due in watched.into_iter().chain(self.stopping_wake_ms(now_ms)).chain(self.sweeping_wake_ms()) {
             wake_ms = wake_ms.min(due);
         }
         if let Some(failed) = self.write_failed_ms {
@@ -277,6 +287,7 @@ impl RunningTask {
             match self.live.iter().position(|run| run.pid == exit.pid) {
                 Some(at) => self.on_exit(at, exit, now_ms),
                 None if self.watch.on_exit(&exit, now_ms) => {}
+                None if self.on_helper_exit(&exit) => {}
                 None => {
                     wait::reap(exit.pid);
                 }
@@ -314,6 +325,9 @@ impl RunningTask {
             format!("was ended by signal {}", -exit.return_code)
         };
         self.ended(run.index, end, Some(exit.return_code), what, now_ms);
+        if exit.return_code != 0 && self.launch.containers.is_some() {
+            self.explain(exit.return_code, run.said.as_ref());
+        }
     }
 
     /// The end of a run, for the plan and for the message about the task's end.
@@ -347,6 +361,9 @@ impl RunningTask {
 
     /// Goes through the stages and starts processes as far as it can be done now.
     fn go_on(&mut self, surroundings: &Surroundings, now_ms: u64) {
+        if self.preparing.is_some() && !self.is_prepared(surroundings) {
+            return;
+        }
         while self.ending.is_none() && self.stopping.is_none() {
             let facts = self.facts(now_ms);
             if let Some(next) = self.stage.next(&facts) {
@@ -360,6 +377,9 @@ impl RunningTask {
     /// Hears whoever watches the task: it is told to run once they say so, and ends when one is against it (spec executor 2.5).
     fn consult(&mut self, surroundings: &Surroundings, now_ms: u64) {
         if self.ending.is_some() || self.stopping.is_some() || self.stage != TaskState::Active {
+            return;
+        }
+        if self.preparing.is_some() {
             return;
         }
         let opinion = if !self.watch.is_empty() {
@@ -437,8 +457,8 @@ impl RunningTask {
         let Some(work) = &mut self.work else { return };
         work.plan.of(index).started(index);
         match result {
-            Ok(pid) => {
-                self.live.push(LiveRun { index, run, pid });
+            Ok((pid, said)) => {
+                self.live.push(LiveRun { index, run, pid, said });
                 let record = ProcessRecord {
                     start_time_ms: Some(wall_ms()),
                     pid: Some(pid),
@@ -460,7 +480,21 @@ impl RunningTask {
         }
     }
 
-    fn spawn_process(&mut self, index: usize, run: u32, surroundings: &Surroundings) -> Result<i32, String> {
+    /// Starts a process; its pid and, if a helper runs it, where that leaves its last words.
+    fn spawn_process(
+        &mut self,
+        index: usize,
+        run: u32,
+        surroundings: &Surroundings,
+    ) -> Result<(i32, Option<OwnedFd>), String> {
+        let mut helper = None;
+        if self.launch.containers.is_some()
+            && let Some(work) = &self.work
+        {
+            let arguments = self.helper_arguments(&work.task.processes[index].cmdline, has_profile(&work.sandbox))?;
+            self.sweeping = Sweeping::Due;
+            helper = Some((arguments, self.helper_environment()));
+        }
         let Some(work) = &mut self.work else { return Err("nothing to run".to_owned()) };
         let process = &work.task.processes[index];
         let logger = process.logger.unwrap_or_else(|| logs::default_logger(self.launch.logger.as_ref()));
@@ -476,32 +510,46 @@ impl RunningTask {
             work.has_profile = true;
         }
         let [stdout, stderr] = &outputs;
+        let is_helped = helper.is_some();
+        let mut environment = std::borrow::Cow::Borrowed(&work.environment);
         // In an image the user is changed to by the program that enters it.
-        let entering = match &self.launch.image {
-            Some(image) => {
+        let entering = match (&self.launch.image, helper) {
+            (_, Some((arguments, more))) => {
+                environment.to_mut().extend(more);
+                arguments
+            }
+            (Some(image), None) => {
                 super::image::command(image, &image.user, &process.cmdline).map_err(|error| error.to_string())?
             }
-            None => Vec::new(),
+            (None, None) => Vec::new(),
         };
+        // Docker is spoken to with the rights of whoever runs the engine; a project of docker-compose with those of its own user.
+        let kind = self.launch.containers.as_ref().map_or(ContainerKind::Unspecified, Containers::kind);
+        let as_owner = entering.is_empty() || kind == ContainerKind::Compose;
         let entering: Vec<&CStr> = entering.iter().map(CString::as_c_str).collect();
         let plain = [SHELL, c"-c", command.as_c_str()];
         let arguments = if entering.is_empty() { &plain[..] } else { &entering[..] };
         let request = Spawn {
             program: arguments[0],
             arguments,
-            environment: &work.environment,
+            environment: &environment,
             directory: &work.sandbox_path,
             stdin: surroundings.null.as_fd(),
             stdout: stdout.child_end.as_fd(),
             stderr: stderr.child_end.as_fd(),
-            identity: self.owner.as_ref().filter(|_| entering.is_empty()),
+            identity: self.owner.as_ref().filter(|_| as_owner),
             cgroup: surroundings.task_group.as_ref().map(AsFd::as_fd),
             oom_score: if surroundings.oom_protected { b"0" } else { OOM_SCORE_UNPROTECTED },
             open_files_soft: surroundings.open_files_soft,
         };
         let pid = spawn(&request).map_err(|error| error.to_string())?;
-        self.pumps.extend(outputs.into_iter().filter_map(|output| output.pump));
-        Ok(pid)
+        let mut said = None;
+        for output in outputs {
+            self.pumps.extend(output.pump);
+            // The last one is standard error.
+            said = is_helped.then_some(output.child_end);
+        }
+        Ok((pid, said))
     }
 
     fn process_record(&mut self, index: usize, run: u32, state: ProcessState) -> ProcessRecord {

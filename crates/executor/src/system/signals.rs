@@ -64,3 +64,17 @@ pub fn restore_broken_pipe_default() {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
 }
+
+/// Ends this process as `signal` does by default. Should the signal be ignored by the kernel, as for the first process of a container, it
+/// goes on.
+pub fn end_by(signal: i32) {
+    // SAFETY: sets a default disposition, unblocks one signal for this thread and sends it to this process.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, signal);
+        libc::signal(signal, libc::SIG_DFL);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+        libc::raise(signal);
+    }
+}

@@ -1,0 +1,202 @@
+//! Running a command line in a container, as a shell on the machine would be: output, exit code, signals (spec executor 1.7, 3.2).
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use checkpoint::layout::{PROFILE, RunDirectory};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::{Value, json};
+
+use super::api::{Docker, Failure};
+use super::{Command, SANDBOX_INSIDE, container_name, stream};
+use crate::http::Closer;
+use crate::system::signals::{self, SignalSource};
+use crate::system::{procfs, wait};
+
+/// How often it is looked at whether a command ended whose output does not: something it left may hold the output open.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the daemon may take to know the exit code after the output has ended.
+const CODE_LIMIT: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Runs the command; its exit code becomes this process'.
+pub(super) fn exec(command: &Command) -> Result<ExitCode, String> {
+    let signals = SignalSource::open().map_err(|error| error.to_string())?;
+    let docker = Docker::new(&command.docker_host)?;
+    let container = container_name(&command.task_id);
+    let user = user_of(&docker, &container)?;
+    let mut environment = vec![format!("HOME={SANDBOX_INSIDE}"), format!("LOGNAME={user}"), format!("USER={user}")];
+    if command.has_profile {
+        environment.push(format!("BASH_ENV={SANDBOX_INSIDE}/{PROFILE}"));
+    }
+    let body = json!({
+        "AttachStdout": true,
+        "AttachStderr": true,
+        "Cmd": ["/bin/bash", "-c", command.line],
+        "Env": environment,
+        "WorkingDir": SANDBOX_INSIDE,
+    });
+    let made = docker.call("POST", &format!("/containers/{container}/exec"), Some(&body))?;
+    let id = made["Id"].as_str().ok_or("Docker: it names no id of what was started")?.to_owned();
+    let watched = Arc::new(Watched::new(&docker, format!("/exec/{id}/json")));
+    let watcher = Arc::clone(&watched);
+    std::thread::spawn(move || watcher.watch(&signals));
+    let start = format!("/exec/{id}/start");
+    let begin = json!({ "Detach": false, "Tty": false });
+    let passed = docker.read_closable(
+        ("POST", &start, Some(&begin)),
+        |closer| watched.set_closer(closer),
+        |output| {
+            watched.started.store(true, Ordering::Release);
+            stream::pass_on(output, &mut io::stdout(), &mut io::stderr())
+        },
+    );
+    if let Err(Failure::NotFound(text) | Failure::Refused(text)) = passed {
+        return Err(format!("Docker: {text}"));
+    }
+    let code = exit_code(&docker, &watched.target)?;
+    watched.kill_session();
+    if code == 128 + i64::from(libc::SIGKILL) && was_out_of_memory(&docker, &container) {
+        note_out_of_memory(&command.run_directory);
+    }
+    Ok(ended(code, watched.forwarded.load(Ordering::Relaxed)))
+}
+
+/// Leaves word for the supervisor.
+pub(super) fn note_out_of_memory(run_directory: &str) {
+    let path = RunDirectory::new(run_directory).root().join(checkpoint::layout::OUT_OF_MEMORY);
+    if let Err(error) = std::fs::write(&path, "") {
+        eprintln!("{}: {error}", path.display());
+    }
+}
+
+pub(super) fn was_out_of_memory(docker: &Docker, container: &str) -> bool {
+    docker
+        .call("GET", &format!("/containers/{container}/json"), None)
+        .is_ok_and(|told| told["State"]["OOMKilled"].as_bool().unwrap_or(false))
+}
+
+/// How this process ends for a command that ended with `code`: a command that was ended by a signal which went through here ends it too.
+pub(super) fn ended(code: i64, forwarded: bool) -> ExitCode {
+    if forwarded && code == 128 + i64::from(libc::SIGTERM) {
+        signals::end_by(libc::SIGTERM);
+    }
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+/// Name of the user that commands run as.
+fn user_of(docker: &Docker, container: &str) -> Result<String, String> {
+    let told = docker.call("GET", &format!("/containers/{container}/json"), None)?;
+    if !told["State"]["Running"].as_bool().unwrap_or(false) {
+        let memory = if told["State"]["OOMKilled"].as_bool().unwrap_or(false) { ", for want of memory" } else { "" };
+        return Err(format!("the task's container does not run any more{memory}"));
+    }
+    let user = told["Config"]["User"].as_str().unwrap_or_default();
+    let user = user.split(':').next().unwrap_or_default();
+    Ok(if user.is_empty() { "root".to_owned() } else { user.to_owned() })
+}
+
+fn exit_code(docker: &Docker, target: &str) -> Result<i64, String> {
+    let deadline = std::time::Instant::now() + CODE_LIMIT;
+    loop {
+        let told = docker.call("GET", target, None)?;
+        if !told["Running"].as_bool().unwrap_or(false)
+            && let Some(code) = told["ExitCode"].as_i64()
+        {
+            return Ok(code);
+        }
+        if std::time::Instant::now() >= deadline {
+            return Err("Docker: it does not tell the exit code".to_owned());
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// The command as the watching thread sees it.
+struct Watched {
+    docker: Docker,
+    target: String,
+    closer: Mutex<Option<Closer>>,
+    /// The command's pid on the machine and its pid namespace.
+    process: Mutex<Option<(i32, PathBuf)>>,
+    started: AtomicBool,
+    forwarded: AtomicBool,
+}
+
+impl Watched {
+    fn new(docker: &Docker, target: String) -> Self {
+        Self {
+            docker: docker.clone(),
+            target,
+            closer: Mutex::new(None),
+            process: Mutex::new(None),
+            started: AtomicBool::new(false),
+            forwarded: AtomicBool::new(false),
+        }
+    }
+
+    fn set_closer(&self, closer: Closer) {
+        *self.closer.lock().unwrap_or_else(PoisonError::into_inner) = Some(closer);
+    }
+
+    /// Passes on SIGTERM, and ends the stream of a command that has ended.
+    fn watch(&self, signals: &SignalSource) {
+        let pause = Timespec::try_from(LOOK_INTERVAL).expect("half a second is a valid time-out");
+        let mut terminate = false;
+        let mut begun = false;
+        loop {
+            // Until the command has begun there is nothing to ask about, and looking often finds its pid early.
+            let short = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+            let timeout = if begun { &pause } else { &short };
+            let _ = poll(&mut [PollFd::new(signals, PollFlags::IN)], Some(timeout));
+            terminate |= signals.drain();
+            if !self.started.load(Ordering::Acquire) {
+                continue;
+            }
+            let Ok(told) = self.docker.call("GET", &self.target, None) else { continue };
+            begun |= self.learn(&told);
+            if begun && !told["Running"].as_bool().unwrap_or(true) {
+                // What is still in the stream has the time until the next look.
+                std::thread::sleep(LOOK_INTERVAL);
+                if let Some(closer) = &*self.closer.lock().unwrap_or_else(PoisonError::into_inner) {
+                    closer.close();
+                }
+                return;
+            }
+            if terminate && let Some((pid, _)) = &*self.process.lock().unwrap_or_else(PoisonError::into_inner) {
+                terminate = false;
+                self.forwarded.store(true, Ordering::Relaxed);
+                wait::signal(*pid, libc::SIGTERM);
+            }
+        }
+    }
+
+    /// Whether the command is known to have begun.
+    fn learn(&self, told: &Value) -> bool {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        if process.is_none()
+            && let Some(pid) = told["Pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0)
+            && let Ok(namespace) = std::fs::read_link(format!("/proc/{pid}/ns/pid"))
+        {
+            *process = Some((pid, namespace));
+        }
+        process.is_some() || told["ExitCode"].is_i64()
+    }
+
+    /// Kills what the command has left in its session, as on the machine (spec executor 1.4).
+    fn kill_session(&self) {
+        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((leader, namespace)) = &*process else { return };
+        for (pid, stat) in &procfs::all() {
+            let is_left = stat.session == *leader
+                && std::fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|other| other == *namespace);
+            if is_left {
+                wait::signal(*pid, libc::SIGKILL);
+            }
+        }
+    }
+}
