@@ -34,6 +34,7 @@ mod tls;
 mod worker;
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -114,8 +115,17 @@ impl MesosEngine {
         let thread = std::thread::Builder::new()
             .name("engine-mesos".to_owned())
             .spawn(move || {
-                let core = Core::new(options, sink, parts.0, parts.1, tasks);
-                runtime.block_on(worker::run(core, wire, masters, receiver));
+                let told = Arc::clone(&sink);
+                let work = AssertUnwindSafe(|| {
+                    let core = Core::new(options, sink, parts.0, parts.1, tasks);
+                    runtime.block_on(worker::run(core, wire, masters, receiver));
+                });
+                // A scheduler whose engine died in silence would wait for ever.
+                if catch_unwind(work).is_err() {
+                    let reason =
+                        "a fault inside the Mesos engine ended it; tasks go on, and a new start takes them up again";
+                    told.send(::engine::Event::Deposed { reason: reason.to_owned() });
+                }
                 // A name that is still being resolved must not hold up the end.
                 runtime.shutdown_background();
             })

@@ -359,6 +359,27 @@ fn a_framework_can_be_torn_down() {
 }
 
 #[test]
+fn a_fault_inside_is_told() {
+    /// Fails at the first event.
+    struct Faulty(std::sync::Mutex<std::sync::mpsc::Sender<Event>>, std::sync::atomic::AtomicBool);
+    impl engine::EventSink for Faulty {
+        fn send(&self, event: Event) -> bool {
+            assert!(self.1.swap(true, std::sync::atomic::Ordering::Relaxed), "a fault made for a test");
+            self.0.lock().unwrap().send(event).is_ok()
+        }
+    }
+    let port = Port::open();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let sink = std::sync::Arc::new(Faulty(sender.into(), false.into()));
+    let engine = engine_mesos::MesosEngine::start(options(&port.address()), sink).unwrap();
+    engine.begin(None);
+    let mut subscription = port.subscribe("f-1");
+    let Event::Deposed { reason } = receiver.recv_timeout(LIMIT).unwrap() else { panic!("the end is told") };
+    assert!(reason.contains("a fault inside"), "{reason}");
+    assert!(subscription.stream.is_closed());
+}
+
+#[test]
 fn dropping_the_engine_closes_the_subscription() {
     let port = Port::open();
     let (engine, heard) = engine(&port.address());
