@@ -14,10 +14,12 @@ pub(crate) const DISK: &str = "disk";
 pub(crate) const GPUS: &str = "gpus";
 pub(crate) const PORTS: &str = "ports";
 
-/// Mesos compares scalars in thousandths.
+/// More than any machine has; sums of such stay countable.
+const THOUSANDTHS_MAX: f64 = 1e15;
+
+/// Mesos compares scalars in thousandths. What is no number is nothing.
 pub(crate) fn thousandths(scalar: f64) -> i64 {
-    // A cast saturates and makes nothing of what is no number.
-    (scalar * 1000.0).round() as i64
+    (scalar * 1000.0).round().clamp(-THOUSANDTHS_MAX, THOUSANDTHS_MAX) as i64
 }
 
 /// Whether tasks may be given this entry at all.
@@ -330,7 +332,39 @@ mod tests {
         assert_eq!(resources, Resources { disk_mb: 7, gpus: 2, ..Resources::ZERO });
     }
 
+    fn hostile() -> impl Strategy<Value = Resource> {
+        let name = prop_oneof![Just(CPUS), Just(MEM), Just(PORTS), Just("x")];
+        let ranges = prop::collection::vec((any::<u64>(), any::<u64>()), 0..4);
+        (name, any::<i32>(), 0..4i32, any::<bool>(), any::<u64>(), ranges).prop_map(
+            |(name, far, near, is_near, bits, ranges)| Resource {
+                name: name.into(),
+                r#type: if is_near { near } else { far },
+                scalar: Some(value::Scalar { value: f64::from_bits(bits) }),
+                ranges: Some(value::Ranges {
+                    range: ranges.into_iter().map(|(begin, end)| value::Range { begin, end }).collect(),
+                }),
+                ..Default::default()
+            },
+        )
+    }
+
     proptest! {
+        #[test]
+        fn hostile_offers_give_no_more_than_they_hold(
+            offer in prop::collection::vec(hostile(), 0..8),
+            cpu in 0i64..1_000_000,
+            port in any::<u16>(),
+        ) {
+            let mut pool = Pool::new(&offer);
+            let (before, _, ports) = pool.total();
+            prop_assert!(before.cpu.0 >= 0 && before.ram_mb >= 0 && before.ports == ports.count());
+            let want = Want { task: amounts(cpu, 0), ports: vec![&port], ..Default::default() };
+            let fits = cpu <= before.cpu.0 && ports.contains(port);
+            prop_assert_eq!(pool.cut(&want).is_some(), fits);
+            let left = pool.total().0.cpu.0;
+            prop_assert_eq!(left, if fits { before.cpu.0 - cpu } else { before.cpu.0 });
+        }
+
         #[test]
         fn nothing_is_lost_and_nothing_made(
             offered in prop::collection::vec((0i64..5000, any::<bool>()), 1..6),

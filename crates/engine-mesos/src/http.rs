@@ -273,6 +273,8 @@ fn chunk_size(line: &[u8]) -> io::Result<Chunk> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A stream that gives its bytes in pieces of one size.
@@ -340,6 +342,30 @@ mod tests {
                 reader.text(100).await
             });
             assert!(text.is_err(), "{body:.20}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_answers_come_to_an_end(
+            head in prop_oneof![
+                Just("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+                Just("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"),
+                Just("HTTP/1.1 100 Continue\r\n\r\n"),
+                Just(""),
+            ],
+            body in prop::collection::vec(prop_oneof![b'0'..=b'9', Just(b'\r'), Just(b'\n'), any::<u8>()], 0..80),
+            size in 1usize..20,
+        ) {
+            let wire = [head.as_bytes(), &body].concat();
+            run(async {
+                let mut reader = Reader::new(Pieces(&wire, size));
+                while let Ok(Some(_)) = reader.head().await {
+                    if reader.text(1000).await.is_err() {
+                        break;
+                    }
+                }
+            });
         }
     }
 

@@ -110,7 +110,7 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
             subscribe_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(75),
             missed_heartbeats: mesos::MISSED_HEARTBEATS,

@@ -24,8 +24,8 @@ const TEXT_BYTES_MAX: usize = 2 << 10;
 const IN_FLIGHT_MAX: usize = 1024;
 /// Calls are written together up to this size.
 const WRITE_BYTES: usize = 256 << 10;
-/// How often the oldest call on its way is looked at.
-const CALL_CHECK: Duration = Duration::from_secs(1);
+/// How often the oldest call on its way is looked at, at least.
+const CALL_CHECK: Duration = Duration::from_secs(5);
 /// How long the answer to a teardown may come after the end of the stream.
 const TEARDOWN_ANSWER: Duration = Duration::from_secs(2);
 /// How long the stream's last words are waited for once calls are refused.
@@ -280,8 +280,8 @@ impl Core {
     async fn read_answers(&self, reader: &mut Reader<impl AsyncRead + Unpin>) -> Result<(), End> {
         let mut was_late = false;
         loop {
-            let Ok(head) = timeout(CALL_CHECK, reader.head()).await else {
-                let limit = self.options.timing.call_timeout;
+            let limit = self.options.timing.call_timeout;
+            let Ok(head) = timeout(CALL_CHECK.min(limit / 2), reader.head()).await else {
                 let is_late = self.in_flight.borrow().front().is_some_and(|sent| sent.at.elapsed() > limit);
                 // Twice in a row: the first time may be due to our own stall.
                 if is_late && was_late {
@@ -292,7 +292,6 @@ impl Core {
             };
             was_late = false;
             let Some(head) = head? else { return Ok(()) };
-            let limit = self.options.timing.call_timeout;
             let text = timeout(limit, reader.text(TEXT_BYTES_MAX))
                 .await
                 .map_err(|_| End::Broken("it does not finish an answer".to_owned()))??;
