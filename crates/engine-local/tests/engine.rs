@@ -586,6 +586,36 @@ fn a_task_outlives_the_thread_that_started_the_engine() {
 }
 
 #[test]
+fn what_version_0_1_0_left_is_told_by_this_one() {
+    const WEB: &str = "www-data-prod-web-0-0ed56dab-8b69-4765-8ddd-cbe76bbe5812";
+    const FAIL: &str = "www-data-prod-fail-0-e50c7076-5718-458f-b446-88152da89eef";
+    let mut cluster = Cluster::start();
+    assert!(cluster.engine.as_ref().unwrap().control().shut_down(Duration::from_secs(20)));
+    cluster.stop();
+    let local = cluster.root.path().join("local");
+    let put = |task: &str, checkpoint: &[u8]| {
+        let run = local.join("agents/agent-0/tasks").join(task);
+        std::fs::create_dir_all(run.join("sandbox")).unwrap();
+        std::fs::write(run.join("checkpoint"), checkpoint).unwrap();
+    };
+    put(WEB, include_bytes!("../../checkpoint/tests/golden/0.1.0/web-running.checkpoint"));
+    put(FAIL, include_bytes!("../../checkpoint/tests/golden/0.1.0/fail.checkpoint"));
+    cluster.restart();
+    // Neither its supervisor nor its launcher is there any more.
+    let lost = cluster.until(&task(WEB), TaskState::Lost);
+    assert!(matches!(lost.reason, Some(Reason::AgentRemoved | Reason::ExecutorTerminated)), "{lost:?}");
+    let failed = cluster.until(&task(FAIL), TaskState::Failed);
+    assert_eq!(failed.message.as_deref(), Some("Task failed: process p exited with status 3."));
+    // Ends that the scheduler has stored are not told again.
+    cluster.stop();
+    let acknowledged = include_bytes!("../../checkpoint/tests/golden/0.1.0/acknowledged");
+    std::fs::write(local.join("acknowledged"), acknowledged).unwrap();
+    cluster.restart();
+    std::thread::sleep(cluster.options.resend_interval * 3);
+    assert!(cluster.statuses(&task(WEB)).is_empty() && cluster.statuses(&task(FAIL)).is_empty());
+}
+
+#[test]
 fn all_of_this_holds_for_a_plain_user() {
     if !rustix::process::geteuid().is_root() {
         return;
