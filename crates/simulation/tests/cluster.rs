@@ -103,6 +103,8 @@ fn missing(coverage: &Coverage) -> Vec<String> {
         "quota Ok",
         "quota InvalidRequest",
         "quota ErrorTransient",
+        "answer doubted",
+        "offers suppressed",
     ];
     let updates = model::update::UpdateStatus::ALL.map(model::update::UpdateStatus::name);
     let mut missing: Vec<String> = cells.map(|(cell, _)| cell.to_string()).collect();
@@ -115,7 +117,7 @@ fn missing(coverage: &Coverage) -> Vec<String> {
 }
 
 /// Each planted bug, and the number of histories within which it must be found.
-const PLANTED: [(Mutation, u64); 20] = [
+const PLANTED: [(Mutation, u64); 22] = [
     (Mutation::ReleasedBeforeDurable, 10),
     (Mutation::AcknowledgedBeforeDurable, 20),
     (Mutation::TaskRecordDropped, 20),
@@ -135,6 +137,8 @@ const PLANTED: [(Mutation, u64); 20] = [
     (Mutation::EpochEndIgnored, 20),
     (Mutation::StrayTolerated, 20),
     (Mutation::DelaysOnWallClock, 100),
+    (Mutation::LeaderNotTold, 50),
+    (Mutation::ReviveDropped, 100),
     (Mutation::NotDeterministic, 5),
 ];
 

@@ -39,6 +39,14 @@ pub enum Fault {
     KillIgnored,
     /// The engine's connection broke.
     Disconnected,
+    /// The engine has a new leader, which knows no agent yet.
+    LeaderElected,
+    /// A new leader gives up on a task that runs.
+    LeaderGuesses,
+    /// Another scheduler took this one's place.
+    Deposed,
+    /// An agent is asked back for maintenance.
+    AgentAskedBack,
     /// An agent went away for good, with its tasks.
     AgentLost,
     /// An agent came back under another id.
@@ -77,7 +85,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 37] = [
         Self::StatusLost,
         Self::StatusLate,
         Self::StatusDoubled,
@@ -94,6 +102,10 @@ impl Fault {
         Self::KilledUnasked,
         Self::KillIgnored,
         Self::Disconnected,
+        Self::LeaderElected,
+        Self::LeaderGuesses,
+        Self::Deposed,
+        Self::AgentAskedBack,
         Self::AgentLost,
         Self::AgentReplaced,
         Self::AgentUnreachable,

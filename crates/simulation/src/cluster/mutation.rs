@@ -42,13 +42,17 @@ pub enum Mutation {
     StrayTolerated,
     /// Delays run on the wall clock.
     DelaysOnWallClock,
+    /// The core is not told who leads the engine.
+    LeaderNotTold,
+    /// The engine is never told that offers are wanted again.
+    ReviveDropped,
     /// Now and then the next number drawn depends on something else than the seed.
     NotDeterministic,
 }
 
 impl Mutation {
     /// Every bug.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::ReleasedBeforeDurable,
         Self::AcknowledgedBeforeDurable,
         Self::TaskRecordDropped,
@@ -68,6 +72,8 @@ impl Mutation {
         Self::EpochEndIgnored,
         Self::StrayTolerated,
         Self::DelaysOnWallClock,
+        Self::LeaderNotTold,
+        Self::ReviveDropped,
         Self::NotDeterministic,
     ];
 }

@@ -78,6 +78,9 @@ impl Observed {
                 offers.iter_mut().for_each(|offer| offer.resources.cpu.0 += 1500);
                 Some(Input::Engine(Event::Offers(offers)))
             }
+            (Some(Mutation::LeaderNotTold), Input::Engine(Event::Registered { framework_id, .. })) => {
+                Some(Input::Engine(Event::Registered { framework_id, master: None }))
+            }
             (Some(Mutation::NotDeterministic), Input::Start { mut seed, epoch }) => {
                 seed[0] ^= UNREPEATABLE.fetch_add(1, Ordering::Relaxed) as u8;
                 Some(Input::Start { seed, epoch })
@@ -129,6 +132,9 @@ impl Observed {
             }
             Some(Mutation::AcknowledgementDropped) => {
                 output.effects.retain(|effect| !matches!(effect, Effect::Engine(Call::Acknowledge { .. })));
+            }
+            Some(Mutation::ReviveDropped) => {
+                output.effects.retain(|effect| !matches!(effect, Effect::Engine(Call::Revive)));
             }
             Some(Mutation::KillMisdirected) => {
                 for effect in &mut output.effects {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::{Call, Event, StatusUpdate};
+use engine::{Call, Event, Reason, StatusUpdate, TaskState};
 use imbl::ordmap::DiffItem;
 use model::{InstanceId, JobKey, TaskId, TaskStatus};
 use scheduler::command::{Command, Reply, ReplyCode};
@@ -67,6 +67,16 @@ pub(super) struct Oracle {
     transient_timeout_ms: u64,
     /// The disk said that it is full.
     pub space_low: bool,
+    /// How long a new leader of the engine is not believed.
+    grace_ms: u64,
+    /// The leader that the scheduler was told of last, and until when its word may be doubted.
+    leader: Option<String>,
+    doubt_until_ms: u64,
+    /// Tasks that were placed when the present leader was elected, and until when they may not be given up on its word.
+    placed_before: BTreeSet<TaskId>,
+    protected_until_ms: u64,
+    /// Another scheduler took this one's place.
+    deposed: bool,
     active: BTreeMap<(JobKey, InstanceId), TaskId>,
     /// Tasks in statuses that time out, and since when.
     transient: BTreeMap<TaskId, (TaskStatus, u64)>,
@@ -85,12 +95,19 @@ pub(super) struct Oracle {
 
 impl Oracle {
     /// A judge who knows after what time transient statuses must end.
-    pub fn new(transient_timeout_ms: u64) -> Self {
-        Self { transient_timeout_ms, ..Self::default() }
+    pub fn new(transient_timeout_ms: u64, grace_ms: u64) -> Self {
+        Self { transient_timeout_ms, grace_ms, ..Self::default() }
     }
 
     fn violation(&mut self, text: impl Into<String>) {
         self.violations.push(text.into());
+    }
+
+    /// The engine has a new leader.
+    pub fn elected(&mut self, view: &View, now_ms: u64) {
+        let placed = view.tasks.values().filter(|task| task.status.is_assigned());
+        self.placed_before = placed.map(|task| task.id.clone()).collect();
+        self.protected_until_ms = now_ms + self.grace_ms;
     }
 
     // ---- lives ----
@@ -113,6 +130,7 @@ impl Oracle {
             }
         }
         self.space_low = false;
+        self.deposed = false;
     }
 
     /// The next scheduler has read its journal: it must know exactly what the last one knew after the group it goes on from.
@@ -132,6 +150,8 @@ impl Oracle {
         self.frozen.clear();
         self.frozen.insert(position, view.clone());
         self.published = self.published.max(position);
+        // How much of the leader's time is left is known to the wall clock only, which may have jumped.
+        self.doubt_until_ms = now_ms + self.grace_ms;
         self.active.clear();
         self.transient.clear();
         for task in view.tasks.values() {
@@ -171,6 +191,9 @@ impl Oracle {
     /// Judges one step.
     pub fn judge(&mut self, seen: &Seen<'_>) {
         self.coverage.inputs += 1;
+        if self.deposed {
+            return self.judge_deposed(seen);
+        }
         self.judge_timers(seen.now_ms);
         let items: Vec<DiffItem<'_, '_, TaskId, std::sync::Arc<Task>>> =
             seen.before.tasks.diff(&seen.after.tasks).collect();
@@ -182,18 +205,49 @@ impl Oracle {
         self.judge_growth(&changes, seen);
         self.follow(&changes, seen.now_ms);
         for effect in seen.effects {
-            if let Effect::Engine(Call::Kill { task_id, .. }) = effect {
-                self.judge_kill(task_id, seen.after, "killed");
+            match effect {
+                Effect::Engine(Call::Kill { task_id, .. }) => self.judge_kill(task_id, seen.after, "killed"),
+                Effect::Engine(Call::Suppress) => self.judge_silence(seen.after),
+                _ => {}
             }
         }
         match seen.input {
             Input::Engine(Event::Status(status)) => self.judge_status(status, &changes, seen),
+            Input::Engine(Event::Registered { master: Some(master), .. }) => {
+                if self.leader.as_ref() != Some(master) {
+                    self.leader = Some(master.clone());
+                    self.doubt_until_ms = seen.now_ms + self.grace_ms;
+                }
+            }
+            Input::Engine(Event::InverseOffer { id, .. }) => {
+                let accepted = Effect::Engine(Call::AcceptInverseOffers { offers: vec![id.clone()] });
+                if !seen.effects.contains(&accepted) {
+                    self.violation(format!("inverse offer {id} was not accepted"));
+                }
+            }
+            Input::Engine(Event::Deposed { .. }) => {
+                self.deposed = true;
+                if !seen.effects.iter().any(|effect| matches!(effect, Effect::Stop { .. })) {
+                    self.violation("a deposed scheduler does not stop");
+                }
+            }
             Input::Command { request, command, .. } => self.judge_command(*request, command, &changes, seen),
             _ => {}
         }
         self.cut = seen.more;
         for (_, update) in seen.after.updates.iter().filter(|_| matches!(seen.input, Input::Tick)) {
             *self.coverage.updates.entry(update.status().name()).or_default() += 1;
+        }
+    }
+
+    /// One that was replaced changes nothing and asks for nothing; it only refuses.
+    fn judge_deposed(&mut self, seen: &Seen<'_>) {
+        let acts = seen.effects.iter().any(|effect| !matches!(effect, Effect::Reply { .. }));
+        if acts || seen.before.tasks != seen.after.tasks || seen.before.updates != seen.after.updates {
+            self.violation(format!("a deposed scheduler goes on: {}", seen.describe()));
+        }
+        if let Input::Command { request, command, .. } = seen.input {
+            self.judge_command(*request, command, &[], seen);
         }
     }
 
@@ -344,6 +398,14 @@ impl Oracle {
         }
     }
 
+    /// Only one with nothing to place wants no offers.
+    fn judge_silence(&mut self, view: &View) {
+        *self.coverage.replies.entry("offers suppressed".to_owned()).or_default() += 1;
+        if let Some(task) = view.tasks.values().find(|task| task.status == TaskStatus::Pending) {
+            self.violation(format!("no offers are wanted, and {} is pending", task.id));
+        }
+    }
+
     /// The outcome of a status of the engine, cell by cell.
     fn judge_status(&mut self, status: &StatusUpdate, changes: &[Change<'_>], seen: &Seen<'_>) {
         let id = &status.task_id;
@@ -357,6 +419,16 @@ impl Oracle {
             .iter()
             .any(|effect| matches!(effect, Effect::Engine(Call::Kill { task_id, .. }) if task_id == id));
         let followed = path.first() == Some(&to);
+        let gives_up = status.reason == Some(Reason::Reconciliation)
+            && matches!(status.state, TaskState::Lost | TaskState::Unreachable);
+        if gives_up && followed && seen.now_ms < self.protected_until_ms && self.placed_before.contains(id) {
+            self.violation(format!("{id} was given up on the word of a leader that is new: {cell}"));
+        }
+        let placed = before.is_some_and(TaskStatus::is_assigned);
+        if gives_up && placed && !followed && self.leader.is_some() && seen.now_ms <= self.doubt_until_ms {
+            *self.coverage.replies.entry("answer doubted".to_owned()).or_default() += 1;
+            return;
+        }
         let wrong = match self.table.verdict(cell) {
             Verdict::Noop | Verdict::Illegal if followed => Some("was followed"),
             Verdict::Noop | Verdict::Illegal if killed && before.is_none() => Some("was answered with a kill"),
@@ -520,8 +592,8 @@ impl Oracle {
     /// Nothing stays for too long where it must not stay. Asked before each step: one that ends it late does not excuse that.
     fn judge_timers(&mut self, now_ms: u64) {
         // A slow disk may hold the loop up; nothing else may.
-        let bound = self.transient_timeout_ms + 10_000;
-        let late = self.transient.iter().find(|(_, (_, since))| now_ms - since > bound);
+        let end = |since: u64| (since + self.transient_timeout_ms).max(self.doubt_until_ms) + 10_000;
+        let late = self.transient.iter().find(|(_, (_, since))| now_ms > end(*since));
         if let Some((id, (status, since))) = late {
             let text =
                 format!("{id} is {status} for {} ms, and the limit is {}", now_ms - since, self.transient_timeout_ms);
@@ -579,6 +651,9 @@ fn describe_difference(known: &View, recovered: &View) -> Option<String> {
     }
     if known.quotas != recovered.quotas {
         return Some("quotas".into());
+    }
+    if (&known.master, known.master_since_ms) != (&recovered.master, recovered.master_since_ms) {
+        return Some("the engine's leader".into());
     }
     if known.framework_id != recovered.framework_id {
         return Some("the framework id".into());

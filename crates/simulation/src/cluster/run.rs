@@ -128,6 +128,8 @@ struct Simulation {
     slow_until_ms: u64,
     sync_planned: u64,
     advances: u64,
+    /// The scheduler was told that another one took its place, and said that it stops.
+    deposed: bool,
 }
 
 impl Simulation {
@@ -136,11 +138,13 @@ impl Simulation {
         let settings = settings(&mut chance);
         let node_settings = node_settings(&mut chance);
         let agent_count = chance.between(1, 5) as usize;
-        let oracle = Oracle::new(settings.transient_task_state_timeout.as_millis() as u64);
+        let grace_ms = settings.master_failover_grace.as_millis() as u64;
+        let oracle = Oracle::new(settings.transient_task_state_timeout.as_millis() as u64, grace_ms);
         let watch = Rc::new(RefCell::new(Watch::new(oracle, Chance::new(seed ^ 0x5eed), options.verbose)));
         let old_journal = chance.per_mille(120);
         let mut world = World::new(chance, agent_count);
         world.rates = rates(&mut world.chance);
+        world.grace_ms = grace_ms;
         let disk = Disk::new(options.mutation);
         if old_journal {
             preload(&mut world, &disk);
@@ -165,6 +169,7 @@ impl Simulation {
             slow_until_ms: 0,
             sync_planned: 0,
             advances: 0,
+            deposed: false,
         };
         simulation.start();
         simulation.world.schedule.after(10, Happening::Round);
@@ -245,7 +250,15 @@ impl Simulation {
             }
         }
         self.set_clock();
+        if self.world.take_election() {
+            let now_ms = self.world.schedule.now_ms;
+            self.watch.borrow_mut().oracle.elected(&self.view, now_ms);
+        }
         self.turn();
+        if self.deposed {
+            // Whoever keeps daemons running starts it again.
+            self.crash();
+        }
     }
 
     fn set_clock(&mut self) {
@@ -273,6 +286,7 @@ impl Simulation {
             Happening::Truth { task } => self.world.tell_truth(&task),
             Happening::Reconnected => self.world.reconnected(),
             Happening::AgentBack { agent } => self.world.agent_back(agent),
+            Happening::AgentKnown { agent, master } => self.world.agent_known(agent, master),
             Happening::Synced { position, life } => {
                 if life == self.life {
                     self.disk.sync(position);
@@ -315,6 +329,7 @@ impl Simulation {
     /// A scheduler starts on what the disk has.
     fn start(&mut self) {
         self.life += 1;
+        self.deposed = false;
         self.monotonic_origin_ms = self.world.chance.below(1 << 40);
         self.set_clock();
         self.tray.0.borrow_mut().clear();
@@ -447,7 +462,8 @@ impl Simulation {
             match effect {
                 Effect::Reply { request, .. } => self.watch.borrow_mut().oracle.replied(request),
                 Effect::Engine(call) => calls.push(call),
-                Effect::Transition(_) | Effect::Notice(_) | Effect::Stop { .. } => {}
+                Effect::Stop { .. } => self.deposed = true,
+                Effect::Transition(_) | Effect::Notice(_) => {}
             }
         }
         self.release_calls(epoch, calls);
@@ -515,6 +531,8 @@ impl Simulation {
             45..=54 => self.world.rescind(),
             55..=64 => self.world.stray(),
             65..=68 => self.jump_clock(),
+            69..=73 => self.world.ask_back(),
+            74 => self.world.depose(),
             _ => {
                 let tasks: Vec<&TaskId> = self.view.tasks.keys().collect();
                 // What comes from an old journal does not last: it goes first.
@@ -672,7 +690,15 @@ fn settings(chance: &mut Chance) -> Settings {
         history_min_retention_threshold: secs(chance.between(5, 30)),
         job_update_history_per_job_threshold: chance.between(1, 4) as usize,
         job_update_history_pruning_threshold: secs(chance.between(60, 3600)),
+        suppress_idle_after: chance.per_mille(600).then(|| secs(chance.between(1, 20))),
+        hold_offers_forever: chance.per_mille(100),
+        reconciliation_initial_delay: secs(chance.between(1, 60)),
         reconciliation_explicit_interval: chance.per_mille(700).then(|| secs(chance.between(20, 200))),
+        reconciliation_implicit_interval: chance.per_mille(700).then(|| secs(chance.between(20, 200))),
+        reconciliation_schedule_spread: secs(chance.between(0, 60)),
+        reconciliation_explicit_batch_size: chance.between(1, 30) as usize,
+        reconciliation_explicit_batch_interval: secs(chance.below(3)),
+        master_failover_grace: secs(chance.between(0, 60)),
         max_step_work: *chance.pick(&[4, 16, 64, 4096]).expect("there are some"),
         ..Settings::default()
     }

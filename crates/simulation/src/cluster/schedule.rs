@@ -24,6 +24,8 @@ pub(super) enum Happening {
     Reconnected,
     /// The agent of that number can be reached again, or a new one takes its place.
     AgentBack { agent: usize },
+    /// The agent of that number has come back to the leader of that number.
+    AgentKnown { agent: usize, master: u32 },
     /// The disk has synced up to that group.
     Synced { position: u64, life: u64 },
     /// The disk has room again.

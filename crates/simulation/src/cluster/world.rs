@@ -34,6 +34,8 @@ struct Agent {
     ports: Ports,
     rack: String,
     reach: Reach,
+    /// Whether the engine's present leader has heard of it.
+    known: bool,
     refused_until_ms: u64,
     /// When room last became free on it.
     freed_ms: u64,
@@ -84,6 +86,14 @@ pub(super) struct World {
     pub violations: Vec<String>,
     pub rates: Rates,
     pub connected: bool,
+    /// How long a new leader may not be believed; agents come back to it in time.
+    pub grace_ms: u64,
+    /// Tasks were placed when a leader was elected, of which nobody was told yet.
+    elected: bool,
+    /// Number of the engine's leader; 0 for an engine that has none.
+    master: u32,
+    /// The scheduler wants no offers.
+    suppressed: bool,
     /// No more faults are added.
     pub calm: bool,
     /// Wall clock minus time of the run.
@@ -115,11 +125,13 @@ impl World {
                 ports: Ports::from_ranges([(31_000, 31_019)]),
                 rack: format!("rack-{}", number % 2),
                 reach: Reach::Up,
+                known: true,
                 refused_until_ms: 0,
                 freed_ms: 0,
                 generation: 0,
             })
             .collect();
+        let master = u32::from(chance.per_mille(700));
         Self {
             schedule: Schedule::default(),
             chance,
@@ -127,6 +139,10 @@ impl World {
             violations: Vec::new(),
             rates: Rates::default(),
             connected: false,
+            grace_ms: 0,
+            elected: false,
+            master,
+            suppressed: false,
             calm: false,
             wall_offset_ms: 1_700_000_000_000,
             connection: 0,
@@ -180,6 +196,7 @@ impl World {
             _ => true,
         });
         self.break_connection();
+        self.suppressed = false;
         lost
     }
 
@@ -196,17 +213,78 @@ impl World {
         }
         self.coverage.fault(Fault::Disconnected);
         self.break_connection();
+        if !self.calm && self.chance.per_mille(400) {
+            self.elect();
+        }
         self.schedule.retain(|happening| !matches!(happening, Happening::Calls { .. }));
         self.schedule.after(1, Happening::Event { connection: self.connection, event: Event::Disconnected });
         let delay = self.chance.between(10, 20_000);
         self.schedule.after(delay, Happening::Reconnected);
     }
 
+    /// The engine has a new leader, which knows no agent: they come back to it one by one.
+    fn elect(&mut self) {
+        if self.master == 0 || self.grace_ms < 2000 {
+            return;
+        }
+        self.coverage.fault(Fault::LeaderElected);
+        self.master += 1;
+        self.elected = true;
+        for at in 0..self.agents.len() {
+            self.agents[at].known = false;
+            let delay = self.chance.between(100, self.grace_ms * 9 / 10);
+            self.schedule.after(delay, Happening::AgentKnown { agent: at, master: self.master });
+        }
+    }
+
+    /// Whether a leader was elected since this was asked last.
+    pub fn take_election(&mut self) -> bool {
+        std::mem::take(&mut self.elected)
+    }
+
+    /// An agent has come back to the leader of that number.
+    pub fn agent_known(&mut self, at: usize, master: u32) {
+        if master == self.master {
+            self.agents[at].known = true;
+            self.agents[at].freed_ms = self.schedule.now_ms;
+        }
+    }
+
+    /// Whether an agent can be heard of.
+    fn is_heard(&self, agent: usize) -> bool {
+        self.agents[agent].reach == Reach::Up && self.agents[agent].known
+    }
+
+    /// An agent is asked back, sooner or later.
+    pub fn ask_back(&mut self) {
+        let up: Vec<usize> = (0..self.agents.len()).filter(|at| self.is_heard(*at)).collect();
+        let Some(agent) = self.chance.pick(&up).copied().filter(|_| self.connected) else { return };
+        self.coverage.fault(Fault::AgentAskedBack);
+        let id = format!("inverse-{}", self.name());
+        let unavailable_from_ms = self.wall_ms() + self.chance.between(0, 900_000) as i64;
+        let (agent_id, host) = match self.chance.below(2) {
+            0 => (Some(self.agents[agent].id.clone()), None),
+            _ => (None, Some(self.agents[agent].host.clone())),
+        };
+        self.deliver(1, Event::InverseOffer { id, agent_id, host, unavailable_from_ms });
+    }
+
+    /// Another scheduler subscribed in this one's place.
+    pub fn depose(&mut self) {
+        if self.connected {
+            self.coverage.fault(Fault::Deposed);
+            self.deliver(1, Event::Deposed { reason: "Framework failed over".into() });
+        }
+    }
+
     /// The connection stands: the scheduler is registered, and hears everything that it has not acknowledged.
     pub fn reconnected(&mut self) {
         self.connected = true;
         self.connection += 1;
-        self.deliver(1, Event::Registered { framework_id: Some("framework-1".into()), master: None });
+        // An engine may remember that nobody wanted offers, or not.
+        self.suppressed &= self.calm || self.chance.per_mille(500);
+        let master = (self.master > 0).then(|| format!("master-{}", self.master));
+        self.deliver(1, Event::Registered { framework_id: Some("framework-1".into()), master });
         self.round();
     }
 
@@ -270,8 +348,12 @@ impl World {
                     alive.iter().for_each(|task| self.tell_truth(task));
                 }
                 Call::Reconcile { tasks } => tasks.iter().for_each(|(task, _)| self.tell_truth(task)),
-                Call::Revive => self.agents.iter_mut().for_each(|agent| agent.refused_until_ms = 0),
-                Call::Suppress | Call::AcceptInverseOffers { .. } => {}
+                Call::Revive => {
+                    self.suppressed = false;
+                    self.agents.iter_mut().for_each(|agent| agent.refused_until_ms = 0);
+                }
+                Call::Suppress => self.suppressed = true,
+                Call::AcceptInverseOffers { .. } => {}
             }
         }
     }
@@ -390,6 +472,10 @@ impl World {
                 self.tell_truth(id);
                 return;
             }
+            Reach::Up if !self.agents[task.agent].known => {
+                self.tell_truth(id);
+                return;
+            }
             Reach::Up => {}
         }
         if !task.alive {
@@ -413,15 +499,18 @@ impl World {
             return;
         };
         task.unacknowledged.remove(at);
-        if let Some(next) = task.unacknowledged.front().cloned()
-            && self.agents[task.agent].reach == Reach::Up
-        {
+        let (next, agent) = (task.unacknowledged.front().cloned(), task.agent);
+        if let Some(next) = next.filter(|_| self.is_heard(agent)) {
             self.send_status(next);
         }
     }
 
     /// Says how a task is, without a token: the answer to a reconciliation.
     pub fn tell_truth(&mut self, id: &TaskId) {
+        let agent = self.tasks.get(id).map(|task| &self.agents[task.agent]);
+        if agent.is_some_and(|agent| agent.reach == Reach::Up && !agent.known) {
+            return self.tell_guess(id);
+        }
         let state = match self.tasks.get(id) {
             Some(task) if task.alive => match self.agents[task.agent].reach {
                 Reach::Up => task.state,
@@ -430,7 +519,7 @@ impl World {
             },
             // An end that was not heard of yet is told with its token.
             Some(WorldTask { unacknowledged, agent, .. }) if !unacknowledged.is_empty() => {
-                if self.agents[*agent].reach == Reach::Up {
+                if self.is_heard(*agent) {
                     let status = unacknowledged[0].clone();
                     self.send_status(status);
                 }
@@ -440,6 +529,17 @@ impl World {
         };
         let status = plain_status(id.clone(), state, Reason::Reconciliation);
         self.send_status(status);
+    }
+
+    /// The leader does not know the task yet: it says nothing, or what is not so.
+    fn tell_guess(&mut self, id: &TaskId) {
+        let state = match self.chance.below(3) {
+            0 => return,
+            1 => TaskState::Lost,
+            _ => TaskState::Unreachable,
+        };
+        self.coverage.fault(Fault::LeaderGuesses);
+        self.send_status(plain_status(id.clone(), state, Reason::Reconciliation));
     }
 
     // ---- tasks ----
@@ -476,7 +576,7 @@ impl World {
         };
         task.unacknowledged.push_back(status.clone());
         let (first, agent) = (task.unacknowledged.len() == 1, task.agent);
-        if self.agents[agent].reach != Reach::Up {
+        if !self.is_heard(agent) {
             return;
         }
         if first || self.happens(self.rates.reordered, Fault::StatusReordered) {
@@ -492,7 +592,7 @@ impl World {
         let again: Vec<StatusUpdate> = self
             .tasks
             .values()
-            .filter(|task| self.agents[task.agent].reach == Reach::Up)
+            .filter(|task| self.is_heard(task.agent))
             .filter_map(|task| task.unacknowledged.front().cloned())
             .collect();
         again.into_iter().for_each(|status| self.send_status(status));
@@ -505,10 +605,13 @@ impl World {
     }
 
     fn offer(&mut self) {
+        if self.suppressed {
+            return;
+        }
         let mut offers = Vec::new();
         for at in 0..self.agents.len() {
             let agent = &self.agents[at];
-            if agent.reach != Reach::Up || agent.refused_until_ms > self.schedule.now_ms {
+            if agent.reach != Reach::Up || !agent.known || agent.refused_until_ms > self.schedule.now_ms {
                 continue;
             }
             let (mut free, mut ports) = self.free(at);
@@ -627,6 +730,7 @@ impl World {
                     ports: Ports::from_ranges([(31_000, 31_019)]),
                     rack: old.rack.clone(),
                     reach: Reach::Up,
+                    known: true,
                     refused_until_ms: 0,
                     freed_ms: self.schedule.now_ms,
                     generation,
@@ -637,6 +741,7 @@ impl World {
             Reach::Unreachable => {
                 self.coverage.fault(Fault::AgentReturned);
                 self.agents[at].reach = Reach::Up;
+                self.agents[at].known = true;
                 self.agents[at].freed_ms = self.schedule.now_ms;
                 let tasks: Vec<TaskId> =
                     self.tasks.iter().filter(|(_, task)| task.agent == at).map(|(id, _)| id.clone()).collect();
@@ -722,6 +827,7 @@ impl World {
     /// Everything is repaired: agents can be reached, nothing more goes wrong.
     pub fn heal(&mut self) {
         self.calm = true;
+        self.agents.iter_mut().for_each(|agent| agent.known = true);
         for at in 0..self.agents.len() {
             if self.agents[at].reach == Reach::Unreachable {
                 self.agent_back(at);

@@ -123,7 +123,8 @@ pub(super) struct Executor {
     pub container: Arc<str>,
     /// Wait for its subscription.
     pub queued: Vec<(Arc<str>, Arc<TaskInfo>)>,
-    pub tasks: BTreeMap<Arc<str>, AgentTask>,
+    /// Boxed: most executors have one task, and a node of the map has room for many.
+    pub tasks: BTreeMap<Arc<str>, Box<AgentTask>>,
     /// Its subscription, if it is a process.
     pub stream: Option<u64>,
     /// It is a process rather than a script.
@@ -168,7 +169,7 @@ pub(super) struct Agent {
     pub phase: Phase,
     pub registered: bool,
     pub frameworks: BTreeMap<Arc<str>, Arc<FrameworkInfo>>,
-    pub executors: BTreeMap<Key, Executor>,
+    pub executors: BTreeMap<Key, Box<Executor>>,
     /// Executor of each task that is not done with.
     pub tasks: BTreeMap<(Arc<str>, Arc<str>), Arc<str>>,
     /// Tasks with updates on their way.

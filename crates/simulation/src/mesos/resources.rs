@@ -348,7 +348,7 @@ mod tests {
         let mut all = Resources::parse("ports:[10-19,20-30,40-50]");
         all.subtract(&Resources::parse("ports:[12-13,30-45]"));
         assert_eq!(all, Resources::parse("ports:[10-11,14-29,46-50]"));
-        all.add(&Resources::parse("ports:[12-13,30-45]"));
+        all.add(&Resources::parse("ports:[12-13,30-30,40-45]"));
         assert_eq!(all, Resources::parse("ports:[10-30,40-50]"));
         assert!(all.contains(&Resources::parse("ports:[15-25]")));
         assert!(!all.contains(&Resources::parse("ports:[30-40]")));

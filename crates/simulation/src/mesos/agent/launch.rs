@@ -74,7 +74,7 @@ impl Agent {
                 delivered: false,
                 messages: Vec::new(),
             };
-            self.executors.insert(key.clone(), created);
+            self.executors.insert(key.clone(), Box::new(created));
         }
         let LaunchedTask { info, id, resources } = launched;
         self.tasks.insert((Arc::clone(&key.0), Arc::clone(&id)), Arc::clone(&key.1));
@@ -93,7 +93,7 @@ impl Agent {
             killed: false,
         };
         let executor = self.executors.get_mut(key).expect("it was put there");
-        executor.tasks.insert(Arc::clone(&id), task);
+        executor.tasks.insert(Arc::clone(&id), Box::new(task));
         match (is_process, executor.state) {
             (true, ExecutorState::Running) => self.deliver(key, vec![(id, info)]),
             (true, _) => {

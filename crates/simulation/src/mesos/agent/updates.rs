@@ -138,7 +138,10 @@ impl Agent {
 
     fn task_mut(&mut self, id: &(Arc<str>, Arc<str>)) -> Option<&mut AgentTask> {
         match self.tasks.get(id) {
-            Some(executor) => self.executors.get_mut(&(Arc::clone(&id.0), Arc::clone(executor)))?.tasks.get_mut(&id.1),
+            Some(executor) => {
+                let executor = self.executors.get_mut(&(Arc::clone(&id.0), Arc::clone(executor)))?;
+                executor.tasks.get_mut(&id.1).map(AsMut::as_mut)
+            }
             None => self.orphans.get_mut(id),
         }
     }

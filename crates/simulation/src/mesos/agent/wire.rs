@@ -11,7 +11,7 @@ use mesos::v1::{
 
 use super::super::messages::{Format, to_wire};
 use super::super::protocol::ToMaster;
-use super::{Agent, AgentTask, Effect, ExecutorState, Key, Phase};
+use super::{Agent, Effect, ExecutorState, Key, Phase};
 
 /// What is wrong with a call.
 pub(in super::super) type Refused = (u16, String);
@@ -218,8 +218,8 @@ impl Agent {
 
     pub(super) fn deliver_kill(&mut self, key: &Key, task: &Arc<str>, policy: Option<KillPolicy>) {
         let Some(executor) = self.executors.get_mut(key) else { return };
-        if let Some(AgentTask { killed, .. }) = executor.tasks.get_mut(task) {
-            *killed = true;
+        if let Some(known) = executor.tasks.get_mut(task) {
+            known.killed = true;
         }
         if executor.info.is_none() {
             return self.out.push(Effect::Terminate { key: key.clone() });
