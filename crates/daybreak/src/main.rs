@@ -15,6 +15,12 @@ fn main() -> ExitCode {
     if let Some(code) = executor::launcher_main(&words) {
         return code;
     }
+    if words.first().is_some_and(|word| word == fetcher::CHILD_ARGUMENT) {
+        return fetcher::child_main();
+    }
+    if let Some(code) = compose::child_main(&words) {
+        return code;
+    }
     if words.first().is_some_and(|word| word == config::CHILD_ARGUMENT) {
         config::evaluation_child_main();
     }

@@ -106,9 +106,7 @@ pub(crate) fn sweep_all(docker_host: &str, directory: &EngineDirectory) -> Optio
 
 fn start_sweeper(order: &Order) -> Option<i32> {
     let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    docker::start(order, std::io::stderr(), null)
-        .map_err(|why| log(&format!("containers are not removed: {why}")))
-        .ok()
+    docker::start(order, std::io::stderr(), null).map_err(|why| log(&format!("containers are not removed: {why}"))).ok()
 }
 
 fn kill_left(state: &RunState) {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use engine::files::TaskFiles;
 use engine::{Engine, EventSink};
 use gateway::Gateway;
-use model::task::AURORA_EXECUTOR_NAME;
 use scheduler::View;
 
 use crate::daemon::DaemonError;
@@ -99,7 +98,7 @@ fn start_local(options: &Options, sink: Arc<dyn EventSink>) -> Result<Started, D
         ..engine_local::Options::default()
     };
     let engine = engine_local::LocalEngine::start(settings, sink)?;
-    let executors = [(AURORA_EXECUTOR_NAME.to_owned(), engine.executor_overhead())];
+    let executors = engine.executors();
     let settings = scheduler::Settings {
         admission: options.jobs.admission(&executors),
         // The engine never takes an offer back: what becomes free meanwhile is another offer.

@@ -83,8 +83,7 @@ fn files(config: &TaskConfig) -> Result<String, String> {
 
 fn labels(launch: &Launch, machine: &Machine<'_>) -> BTreeMap<String, String> {
     let config = &*launch.config;
-    let metadata =
-        config.metadata.iter().map(|one| (format!("{METADATA_LABEL}{}", one.key), one.value.clone()));
+    let metadata = config.metadata.iter().map(|one| (format!("{METADATA_LABEL}{}", one.key), one.value.clone()));
     let tier = config.tier.iter().map(|tier| (TIER_LABEL.to_owned(), tier.clone()));
     let engine = (ENGINE_LABEL.to_owned(), machine.directory.display().to_string());
     metadata.chain(tier).chain([engine]).collect()
@@ -218,7 +217,8 @@ mod tests {
 
     #[test]
     fn a_project_gets_labels_and_all_ports_in_order() {
-        let manner = manner(&launch(|config| config.executor_config = named(compose::EXECUTOR_NAME)), &machine()).unwrap();
+        let manner =
+            manner(&launch(|config| config.executor_config = named(compose::EXECUTOR_NAME)), &machine()).unwrap();
         let containers = manner.containers.unwrap();
         assert_eq!((containers.kind(), containers.docker_host.as_str()), (ContainerKind::Compose, "unix:///s"));
         let request: compose::Request = serde_json::from_str(&containers.compose_request).unwrap();
@@ -235,8 +235,12 @@ mod tests {
 
     #[test]
     fn a_docker_task_has_processes_or_is_alone() {
-        let docker = |parameters: &[(String, String)]| Container::Docker { image: "i:1".into(), parameters: parameters.to_vec() };
-        let with = manner(&launch(|config| config.container = docker(&[("env".into(), "A=1".into())])), &machine()).unwrap();
+        let docker = |parameters: &[(String, String)]| Container::Docker {
+            image: "i:1".into(),
+            parameters: parameters.to_vec(),
+        };
+        let with =
+            manner(&launch(|config| config.container = docker(&[("env".into(), "A=1".into())])), &machine()).unwrap();
         let containers = with.containers.unwrap();
         assert_eq!((containers.kind(), containers.image.as_str()), (ContainerKind::Processes, "i:1"));
         assert_eq!((containers.parameters.len(), containers.memory_bytes, containers.cpu_milli), (1, 64 * MIB, 500));
@@ -263,10 +267,14 @@ mod tests {
 
     #[test]
     fn a_jobs_files_are_asked_for_and_never_executable() {
-        let uri = FetcherUri { value: "http://h/a.tgz".into(), extract: Some(true), cache: Some(true), output_file: None };
+        let uri =
+            FetcherUri { value: "http://h/a.tgz".into(), extract: Some(true), cache: Some(true), output_file: None };
         let manner = manner(&launch(|config| drop(config.mesos_fetcher_uris.insert(uri.clone()))), &machine()).unwrap();
         let request: fetcher::Request = serde_json::from_str(&manner.files).unwrap();
         let [item] = request.items.as_slice() else { panic!("one file") };
-        assert_eq!((item.value.as_str(), item.extract, item.cache, item.executable), ("http://h/a.tgz", Some(true), true, false));
+        assert_eq!(
+            (item.value.as_str(), item.extract, item.cache, item.executable),
+            ("http://h/a.tgz", Some(true), true, false)
+        );
     }
 }

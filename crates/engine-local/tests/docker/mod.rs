@@ -25,8 +25,7 @@ wait "$daemon"
 rm -rf "$1"
 "#;
 /// What the images have beside bash.
-const TOOLS: [&str; 12] =
-    ["sh", "sleep", "cat", "ls", "echo", "id", "kill", "true", "false", "nc", "httpd", "dd"];
+const TOOLS: [&str; 12] = ["sh", "sleep", "cat", "ls", "echo", "id", "kill", "true", "false", "nc", "httpd", "dd"];
 
 /// The daemon of this test process.
 pub struct Docker {
@@ -123,13 +122,16 @@ impl Docker {
         }
         copy_with_libraries(Path::new("/bin/bash"), &root);
         self.import(&root, IMAGE, &[]);
-        self.import(&root, SLEEPER, &[r#"CMD ["/bin/sleep", "1000"]"#]);
-        self.import(&root, GREETER, &["USER guest", r#"ENTRYPOINT ["/bin/sh", "-c"]"#, r#"CMD ["echo hello from $MESOS_TASK_ID"]"#]);
+        self.import(&root, SLEEPER, &[r#"CMD ["/bin/sh", "-c", "trap exit TERM; sleep 1000 & wait"]"#]);
+        self.import(
+            &root,
+            GREETER,
+            &["USER guest", r#"ENTRYPOINT ["/bin/sh", "-c"]"#, r#"CMD ["echo hello from $MESOS_TASK_ID"]"#],
+        );
     }
 
     fn import(&self, root: &Path, name: &str, changes: &[&str]) {
-        let mut tar =
-            Command::new("tar").arg("-C").arg(root).args(["-c", "."]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut tar = Command::new("tar").arg("-C").arg(root).args(["-c", "."]).stdout(Stdio::piped()).spawn().unwrap();
         let mut arguments = vec!["import"];
         for change in changes {
             arguments.extend(["--change", change]);
@@ -137,7 +139,11 @@ impl Docker {
         arguments.extend(["-", name]);
         let mut command = self.command(&arguments);
         let output = command.stdin(tar.stdout.take().unwrap()).output().unwrap();
-        assert!(tar.wait().unwrap().success() && output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            tar.wait().unwrap().success() && output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 

@@ -51,7 +51,10 @@ impl Source for StartedSource {
         if self.failed {
             return Some(Opinion::Failed(format!("No container has started within {} s.", START_MS_MAX / 1000)));
         }
-        self.is_there.then(|| Opinion::Running("The container has started.".to_owned()))
+        Some(match self.is_there {
+            true => Opinion::Running("The container has started.".to_owned()),
+            false => Opinion::Starting,
+        })
     }
 
     fn work(&mut self, _tools: &Tools<'_>, now_ms: u64) {

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use checkpoint::layout::{PROFILE, RunDirectory};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
-use super::api::{Docker, Failure};
+use super::api::{Docker, Failure, escaped};
 use super::{Command, SANDBOX_INSIDE, container_name, stream};
 use crate::http::Closer;
 use crate::system::signals::{self, SignalSource};
@@ -21,6 +21,8 @@ use crate::system::{procfs, wait};
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the daemon may take to know the exit code after the output has ended.
 const CODE_LIMIT: Duration = Duration::from_secs(30);
+/// How long the daemon may take to hear that memory was the reason of an end by SIGKILL, seconds.
+const OUT_OF_MEMORY_SECS: i64 = 1;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs the command; its exit code becomes this process'.
@@ -74,10 +76,20 @@ pub(super) fn note_out_of_memory(run_directory: &str) {
     }
 }
 
+/// Whether something in the container was killed for want of memory. The state tells it of a container's first process only; the daemon's
+/// events tell it of all, a moment after the end.
 pub(super) fn was_out_of_memory(docker: &Docker, container: &str) -> bool {
+    let told = docker.call("GET", &format!("/containers/{container}/json"), None).unwrap_or_default();
+    if told["State"]["OOMKilled"].as_bool().unwrap_or(false) {
+        return true;
+    }
+    let filters = escaped(&json!({ "type": ["container"], "event": ["oom"], "container": [container] }).to_string());
+    let until = crate::system::wall_ms() / 1000 + OUT_OF_MEMORY_SECS;
+    let events = format!("/events?since=1&until={until}&filters={filters}");
+    // One is enough; without any the answer is empty and ends at that time.
     docker
-        .call("GET", &format!("/containers/{container}/json"), None)
-        .is_ok_and(|told| told["State"]["OOMKilled"].as_bool().unwrap_or(false))
+        .read("GET", &events, None, Some(Duration::from_secs(10)), |answer| answer.read(&mut [0; 1]))
+        .is_ok_and(|count| count > 0)
 }
 
 /// How this process ends for a command that ended with `code`: a command that was ended by a signal which went through here ends it too.
@@ -101,7 +113,7 @@ fn user_of(docker: &Docker, container: &str) -> Result<String, String> {
 }
 
 fn exit_code(docker: &Docker, target: &str) -> Result<i64, String> {
-    let deadline = std::time::Instant::now() + CODE_LIMIT;
+    let deadline = Instant::now() + CODE_LIMIT;
     loop {
         let told = docker.call("GET", target, None)?;
         if !told["Running"].as_bool().unwrap_or(false)
@@ -109,7 +121,7 @@ fn exit_code(docker: &Docker, target: &str) -> Result<i64, String> {
         {
             return Ok(code);
         }
-        if std::time::Instant::now() >= deadline {
+        if Instant::now() >= deadline {
             return Err("Docker: it does not tell the exit code".to_owned());
         }
         std::thread::sleep(PAUSE);

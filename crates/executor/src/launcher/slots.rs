@@ -326,8 +326,7 @@ impl Launcher {
 
     fn strays(&self) -> Vec<i32> {
         let mut children = procfs::own_children();
-        children
-            .retain(|pid| !self.sweepers.contains(pid) && !self.slots.values().any(|slot| slot.pid == *pid));
+        children.retain(|pid| !self.sweepers.contains(pid) && !self.slots.values().any(|slot| slot.pid == *pid));
         children
     }
 
