@@ -86,7 +86,7 @@ impl Events {
             if let Some(record) = self.decoder.next_record().unwrap() {
                 return Some(record.to_vec());
             }
-            if let Some(at) = self.raw.windows(2).position(|two| two == b"\r\n") {
+            if let Some(at) = self.raw.iter().take(20).position(|byte| *byte == b'\r') {
                 let length = usize::from_str_radix(std::str::from_utf8(&self.raw[..at]).unwrap(), 16).unwrap();
                 if length == 0 {
                     return None;
@@ -97,7 +97,7 @@ impl Events {
                     continue;
                 }
             }
-            let mut piece = [0; 65536];
+            let mut piece = vec![0; 1 << 20];
             match self.response.socket.read(&mut piece) {
                 Ok(read) if read > 0 => self.raw.extend_from_slice(&piece[..read]),
                 _ => {
@@ -234,6 +234,28 @@ fn a_dead_master_answers_nobody_and_a_stalled_stream_is_not_closed() {
     let mut answer = Vec::new();
     let _ = socket.read_to_end(&mut answer);
     assert!(answer.is_empty());
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_up_nobody_else() {
+    let settings = Settings { allocation_interval_ms: 10, ..Settings::default() };
+    let simulation = Simulation::start(settings, 1.0, None).unwrap();
+    simulation.add_agents((0..2_000).map(|index| AgentSpec::new(format!("a{index}"), "cpus:4;mem:1024")));
+    let mut lazy = Events::new(send(simulation.masters()[0], PROTOBUF, &subscribe("lazy").encode_to_vec()));
+    // Far more than sockets hold: every agent is offered, taken back, and offered again.
+    for _ in 0..20 {
+        simulation.with(|cluster| cluster.rescind_all());
+        simulation.skip(20);
+    }
+    let mut brisk = Events::new(send(simulation.masters()[0], PROTOBUF, &subscribe("brisk").encode_to_vec()));
+    assert!(brisk.event().unwrap().subscribed.is_some());
+    simulation.add_agents([AgentSpec::new("more", "cpus:4;mem:1024")]);
+    assert!(brisk.event().is_some());
+    // Nothing of it is lost to the lazy one.
+    let mut rescinded = 0;
+    while rescinded < 20 * 2_000 {
+        rescinded += usize::from(lazy.event().expect("the stream lives").rescind.is_some());
+    }
 }
 
 #[test]
