@@ -87,10 +87,31 @@ pub fn docker(arguments: &[&str]) -> Command {
     command
 }
 
+/// How the Docker daemon makes control groups: driver and version. Fails plainly when it cannot be asked.
+pub fn cgroup_driver() -> Result<String, ComposeError> {
+    // Where the answer is the server's alone; other commands go on without one.
+    output(docker(&["info", "--format", "{{.CgroupDriver}} {{.CgroupVersion}}"])).map_err(|error| match error {
+        ComposeError::Machine(complaint) => ComposeError::Machine(why_unreachable(&complaint)),
+        other => other,
+    })
+}
+
+/// What to do about a daemon that cannot be asked.
+fn why_unreachable(complaint: &str) -> String {
+    let last = complaint.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    if complaint.contains("permission denied") {
+        let user = std::env::var("USER").unwrap_or_else(|_| "of this task".to_owned());
+        return format!(
+            "user {user} may not use Docker, its socket refuses the user: an administrator can allow it with: gpasswd -a {user} docker \
+             ({last})"
+        );
+    }
+    format!("Docker does not answer on this machine: {last}")
+}
+
 /// The control group in which containers count as part of this task, if Docker and this machine can do that: this process's own one, where
-/// control groups are of version 1 and Docker makes them itself.
-pub fn group_of_this_task() -> Option<String> {
-    let driver = output(docker(&["info", "--format", "{{.CgroupDriver}} {{.CgroupVersion}}"])).ok()?;
+/// control groups are of version 1 and Docker makes them itself. `driver` is what [`cgroup_driver`] says.
+pub fn group_of_this_task(driver: &str) -> Option<String> {
     // In version 2 a group with processes cannot have groups with limits below it.
     if driver.split_whitespace().collect::<Vec<_>>() != ["cgroupfs", "1"] {
         return None;
@@ -118,6 +139,15 @@ mod tests {
         assert_eq!(group_of(text), Some("/mesos/c1".into()));
         assert_eq!(group_of("3:memory:/\n"), None);
         assert_eq!(group_of("0::/user.slice\n"), None);
+    }
+
+    #[test]
+    fn a_daemon_that_refuses_a_user_is_told_from_one_that_is_not_there() {
+        let denied =
+            why_unreachable("docker info ended with 1: permission denied while trying to connect to the socket");
+        assert!(denied.contains("may not use Docker") && denied.contains("gpasswd"), "{denied}");
+        let gone = why_unreachable("docker info ended with 1:\nCannot connect to the Docker daemon");
+        assert_eq!(gone, "Docker does not answer on this machine: Cannot connect to the Docker daemon");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::command::{Project, docker, find, group_of_this_task, output};
+use crate::command::{Project, cgroup_driver, docker, find, group_of_this_task, output};
 use crate::rewrite::{Limits, Marks, Ports, rewrite, unique};
 use crate::watch::{Verdict, containers, judge};
 use crate::{ComposeError, Request};
@@ -66,8 +66,9 @@ pub fn run(request: &Request, directory: &Path) -> Result<Ending, ComposeError> 
         signal_hook::flag::register(signal, Arc::clone(&stop))
             .map_err(|error| ComposeError::Io("listening for signals".into(), error))?;
     }
-    let (files, services) = generate(request, directory)?;
-    let project = Project { flavour: find()?, name: project_name(&request.task_id), files };
+    let flavour = find()?;
+    let (files, services) = generate(request, directory, &cgroup_driver()?)?;
+    let project = Project { flavour, name: project_name(&request.task_id), files };
     let ending = live(&project, services, directory, &stop);
     clean_up(&project, &request.task_id);
     let _ = fs::remove_file(directory.join(RUNNING_MARKER));
@@ -81,11 +82,11 @@ pub fn project_name(task_id: &str) -> String {
 }
 
 /// Writes the rewritten files beside the given ones; also how many services they have.
-fn generate(request: &Request, directory: &Path) -> Result<(Vec<PathBuf>, usize), ComposeError> {
+fn generate(request: &Request, directory: &Path, driver: &str) -> Result<(Vec<PathBuf>, usize), ComposeError> {
     let mut labels: Vec<(String, String)> = request.labels.clone().into_iter().collect();
     labels.push(("taskId".into(), request.task_id.clone()));
     labels.push(("executorId".into(), request.executor_id.clone()));
-    let limits = match group_of_this_task() {
+    let limits = match group_of_this_task(driver) {
         Some(group) => Limits::Parent(group),
         None => Limits::Each { memory_bytes: request.memory_bytes, cpu_millis: request.cpu_millis },
     };
@@ -265,7 +266,7 @@ mod tests {
             ports: vec![31000],
             ..Request::default()
         };
-        let (files, services) = generate(&request, folder.path()).unwrap();
+        let (files, services) = generate(&request, folder.path(), "").unwrap();
         assert_eq!(
             (files.as_slice(), services),
             ([folder.path().join("app/docker-compose.yml-generated.yml")].as_slice(), 2)
@@ -275,7 +276,7 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         let missing = Request { labels: [("fileName".to_owned(), "no.yml".to_owned())].into(), ..request };
-        assert!(generate(&missing, folder.path()).unwrap_err().to_string().contains("no.yml"));
+        assert!(generate(&missing, folder.path(), "").unwrap_err().to_string().contains("no.yml"));
     }
 
     #[test]

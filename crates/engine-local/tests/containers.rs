@@ -217,6 +217,20 @@ fn processes_run_inside_a_container_and_leave_their_output_in_the_sandbox() {
     assert_eq!(machine.log("a", "p", "stderr"), "err\n");
     assert_eq!(std::fs::read_to_string(machine.run_directory("a").join("sandbox/result")).unwrap(), "kept\n");
     assert!(machine.docker.containers_of("a").is_empty());
+    // Another user than root may write into the sandbox too; a profile of an earlier process is read.
+    machine.launch("u", &[], |config| {
+        let user = [("user", "guest")];
+        let line = "echo export GREETING=hello > .thermos_profile; echo $USER $UID";
+        docker_task(config, IMAGE, &user, None);
+        let payload = serde_json::json!({"task": {"name": "t", "constraints": [{"order": ["p", "q"]}], "processes":
+            [{"name": "p", "cmdline": line}, {"name": "q", "cmdline": "echo $GREETING"}]}});
+        config.executor_config = Some(ExecutorConfig { name: "AuroraExecutor".into(), data: payload.to_string() });
+    });
+    machine.until("u", TaskState::Finished);
+    assert_eq!(
+        (machine.log("u", "p", "stdout"), machine.log("u", "q", "stdout")),
+        ("guest 1234\n".into(), "hello\n".into())
+    );
     // An exit code is what it was, and a process may be tried again.
     machine.launch("b", &[], |config| {
         docker_task(config, IMAGE, &[], None);
@@ -319,12 +333,18 @@ fn containers_go_on_without_daemon_and_are_removed_after_both_supervisor_and_lau
     machine.until("stays", TaskState::Running);
     wait_for_file(&machine.run_directory("goes").join("sandbox/ready"));
     machine.restart();
+    let lock = machine.root.path().join("local/launcher.lock");
+    let launcher = || std::fs::read_to_string(&lock).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let first = launcher().unwrap();
+    kill_9(first);
+    eventually("another launcher", || launcher().is_some_and(|pid| pid != first));
+    // Its first work is to remove what nobody looks after; these are looked after.
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!((machine.docker.containers_of("stays").len(), machine.docker.containers_of("goes").len()), (1, 1));
     machine.kill("stays");
     machine.until("stays", TaskState::Killed);
-    let launcher: i32 =
-        std::fs::read_to_string(machine.root.path().join("local/launcher.lock")).unwrap().trim().parse().unwrap();
     let supervisor = machine.supervisor("goes");
-    kill_9(launcher);
+    kill_9(launcher().unwrap());
     kill_9(supervisor);
     machine.until("goes", TaskState::Lost);
     machine.until_gone("goes");
@@ -417,10 +437,49 @@ fn a_service_that_fails_fails_the_project() {
     assert!(machine.docker.containers_of("failing").is_empty());
 }
 
+#[test]
+fn a_user_that_docker_refuses_is_told_so_and_a_missing_file_is_named() {
+    let Some(mut machine) = Machine::start() else { return };
+    let address = serve(archive(&[("sample-app/docker-compose.yml", &sample(LONG))]));
+    machine.launch("refused", &[("a", 31_045)], |config| {
+        compose_task(config, &address);
+        config.job = JobKey::new("nobody", "test", "job");
+    });
+    let message = machine.until("refused", TaskState::Failed).message.unwrap();
+    assert!(message.starts_with("Task failed: user nobody may not use Docker"), "{message}");
+    machine.launch("lost", &[("a", 31_046)], |config| {
+        compose_task(config, &address);
+        config.metadata = [Metadata { key: "fileName".into(), value: "other.yml".into() }].into();
+    });
+    let message = machine.until("lost", TaskState::Failed).message.unwrap();
+    assert!(message.contains("other.yml"), "{message}");
+}
+
+#[test]
+fn a_task_is_killed_while_its_files_are_fetched() {
+    let Some(mut machine) = Machine::start() else { return };
+    // It takes the connection and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let value = format!("http://{}/never", silent.local_addr().unwrap());
+    machine.launch("f", &[], |config| {
+        config.mesos_fetcher_uris.insert(FetcherUri { value, extract: None, cache: None, output_file: None });
+        config.executor_config = Some(ExecutorConfig { name: "AuroraExecutor".into(), data: data("true") });
+    });
+    machine.until("f", TaskState::Starting);
+    let _fetching = silent.accept().unwrap();
+    machine.kill("f");
+    machine.until("f", TaskState::Killed);
+    assert_eq!(machine.states("f"), [TaskState::Starting, TaskState::Killed]);
+}
+
 fn wait_for_file(path: &std::path::Path) {
+    eventually(&path.display().to_string(), || path.exists());
+}
+
+fn eventually(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !path.exists() {
-        assert!(Instant::now() < deadline, "{} does not come", path.display());
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -24,7 +24,14 @@ const PULL_LIMIT: Duration = Duration::from_secs(3600);
 pub(super) fn create(container: &Container) -> Result<(), String> {
     let docker = Docker::new(&container.docker_host)?;
     let name = make(&docker, container, Purpose::Processes)?;
-    docker.call("POST", &format!("/containers/{name}/start"), None)?;
+    docker.call("POST", &format!("/containers/{name}/start"), None).map_err(|error| {
+        let hint = if error.to_string().contains("/bin/bash") {
+            " (processes are run with /bin/bash, which the image must have)"
+        } else {
+            ""
+        };
+        format!("{error}{hint}")
+    })?;
     give_sandbox(&docker, container, &name)
 }
 
