@@ -3,129 +3,18 @@
 
 #[path = "mesos/daybreak.rs"]
 mod daybreak;
+#[path = "mesos/world.rs"]
+mod world;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use daybreak::{Daybreak, LoopClock, batch, options, service};
-use engine_mesos::Options;
 use model::{JobKey, TaskConfig, TaskStatus};
 use simulation::mesos::faults::{Fate, Rule, Topic};
 use simulation::mesos::history::Moment;
 use simulation::mesos::server::{AgentSpec, Simulation};
 use simulation::mesos::{Cluster, Script, Settings};
-
-const SOON: Duration = Duration::from_secs(20);
-
-/// A Mesos, a state directory, and the present life of the scheduler.
-struct World {
-    simulation: Simulation,
-    directory: tempfile::TempDir,
-    daybreak: Option<Daybreak>,
-    change: fn(&mut Options),
-    settings: scheduler::Settings,
-}
-
-impl World {
-    /// Simulated time passes ten times as fast as real time.
-    fn new(agents: usize, settings: Settings) -> Self {
-        Self::with(agents, settings, scheduler::Settings::default(), |_| {})
-    }
-
-    fn with(agents: usize, settings: Settings, scheduler: scheduler::Settings, change: fn(&mut Options)) -> Self {
-        let simulation = Simulation::start(settings, 10.0, None).unwrap();
-        simulation.add_agents((0..agents).map(|index| {
-            AgentSpec::new(format!("a{index}"), "cpus:8;mem:8192;disk:8192;ports:[31000-31999]")
-                .attributes(format!("host:a{index}"))
-        }));
-        let directory = tempfile::tempdir().unwrap();
-        let mut world = Self { simulation, directory, daybreak: None, change, settings: scheduler };
-        world.start();
-        world
-    }
-
-    fn start(&mut self) {
-        let mut options = options(&self.simulation.master_list());
-        (self.change)(&mut options);
-        let epoch_ms = self.simulation.with(|cluster| cluster.settings().epoch_ms);
-        let clock = LoopClock::Simulated(self.simulation.time(), epoch_ms);
-        let daybreak = Daybreak::start(self.directory.path(), options, self.settings.clone(), clock, true);
-        self.daybreak = Some(daybreak);
-    }
-
-    /// The scheduler dies and is started again on the same state.
-    fn restart(&mut self) {
-        self.daybreak.take().unwrap().crash();
-        self.start();
-    }
-
-    fn daybreak(&self) -> &Daybreak {
-        self.daybreak.as_ref().unwrap()
-    }
-
-    fn skip(&self, ms: u64) {
-        self.simulation.skip(ms);
-        self.daybreak().ring();
-    }
-
-    /// Simulated time passes in steps, so that both sides act in between.
-    fn pass(&self, ms: u64) {
-        let step_ms = 5_000;
-        for _ in 0..ms.div_ceil(step_ms) {
-            self.skip(step_ms);
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    #[track_caller]
-    fn until(&self, what: &str, holds: impl FnMut(&mut Cluster) -> bool) {
-        assert!(
-            self.simulation.wait_until(SOON, holds),
-            "not in time: {what}; {:?}",
-            self.daybreak().view().count_by_status()
-        );
-    }
-
-    fn live(&self) -> usize {
-        self.simulation.with(|cluster| cluster.live_tasks().len())
-    }
-
-    /// Live instances of a job at the agents: name of the task to agents.
-    fn job(&self, config: &TaskConfig, instances: i32) {
-        self.daybreak().create(config.clone(), instances);
-    }
-
-    /// What must be true of every run once all is repaired: each launch happened once, both sides agree about every task, and nothing
-    /// waits to be acknowledged.
-    #[track_caller]
-    fn judge(&self) {
-        let view = self.daybreak().view();
-        let running: Vec<String> =
-            view.tasks.values().filter(|task| task.status.is_assigned()).map(|task| task.id.to_string()).collect();
-        let settled = self.simulation.wait_until(SOON, |cluster| {
-            let mut known: Vec<String> = cluster.known_tasks().into_iter().map(|(id, ..)| id).collect();
-            known.sort();
-            let mut live: Vec<String> = cluster.live_tasks().into_iter().map(|(id, ..)| id.to_string()).collect();
-            live.sort();
-            known == live
-        });
-        assert!(settled, "ends wait to be acknowledged");
-        self.simulation.with(|cluster| {
-            let mut live: Vec<String> = cluster.live_tasks().into_iter().map(|(id, ..)| id.to_string()).collect();
-            live.sort();
-            let mut expected = running;
-            expected.sort();
-            assert_eq!(live, expected, "scheduler and agents disagree");
-            let mut launches = BTreeMap::new();
-            for (_, moment) in cluster.history.moments() {
-                if let Moment::Launched { task, .. } = moment {
-                    *launches.entry(task.clone()).or_insert(0) += 1;
-                }
-            }
-            assert!(launches.values().all(|count| *count == 1), "launched twice: {launches:?}");
-        });
-    }
-}
+use world::{SOON, World};
 
 fn patient() -> Settings {
     Settings { masters: 3, agent_reregister_spread_ms: 5_000, ..Settings::default() }

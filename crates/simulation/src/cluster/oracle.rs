@@ -110,6 +110,11 @@ impl Oracle {
         self.protected_until_ms = now_ms + self.grace_ms;
     }
 
+    /// Nothing says any more how long the leader has been there.
+    pub fn unprotect(&mut self) {
+        self.protected_until_ms = 0;
+    }
+
     // ---- lives ----
 
     /// The state after a group.

@@ -531,8 +531,8 @@ impl Simulation {
             45..=54 => self.world.rescind(),
             55..=64 => self.world.stray(),
             65..=68 => self.jump_clock(),
-            69..=73 => self.world.ask_back(),
-            74 => self.world.depose(),
+            69..=71 => self.world.ask_back(),
+            72 if self.world.chance.per_mille(400) => self.world.depose(),
             _ => {
                 let tasks: Vec<&TaskId> = self.view.tasks.keys().collect();
                 // What comes from an old journal does not last: it goes first.
@@ -550,6 +550,8 @@ impl Simulation {
         let by = self.world.chance.between(1000, 3_600_000) as i64;
         if self.world.chance.per_mille(500) {
             self.world.coverage.fault(Fault::ClockAhead);
+            // After a restart only the wall clock tells how long a leader has been there.
+            self.watch.borrow_mut().oracle.unprotect();
             self.world.wall_offset_ms += by;
         } else {
             self.world.coverage.fault(Fault::ClockBack);

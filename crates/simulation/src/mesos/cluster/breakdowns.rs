@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use super::super::agent::Phase;
 use super::{Cluster, Due, Leadership, Output};
 
 impl Cluster {
@@ -104,6 +105,13 @@ impl Cluster {
         self.agent_mut(index).restart();
         self.drain_agent(index);
         self.work();
+    }
+
+    /// It is started again if its process is not there.
+    pub fn restart_agent_if_down(&mut self, index: usize) {
+        if self.agents[index].phase == Phase::Down {
+            self.restart_agent(index);
+        }
     }
 
     /// Its machine is replaced by an empty one that takes its place under a new id.
