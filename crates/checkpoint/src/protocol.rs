@@ -358,6 +358,9 @@ pub struct Launch {
     /// Root file system that the processes run in, as the Mesos containerizer provides it; absent for the machine's own.
     #[prost(message, optional, tag = "21")]
     pub image: Option<ImageRoot>,
+    /// How long statuses may wait to be told together with later ones, milliseconds from the launch; the last one never waits.
+    #[prost(uint64, tag = "22")]
+    pub status_delay_ms: u64,
 }
 
 /// A root file system and how to enter it (spec executor 3.3).

@@ -30,9 +30,9 @@ const ORDERS_MAX: usize = 4;
 const SUCCESSIONS: usize = 8;
 /// As long as slots of a key come free and the last task in the queue has to wait no longer than this, no slot is made, milliseconds. A
 /// process that ends within moments is over before a supervisor of its own would be there; the machine has better things to do.
-const DRAIN_MS_MAX: u64 = 500;
+const DRAIN_MS_MAX: u64 = 1_000;
 /// When no slot has come free for this long, the tasks of the key are not that short, milliseconds.
-const SUCCESSION_MS_MAX: u64 = 20;
+const SUCCESSION_MS_MAX: u64 = 50;
 
 /// Slots and queues.
 #[derive(Debug, Default)]
@@ -279,9 +279,9 @@ mod tests {
         assert!(slots.reconsider_ms().is_some_and(|pause_ms| pause_ms <= SUCCESSION_MS_MAX));
         assert_eq!(slots.missing(8 + SUCCESSION_MS_MAX + 1).len(), 1, "but not when they come free no longer");
         let mut slots = waiting(100);
-        for now_ms in [0, 10, 20, 30, 40] {
+        for now_ms in [0, 11, 22, 33, 44] {
             slots.succeeded(&key("a"), now_ms);
         }
-        assert_eq!(slots.missing(40).len(), 1, "the last of a hundred would wait for a second");
+        assert_eq!(slots.missing(44).len(), 1, "the last of a hundred would wait for more than a second");
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use checkpoint::channel::Channel;
 use checkpoint::layout::RunDirectory;
 use checkpoint::protocol::{
-    Kill, LaunchRefused, SlotReady, SlotSpecification, SlotStatus, ToLauncherBody, ToSlot, ToSlotBody,
+    Kill, Launch, LaunchRefused, SlotReady, SlotSpecification, SlotStatus, ToLauncherBody, ToSlot, ToSlotBody,
 };
 use checkpoint::record::{StatusReason, StatusState};
 use checkpoint::replay::RunState;
@@ -18,6 +18,8 @@ use crate::tasks::{Phase, Waiting};
 
 /// How often a task is given to another supervisor because one ended before it began.
 const ATTEMPTS_MAX: u32 = 3;
+/// How long a supervisor may keep the first statuses of a task to itself while other tasks wait, milliseconds.
+const STATUS_DELAY_MS: u64 = 25;
 
 impl Worker {
     /// Gives a waiting task to an idle supervisor, or lets it wait for one.
@@ -63,8 +65,11 @@ impl Worker {
             self.slots.set_idle(slot_id);
             return self.end_without_run(task_id, StatusState::Failed, StatusReason::LaunchFailed, message.to_owned());
         }
-        let message = ToSlot { body: Some(ToSlotBody::Launch(waiting.launch.clone())) };
+        // While others wait, the machine has better to do than to say at once that a task runs that may be over in a moment.
+        let status_delay_ms = if self.slots.has_waiting() { STATUS_DELAY_MS } else { 0 };
+        let launch = Launch { status_delay_ms, ..waiting.launch.clone() };
         task.phase = Phase::Given(slot_id, waiting);
+        let message = ToSlot { body: Some(ToSlotBody::Launch(launch)) };
         self.send_to_slot(slot_id, &message);
     }
 

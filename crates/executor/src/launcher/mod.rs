@@ -133,7 +133,15 @@ pub fn run(directory: &Path) -> io::Result<()> {
     launcher.recover();
     launcher.sweep_all();
     launcher.cgroups.sweep();
+    prepare_supervisors();
     launcher.serve()
+}
+
+/// Does once what every supervisor would do at its first task: what this process has at hand, its forks have too.
+fn prepare_supervisors() {
+    crate::system::user::prepare_lookups();
+    // The checksum's code is chosen by what the processor can do, and asking it takes long in a virtual machine.
+    checkpoint::stream::encode_frame(&checkpoint::record::Record::default(), &mut Vec::new());
 }
 
 /// Writes a line to the launcher's log, which is its standard error.

@@ -381,7 +381,7 @@ impl Supervisor<'_> {
             }
         }
         let over = task.advance(&self.surroundings, now_ms);
-        let statuses = task.take_unsent();
+        let statuses = if over || now_ms >= task.tell_from_ms() { task.take_unsent() } else { Vec::new() };
         let task_id = if statuses.is_empty() { String::new() } else { task.task_id().to_owned() };
         if over {
             self.finish(task_id, statuses);
@@ -404,7 +404,9 @@ impl Supervisor<'_> {
         self.tasks_done += 1;
         self.idle_since_ms = monotonic_ms();
         let tasks_max = self.specification.as_ref().map_or(0, |specification| specification.tasks_max);
-        let reason = if !clean || self.surroundings.group.has_strays() == Some(true) {
+        let reason = if !clean
+            || self.surroundings.group.has_strays(self.surroundings.task_group.as_ref().map(AsFd::as_fd)) == Some(true)
+        {
             "a process could not be removed"
         } else if tasks_max > 0 && self.tasks_done >= tasks_max {
             "it has run enough tasks"

@@ -27,6 +27,7 @@ pub(super) struct PayloadCache {
     bytes: Vec<u8>,
     parsed: Option<Late<Payload>>,
     task_json: Vec<u8>,
+    /// The user found last, by the role it was for; the empty role stands for whoever runs this process.
     user: Option<(String, User)>,
 }
 
@@ -45,15 +46,14 @@ impl PayloadCache {
 
     /// The user whose processes they are: the role when this process is root, else whoever runs it.
     fn user(&mut self, role: &str, root: bool) -> Result<User, String> {
-        if !root || role.is_empty() {
-            return Ok(user::current());
-        }
+        let role = if root { role } else { "" };
         if let Some((name, user)) = &self.user
             && name == role
         {
             return Ok(user.clone());
         }
-        match user::by_name(role) {
+        let found = if role.is_empty() { Ok(Some(user::current())) } else { user::by_name(role) };
+        match found {
             Ok(Some(user)) => {
                 self.user = Some((role.to_owned(), user.clone()));
                 Ok(user)
@@ -115,9 +115,9 @@ pub(super) fn prepare(
     })?;
     // The user inside a container is the image's affair: the role need not be a user of this machine.
     let in_container = is_container(launch);
-    let found = payloads.user(&launch.role, surroundings.root).or_else(|why| {
-        if in_container { Ok(user::current()) } else { Err(why) }
-    });
+    let found = payloads
+        .user(&launch.role, surroundings.root)
+        .or_else(|why| if in_container { Ok(user::current()) } else { Err(why) });
     let user = found
         .as_ref()
         .map_or_else(|_| User { name: launch.role.clone(), identity: user::current().identity }, User::clone);

@@ -95,6 +95,8 @@ pub(crate) struct RunningTask {
     histories: Vec<History>,
     statuses: u32,
     unsent: Vec<StatusRecord>,
+    /// Statuses before the last one are told from here on, monotonic milliseconds.
+    tell_from_ms: u64,
     /// Why the task failed, as far as a process has something to do with it: name of the process and what happened.
     pub(super) failure: Option<(String, Option<i32>, String)>,
     pub(super) last_return_code: Option<i32>,
@@ -123,6 +125,7 @@ impl RunningTask {
         let mut running = Self {
             disk_limit_bytes: launch.disk_bytes,
             disk_next_ms: monotonic_ms() + launch.disk_interval_ms,
+            tell_from_ms: monotonic_ms() + launch.status_delay_ms,
             launch,
             work: None,
             user,
@@ -226,6 +229,11 @@ impl RunningTask {
         self.disk_limit_bytes
     }
 
+    /// Before this time only the last status is told, monotonic milliseconds.
+    pub(super) fn tell_from_ms(&self) -> u64 {
+        self.tell_from_ms
+    }
+
     /// Statuses recorded since the last call.
     pub(super) fn take_unsent(&mut self) -> Vec<StatusRecord> {
         std::mem::take(&mut self.unsent)
@@ -243,7 +251,7 @@ impl RunningTask {
 
     /// When something is due by time alone, monotonic milliseconds.
     pub(super) fn next_wake_ms(&self, now_ms: u64) -> u64 {
-        let mut wake_ms = now_ms + 60_000;
+        let mut wake_ms = if self.unsent.is_empty() { now_ms + 60_000 } else { self.tell_from_ms };
         if let Some(deadline) = self.deadline_ms.filter(|_| self.ending.is_none()) {
             wake_ms = wake_ms.min(deadline);
         }

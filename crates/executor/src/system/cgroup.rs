@@ -280,10 +280,12 @@ impl SlotCgroup {
         Ok(Some(open_directory(&task)?))
     }
 
-    /// Whether a process other than the supervisor is in the slot's groups; unknown without a unified hierarchy.
-    pub fn has_strays(&self) -> Option<bool> {
-        let procs = fs::read_to_string(self.unified.as_ref()?.join("task/cgroup.procs")).ok()?;
-        Some(!procs.trim().is_empty())
+    /// Whether a process other than the supervisor is in the slot's groups, whose directory for tasks is `task_group`; unknown without a
+    /// unified hierarchy.
+    pub fn has_strays(&self, task_group: Option<BorrowedFd<'_>>) -> Option<bool> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let procs = rustix::fs::openat(task_group?, c"cgroup.procs", flags, Mode::empty()).ok()?;
+        Some(rustix::io::read(&procs, &mut [0_u8; 64]).ok()? > 0)
     }
 
     /// Number of times the kernel killed a process of the slot for want of memory.

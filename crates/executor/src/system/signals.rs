@@ -38,14 +38,17 @@ impl SignalSource {
     pub fn drain(&self) -> bool {
         let mut other = false;
         loop {
-            let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
+            const INFO_BYTES: usize = size_of::<libc::signalfd_siginfo>();
+            // One more than there are signals that are heard: a full buffer means that more came meanwhile.
+            let mut buffer = [0_u8; INFO_BYTES * (HEARD.len() + 1)];
             // SAFETY: the buffer has the length that is passed.
-            let read = unsafe { libc::read(self.descriptor.as_raw_fd(), info.as_mut_ptr().cast(), info.len()) };
-            if read != info.len() as isize {
+            let read = unsafe { libc::read(self.descriptor.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+            let infos = buffer[..usize::try_from(read).unwrap_or(0)].chunks_exact(INFO_BYTES);
+            // The number is the first field.
+            other |= infos.into_iter().any(|info| info[..4] != libc::SIGCHLD.to_ne_bytes());
+            if read < buffer.len() as isize {
                 return other;
             }
-            // The number is the first field.
-            other |= i32::from_ne_bytes([info[0], info[1], info[2], info[3]]) != libc::SIGCHLD;
         }
     }
 }

@@ -102,7 +102,8 @@ pub fn spawn(request: &Spawn<'_>) -> Result<i32, SpawnError> {
         failed_step: &mut failed_step,
         failed_errno: &mut failed_errno,
     };
-    let mut stack = vec![0_u128; STACK_BYTES / 16];
+    // What is in it does not matter, so it is not cleared.
+    let mut stack = Vec::<u128>::with_capacity(STACK_BYTES / 16);
     let mut flags = libc::CLONE_VM as u64 | libc::CLONE_VFORK as u64;
     if request.cgroup.is_some() {
         flags |= CLONE_INTO_CGROUP;

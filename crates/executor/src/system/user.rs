@@ -137,6 +137,11 @@ pub fn current() -> User {
     }
 }
 
+/// Looks up the present user once, so that the libraries that are needed for it are there in processes forked afterwards.
+pub fn prepare_lookups() {
+    let _ = current();
+}
+
 fn lookup(
     mut call: impl FnMut(*mut libc::passwd, &mut Vec<libc::c_char>, *mut *mut libc::passwd) -> libc::c_int,
 ) -> io::Result<Option<User>> {
