@@ -298,6 +298,6 @@ fn told(result: &io::Result<()>) -> String {
 
 /// A random time up to `most`, so that the executors of an agent do not all come at once.
 fn random_part(most: Duration) -> Duration {
-    let [first, second, ..] = super::run::random_bytes();
+    let [first, second, ..] = super::run::random_uuid();
     most.mul_f64(f64::from(u16::from_ne_bytes([first, second])) / f64::from(u16::MAX))
 }

@@ -99,12 +99,15 @@ pub(super) fn run(options: Options, environment: Environment) -> io::Result<()> 
     executor.serve(&signals)
 }
 
-/// Bytes that no other executor has: made from the keys that the library takes from the kernel's generator, on old kernels too.
-pub(super) fn random_bytes() -> [u8; 16] {
+/// A UUID of version 4, as its 16 bytes: made from the keys that the library takes from the kernel's generator, on old kernels too.
+/// Agents refuse bytes that name no version.
+pub(super) fn random_uuid() -> [u8; 16] {
     let half = |part: u8| RandomState::new().hash_one((part, wall_ms(), std::process::id())).to_ne_bytes();
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&half(0));
     bytes[8..].copy_from_slice(&half(1));
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
     bytes
 }
 
@@ -415,7 +418,7 @@ impl Executor {
             timestamp: Some(timestamp_ms as f64 / 1000.0),
             executor_id: Some(ExecutorId { value: self.environment.executor_id.clone() }),
             source: Some(Source::Executor as i32),
-            uuid: Some(random_bytes().to_vec().into()),
+            uuid: Some(random_uuid().to_vec().into()),
             ..TaskStatus::default()
         };
         self.agent.update(Update { status });

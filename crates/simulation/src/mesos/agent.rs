@@ -309,11 +309,13 @@ impl Agent {
         if aware { state } else { TaskState::Lost }
     }
 
-    /// 16 bytes that no other update has.
+    /// A UUID of version 4 that no other update has.
     fn uuid(&mut self) -> Uuid {
         let seed = self.chance.seed();
         let mut uuid = Uuid::default();
         uuid.copy_from_slice(&seed[..16]);
+        uuid[6] = uuid[6] & 0x0f | 0x40;
+        uuid[8] = uuid[8] & 0x3f | 0x80;
         uuid
     }
 

@@ -8,6 +8,7 @@ use mesos::v1::executor as executor_api;
 use mesos::v1::scheduler::{Call, call};
 use prost::Message;
 
+use super::agent::wire::is_uuid;
 use super::cluster::{Answer, Cluster};
 
 /// A request.
@@ -221,7 +222,7 @@ fn validate(call: &Call) -> Result<call::Type, String> {
         return Ok(kind);
     }
     let Some(id) = &call.framework_id else { return Err("Expecting 'framework_id' to be present".into()) };
-    let sixteen = |uuid: &Bytes| if uuid.len() == 16 { Ok(()) } else { Err("Not a valid UUID".to_owned()) };
+    let sixteen = |uuid: &Bytes| if is_uuid(uuid) { Ok(()) } else { Err("Not a valid UUID".to_owned()) };
     let present = match kind {
         Type::Accept => call.accept.is_some(),
         Type::Decline => call.decline.is_some(),

@@ -52,9 +52,14 @@ pub(in super::super) fn validate(call: &Call) -> Result<call::Type, Refused> {
     Ok(kind)
 }
 
+/// Whether these are the 16 bytes of a UUID that names one of the versions 1 to 5; a real Mesos refuses others.
+pub(in crate::mesos) fn is_uuid(bytes: &[u8]) -> bool {
+    bytes.len() == 16 && (1..=5).contains(&(bytes[6] >> 4))
+}
+
 fn validate_status(status: &TaskStatus, executor: &str) -> Result<(), &'static str> {
-    if status.uuid.as_ref().is_none_or(|uuid| uuid.len() != 16) {
-        return Err("Failed to validate executor::Call: 'uuid' must be 16 bytes");
+    if !status.uuid.as_deref().is_some_and(is_uuid) {
+        return Err("Failed to validate executor::Call: Not a valid UUID");
     }
     if status.source != Some(Source::Executor as i32) {
         return Err("Failed to validate executor::Call: Received Call from executor with invalid 'source'");
