@@ -176,10 +176,12 @@ fn a_server_that_is_away_and_comes_back_finds_everything_as_it_was() {
     eventually("the leader is known", SOON, || leader_port(&watch) == Some(5051));
     eventually("the member is announced", SOON, || announcement.state().node.is_some());
 
-    // Longer than a session and than this side's own patience with it.
+    // Longer than a session and than this side's own patience with it; longer still on request.
     server.stop();
     eventually("the loss is noticed", SOON, || watch.detection().unknown_since.is_some());
-    std::thread::sleep(Duration::from_secs(5));
+    let outage_secs =
+        std::env::var("DAYBREAK_ZOOKEEPER_OUTAGE_SECS").ok().and_then(|secs| secs.parse().ok()).unwrap_or(5);
+    std::thread::sleep(Duration::from_secs(outage_secs));
     let detection = watch.detection();
     assert_eq!(leader_port(&watch), Some(5051), "what was known stays");
     assert!(detection.problem.unwrap().contains("no ZooKeeper server answers at 127.0.0.1"));
