@@ -124,6 +124,7 @@ fn a_task_that_never_becomes_healthy_fails_without_running() {
     let statuses = engine.statuses(slot);
     let why = "Failed health check! Response differs from expected response (expected \"ok\", got \"sorry, ...\")";
     assert_eq!(told(&statuses), [(StatusState::Starting, ""), (StatusState::Failed, why)]);
+    assert_eq!(statuses[1].return_code, None, "no process decided it");
     assert_eq!(server.probes(), 3, "the third failure in a row is one too many");
     let took_ms = statuses[1].timestamp_ms - statuses[0].timestamp_ms;
     assert!(took_ms < 5_000, "it ends as soon as its processes do: {took_ms} ms");

@@ -38,7 +38,8 @@ fn a_task_is_run_reported_and_left_where_tools_look_for_it() {
         ]
     );
     for update in agent.updates() {
-        assert_eq!(update.uuid.as_ref().map(|uuid| uuid.len()), Some(16));
+        let uuid = update.uuid.unwrap();
+        assert_eq!((uuid.len(), uuid[6] >> 4, uuid[8] >> 6), (16, 4, 0b10), "version 4, as agents want it: {uuid:?}");
         assert_eq!(update.source, Some(Source::Executor as i32));
         assert_eq!(update.executor_id.unwrap().value, "e");
         assert_eq!(update.agent_id, Some(agent::agent_id()));

@@ -162,6 +162,8 @@ impl RunningTask {
     /// What is told about the end (spec executor 2.5).
     fn verdict_of(&mut self, outcome: TaskState) -> Verdict {
         if let Some(verdict) = self.verdict.take() {
+            // No process decided it.
+            self.last_return_code = None;
             return verdict;
         }
         let plain =
