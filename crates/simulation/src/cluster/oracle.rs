@@ -155,8 +155,6 @@ impl Oracle {
         self.frozen.clear();
         self.frozen.insert(position, view.clone());
         self.published = self.published.max(position);
-        // How much of the leader's time is left is known to the wall clock only, which may have jumped.
-        self.doubt_until_ms = now_ms + self.grace_ms;
         self.active.clear();
         self.transient.clear();
         for task in view.tasks.values() {
@@ -218,8 +216,11 @@ impl Oracle {
         }
         match seen.input {
             Input::Engine(Event::Status(status)) => self.judge_status(status, &changes, seen),
+            // How much of the leader's time is left is known to the wall clock only, which may have jumped.
+            Input::Start { .. } => self.doubt_until_ms = seen.now_ms + self.grace_ms,
             Input::Engine(Event::Registered { master: Some(master), .. }) => {
-                if self.leader.as_ref() != Some(master) {
+                // What a crash lost of it, the next scheduler meets anew.
+                if self.leader.as_ref() != Some(master) || seen.before.master.as_deref() != Some(master) {
                     self.leader = Some(master.clone());
                     self.doubt_until_ms = seen.now_ms + self.grace_ms;
                 }

@@ -194,6 +194,8 @@ pub struct Cluster {
     /// Agents that nothing reaches, and which cut it is.
     cut: BTreeMap<usize, u64>,
     cuts: u64,
+    /// What waits in the buffers of a connection that nothing gets through: it comes late, or never if the connection is given up.
+    held: BTreeMap<usize, Vec<Due>>,
     /// When agents that are not registered try next.
     registering: BTreeMap<usize, u64>,
     scripts: Scripts,
@@ -239,6 +241,7 @@ impl Cluster {
             index_of: BTreeMap::new(),
             cut: BTreeMap::new(),
             cuts: 0,
+            held: BTreeMap::new(),
             registering: BTreeMap::new(),
             scripts: Box::new(|_, _| Script::default()),
             soon: VecDeque::new(),
@@ -413,6 +416,9 @@ impl Cluster {
             Due::ToAgent { term, index, message } => self.reach_agent(term, index, message),
             Due::ToMaster { term, index, message } => self.reach_master(term, index, message),
             Due::PingTimeout { index, cut } => {
+                if self.cut.get(&index) == Some(&cut) {
+                    self.held.remove(&index);
+                }
                 if self.cut.get(&index) == Some(&cut)
                     && let Some(id) = self.agents[index].id.clone()
                     && let Some(master) = self.master()
@@ -456,8 +462,11 @@ impl Cluster {
     }
 
     fn reach_agent(&mut self, term: u64, index: usize, message: ToAgent) {
-        if term != self.term || self.cut.contains_key(&index) {
+        if term != self.term {
             return;
+        }
+        if self.cut.contains_key(&index) {
+            return self.hold(index, Due::ToAgent { term, index, message });
         }
         if let ToAgent::Registered { agent_id } = &message {
             self.registering.remove(&index);
@@ -482,8 +491,11 @@ impl Cluster {
     }
 
     fn reach_master(&mut self, term: u64, index: usize, message: ToMaster) {
-        if term != self.term || self.cut.contains_key(&index) {
+        if term != self.term {
             return;
+        }
+        if self.cut.contains_key(&index) {
+            return self.hold(index, Due::ToMaster { term, index, message });
         }
         if let ToMaster::Register(registration) = message {
             if let Some(master) = self.master() {
@@ -504,6 +516,13 @@ impl Cluster {
             }
             ToMaster::Unregister => master.unregister(&id),
             ToMaster::Register(_) => {}
+        }
+    }
+
+    /// A message on a connection that nothing gets through, or to a process that is not there.
+    fn hold(&mut self, index: usize, due: Due) {
+        if self.agents[index].phase == Phase::Up {
+            self.held.entry(index).or_default().push(due);
         }
     }
 

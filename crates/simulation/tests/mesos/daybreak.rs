@@ -217,7 +217,9 @@ impl Daybreak {
             inbox,
             settings: node::Settings::default(),
         };
-        let seed = std::process::id().into();
+        // Every life draws names of its own, as one with the system's generator does.
+        static LIVES: AtomicU64 = AtomicU64::new(0);
+        let seed = u64::from(std::process::id()) << 32 | LIVES.fetch_add(1, Ordering::SeqCst);
         let stopping = Arc::new(AtomicBool::new(false));
         let loop_cpu = Arc::new(Mutex::new(Duration::ZERO));
         let thread = {

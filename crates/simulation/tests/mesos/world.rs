@@ -105,20 +105,31 @@ impl World {
             live.sort();
             known == live
         });
-        assert!(settled, "ends wait to be acknowledged");
+        let differ = self.simulation.with(|cluster| {
+            let live: Vec<String> = cluster.live_tasks().into_iter().map(|(id, ..)| id.to_string()).collect();
+            let known = cluster.known_tasks();
+            let dead: Vec<_> = known.iter().filter(|(id, ..)| !live.contains(id)).cloned().collect();
+            let unknown: Vec<_> = live.into_iter().filter(|id| known.iter().all(|(other, ..)| other != id)).collect();
+            (dead, unknown)
+        });
+        assert!(settled, "ends wait to be acknowledged, or the master does not know what runs: {differ:?}");
         self.simulation.with(|cluster| {
             let mut live: Vec<String> = cluster.live_tasks().into_iter().map(|(id, ..)| id.to_string()).collect();
             live.sort();
             let mut expected = running;
             expected.sort();
-            assert_eq!(live, expected, "scheduler and agents disagree");
+            let missing: Vec<_> = expected.iter().filter(|id| !live.contains(id)).collect();
+            let surplus: Vec<_> = live.iter().filter(|id| !expected.contains(id)).collect();
+            let none: Vec<&String> = Vec::new();
+            assert_eq!((missing, surplus), (none.clone(), none), "missing at the agents, unknown to the scheduler");
             let mut launches = BTreeMap::new();
             for (_, moment) in cluster.history.moments() {
                 if let Moment::Launched { task, .. } = moment {
                     *launches.entry(task.clone()).or_insert(0) += 1;
                 }
             }
-            assert!(launches.values().all(|count| *count == 1), "launched twice: {launches:?}");
+            launches.retain(|_, count| *count > 1);
+            assert!(launches.is_empty(), "launched twice: {launches:?}");
         });
     }
 }

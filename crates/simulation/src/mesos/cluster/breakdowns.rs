@@ -55,7 +55,8 @@ impl Cluster {
         self.masters[master].alive
     }
 
-    /// Nothing reaches an agent or comes from it; connections stay open. Its master notices by its pings.
+    /// Nothing reaches an agent or comes from it; connections stay open. Its master notices by its pings; what was sent in a shorter time
+    /// arrives when it is over.
     pub fn partition(&mut self, index: usize) {
         self.cuts += 1;
         self.cut.insert(index, self.cuts);
@@ -68,6 +69,7 @@ impl Cluster {
         if self.cut.remove(&index).is_none() {
             return;
         }
+        self.soon.extend(self.held.remove(&index).unwrap_or_default());
         let id = self.agents[index].id.clone();
         let known = match (id, &self.leadership) {
             (Some(id), Leadership::Leading(_, master)) => master.agents.contains_key(&id),
@@ -82,6 +84,7 @@ impl Cluster {
 
     /// An agent's process dies; its socket breaks, which its master sees unless it is cut off.
     pub fn crash_agent(&mut self, index: usize) {
+        self.held.remove(&index);
         self.agent_mut(index).crash();
         self.drain_agent(index);
         if let Some(id) = self.agents[index].id.clone().filter(|_| !self.cut.contains_key(&index))
@@ -116,6 +119,7 @@ impl Cluster {
 
     /// Its machine is replaced by an empty one that takes its place under a new id.
     pub fn replace_agent(&mut self, index: usize) {
+        self.held.remove(&index);
         self.cut.remove(&index);
         self.registering.remove(&index);
         self.agent_mut(index).replace();
