@@ -29,10 +29,21 @@ pub(crate) struct Reconciliation {
     walk: Option<Walk>,
     /// Ends the wait between two batches.
     pause: Option<TimerKey>,
-    /// Ends the time in which a new leader is not believed.
+    /// How many leaders this process has met: the number of the present one, from 1 on.
+    leaders_met: u32,
+    /// Until then a new leader is not believed; on the monotonic clock, because a wall clock that is set back must not prolong it.
+    grace_until_ms: u64,
+    /// Ends that time.
     grace: Option<TimerKey>,
     /// Whether it was said in this time that answers are doubted.
     doubt_told: bool,
+}
+
+impl Reconciliation {
+    /// Number of the present leader; never 0.
+    pub(crate) fn leader(&self) -> u32 {
+        self.leaders_met + 1
+    }
 }
 
 /// How far a walk has come.
@@ -69,7 +80,9 @@ impl Core {
 
     /// The connection is gone, and with it whatever was asked.
     pub(crate) fn stop_reconciliation(&mut self) {
-        let Reconciliation { pause, grace, .. } = std::mem::take(&mut self.reconciliation);
+        let Reconciliation { leaders_met, grace_until_ms, .. } = self.reconciliation;
+        let fresh = Reconciliation { leaders_met, grace_until_ms, ..Reconciliation::default() };
+        let Reconciliation { pause, grace, .. } = std::mem::replace(&mut self.reconciliation, fresh);
         [pause, grace].into_iter().flatten().for_each(|timer| self.timers.cancel(timer));
     }
 
@@ -189,14 +202,21 @@ impl Core {
         // The first one ever has nothing to learn that it was not told by this scheduler.
         let since_ms = if known.is_some() || self.any_placed() { self.now.wall_ms } else { 0 };
         self.store.set_master(master, since_ms);
+        self.reconciliation.leaders_met += 1;
+        self.resume_grace();
+    }
+
+    /// How much is left of the present leader's time to learn, from what is stored of it.
+    pub(crate) fn resume_grace(&mut self) {
+        let view = &self.store.view;
+        let whole_ms = ms(self.settings.master_failover_grace);
+        let left_ms = view.master.as_ref().map_or(0, |_| self.remaining_ms(view.master_since_ms, whole_ms));
+        self.reconciliation.grace_until_ms = self.now.monotonic_ms.saturating_add(left_ms);
     }
 
     /// How long the present leader is not yet believed, in ms.
     fn grace_ms(&self) -> u64 {
-        match self.store.view.master {
-            Some(_) => self.remaining_ms(self.store.view.master_since_ms, ms(self.settings.master_failover_grace)),
-            None => 0,
-        }
+        self.reconciliation.grace_until_ms.saturating_sub(self.now.monotonic_ms)
     }
 
     fn any_placed(&self) -> bool {
@@ -226,9 +246,10 @@ impl Core {
             return None;
         }
         let task = self.store.view.tasks.get(id).filter(|task| task.status.is_assigned())?;
-        let assigned = task.events.iter().find(|event| event.status == TaskStatus::Assigned);
-        let before = assigned.is_none_or(|event| event.timestamp_ms <= self.store.view.master_since_ms);
-        before.then_some(grace_ms)
+        let index = self.jobs.get(&task.config.job)?;
+        // Stamps would not do: the wall clock may have been set back since.
+        let launched_under = index.active.get(&task.instance).filter(|active| active.id == *id)?.leader;
+        (launched_under != self.reconciliation.leader()).then_some(grace_ms)
     }
 
     /// Whether an answer is not believed: a new leader gives up on a task that was placed before its time.

@@ -30,6 +30,7 @@ impl Scheduler {
         core.rebuild();
         core.arm_after(PRUNE_UPDATES_INTERVAL_MS, Timer::PruneUpdates);
         core.arm_reconciliation();
+        core.resume_grace();
         core.store.view.disconnected_since_ms = Some(core.now.wall_ms);
         self.resume_updates();
     }

@@ -51,8 +51,8 @@ impl Scheduler {
 
     fn take_in(&mut self, input: Input) {
         match input {
-            // Whatever else happens is the other scheduler's affair.
-            Input::Engine(_) if self.core.deposed => {}
+            // Whatever happens is the other scheduler's affair; only who asks is told so.
+            Input::Engine(_) | Input::SpaceLow(_) if self.core.deposed => {}
             Input::Start { seed, epoch } => self.start(seed, epoch),
             Input::Tick | Input::Resume => {}
             Input::Command { request, principal, command } => {

@@ -168,6 +168,19 @@ fn doubt_outlives_a_restart_and_a_leader_that_is_known_is_believed_at_once() {
 }
 
 #[test]
+fn a_wall_clock_that_is_set_back_does_not_prolong_doubt() {
+    let mut world = World::with(shared());
+    registered(&mut world, "m-1");
+    let id = world.run_one(service("web"));
+    world.pass(15 * MINUTE_MS);
+    registered(&mut world, "m-2");
+    world.now.wall_ms -= 24 * 3_600_000;
+    world.pass(10 * MINUTE_MS);
+    answer(&mut world, &id, TaskState::Lost);
+    assert_eq!(world.task(&id).status, TaskStatus::Lost);
+}
+
+#[test]
 fn a_task_that_the_new_leader_launched_itself_and_every_other_word_count_at_once() {
     let mut world = World::with(shared());
     registered(&mut world, "m-1");
@@ -398,6 +411,9 @@ fn a_deposed_scheduler_says_why_and_does_nothing_more() {
     world.status(&id, TaskState::Failed);
     world.pass(24 * 60 * MINUTE_MS);
     registered(&mut world, "m-9");
+    for low in [true, false] {
+        world.step(scheduler::Input::SpaceLow(low));
+    }
     assert_eq!(world.take_calls(), []);
     assert_eq!(world.task(&id).status, TaskStatus::Running, "what happens now is the other scheduler's affair");
 }

@@ -19,6 +19,8 @@ pub(crate) struct Active {
     pub(crate) queue_number: Option<u64>,
     /// The slot of its agent in the offer book, while it is placed.
     pub(crate) slot: Option<usize>,
+    /// Number of the engine's leader that it was launched under; 0 for one of an earlier process.
+    pub(crate) leader: u32,
     /// How long it is to be THROTTLED, from its creation until that begins; else 0.
     pub(crate) penalty_ms: u64,
 }
@@ -26,7 +28,7 @@ pub(crate) struct Active {
 impl Active {
     /// With nothing hanging on it yet.
     pub(crate) fn new(id: TaskId) -> Self {
-        Self { id, timers: Vec::new(), queue_number: None, slot: None, penalty_ms: 0 }
+        Self { id, timers: Vec::new(), queue_number: None, slot: None, leader: 0, penalty_ms: 0 }
     }
 }
 

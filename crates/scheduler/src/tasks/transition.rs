@@ -242,6 +242,10 @@ impl Core {
         self.leave(&task, from, status);
         if let Some(slot) = slot {
             self.occupy(&task, slot);
+            let leader = self.reconciliation.leader();
+            if let Some(active) = self.active_mut(&task) {
+                active.leader = leader;
+            }
         }
         self.enter(&task, status);
         self.follow(&task, Some(status));
