@@ -509,17 +509,26 @@ fn maintenance_is_answered_and_no_new_task_goes_where_a_machine_goes_away() {
     let world = World::new(2, Settings::default());
     world.job(&service("web"), 4);
     world.daybreak().wait_for(TaskStatus::Running, 4);
+    let leaving = world.simulation.with(|cluster| cluster.live_tasks()[0].1);
     world.simulation.with(|cluster| {
         let soon_ms = cluster.now_ms() + 60_000;
-        cluster.schedule_maintenance(0, soon_ms, None);
+        cluster.schedule_maintenance(leaving, soon_ms, None);
     });
-    world.pass(10_000);
+    let deadline = std::time::Instant::now() + SOON;
+    while !world.daybreak().told.calls.lock().unwrap().contains_key("accept inverse offers") {
+        assert!(std::time::Instant::now() < deadline, "the inverse offer is not answered");
+        world.pass(1_000);
+    }
     world.job(&service("more"), 6);
-    world.daybreak().wait_for(TaskStatus::Running, 10);
-    let before = world.simulation.with(|cluster| {
-        cluster.live_tasks().iter().filter(|(id, agent, _)| *agent == 0 && id.contains("more")).count()
+    let runs = |view: &scheduler::View| {
+        let of_job = |task: &&std::sync::Arc<scheduler::Task>| task.config.job.name == "more";
+        view.tasks.values().filter(of_job).filter(|task| task.status == TaskStatus::Running).count() == 6
+    };
+    assert!(world.daybreak().reaches(SOON, runs), "{:?}", world.daybreak().view().count_by_status());
+    let there = world.simulation.with(|cluster| {
+        cluster.live_tasks().iter().filter(|(id, agent, _)| *agent == leaving && id.contains("more")).count()
     });
-    assert_eq!(before, 0);
+    assert_eq!(there, 0);
 }
 
 #[test]
@@ -556,4 +565,36 @@ fn masters_that_want_a_name_and_a_secret_get_them() {
     let info = world.simulation.with(|cluster| cluster.framework_info(&id)).unwrap();
     assert_eq!(info.principal.as_deref(), Some("daybreak"));
     world.judge();
+}
+
+#[test]
+fn gpus_and_revocable_resources_are_wanted_where_the_operator_says_so() {
+    let simulation = Simulation::start(Settings::default(), 10.0, None).unwrap();
+    simulation.add_agents([
+        AgentSpec::new("a0", "cpus:8;mem:8192;disk:8192;gpus:2"),
+        AgentSpec::new("a1", "cpus:1;mem:8192;disk:8192;cpus{revocable}:8"),
+    ]);
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(&simulation.master_list());
+    (options.framework.gpus, options.framework.revocable) = (true, true);
+    let mut settings = scheduler::Settings::default();
+    settings.admission.allow_gpu_resource = true;
+    let clock = LoopClock::Simulated(simulation.time(), 1_700_000_000_000);
+    let daybreak = Daybreak::start(directory.path(), options, settings, clock, false);
+    let mut training = service("training");
+    training.resources.gpus = 1;
+    daybreak.create(training, 2);
+    daybreak.wait_for(TaskStatus::Running, 2);
+    let on = |job: &'static str| -> Vec<usize> {
+        simulation.with(|cluster| {
+            let live = cluster.live_tasks();
+            live.iter().filter(|(id, ..)| id.contains(job)).map(|(_, agent, _)| *agent).collect()
+        })
+    };
+    assert_eq!(on("training"), [0, 0]);
+    let mut spare = TaskConfig::new(JobKey::new("www-data", "prod", "spare"), 3.0, 16, 16, "{}");
+    spare.tier = Some("revocable".into());
+    daybreak.create(spare, 2);
+    daybreak.wait_for(TaskStatus::Running, 4);
+    assert_eq!(on("spare"), [1, 1], "only there is revocable CPU");
 }

@@ -42,7 +42,7 @@ fn begin(seed: u64) -> World {
             cluster.faults.add(Rule::sometimes(topic, 40, Fate::Twice(3_000)));
         }
     });
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         world.simulation.stream_faults().split_records(seed);
     }
     world.job(&impatient(service("web")), SERVICES);

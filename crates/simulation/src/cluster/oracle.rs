@@ -218,12 +218,12 @@ impl Oracle {
             Input::Engine(Event::Status(status)) => self.judge_status(status, &changes, seen),
             // How much of the leader's time is left is known to the wall clock only, which may have jumped.
             Input::Start { .. } => self.doubt_until_ms = seen.now_ms + self.grace_ms,
-            Input::Engine(Event::Registered { master: Some(master), .. }) => {
-                // What a crash lost of it, the next scheduler meets anew.
-                if self.leader.as_ref() != Some(master) || seen.before.master.as_deref() != Some(master) {
-                    self.leader = Some(master.clone());
-                    self.doubt_until_ms = seen.now_ms + self.grace_ms;
-                }
+            // What a crash lost of it, the next scheduler meets anew.
+            Input::Engine(Event::Registered { master: Some(master), .. })
+                if self.leader.as_ref() != Some(master) || seen.before.master.as_deref() != Some(master) =>
+            {
+                self.leader = Some(master.clone());
+                self.doubt_until_ms = seen.now_ms + self.grace_ms;
             }
             Input::Engine(Event::InverseOffer { id, .. }) => {
                 let accepted = Effect::Engine(Call::AcceptInverseOffers { offers: vec![id.clone()] });

@@ -150,7 +150,7 @@ fn kind(call: &Call) -> &'static str {
         Call::Reconcile { .. } => "reconcile",
         Call::Revive => "revive",
         Call::Suppress => "suppress",
-        _ => "other",
+        Call::AcceptInverseOffers { .. } => "accept inverse offers",
     }
 }
 
