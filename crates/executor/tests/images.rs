@@ -1,5 +1,6 @@
 //! Tasks in images of the Mesos containerizer: a real root file system with a shell in it, real mounts in a namespace of their own, and a
-//! stand-in for `mesos-containerizer` that enters it as the original does. Takes root.
+//! stand-in for `mesos-containerizer` that enters it as the original does, or the original where `MESOS_HOME` says where a Mesos is. Takes
+//! root.
 
 mod agent;
 mod harness;
@@ -43,7 +44,7 @@ fn is_root() -> bool {
 
 /// Puts programs and the libraries they need below `root`.
 fn make_image(root: &Path, programs: &[&str]) {
-    for folder in ["bin", "usr/bin", "etc", "tmp", "lib64", "dev"] {
+    for folder in ["bin", "usr/bin", "etc", "tmp", "lib64"] {
         std::fs::create_dir_all(root.join(folder)).unwrap();
     }
     let mut files: Vec<String> = Vec::new();
@@ -82,6 +83,9 @@ fn image_task(payload: Vec<u8>, volume: &str) -> TaskInfo {
 }
 
 fn containerizer(folder: &Path) -> PathBuf {
+    if let Some(home) = std::env::var_os("MESOS_HOME") {
+        return Path::new(&home).join("libexec/mesos/mesos-containerizer");
+    }
     let path = folder.join("mesos-containerizer");
     std::fs::write(&path, CONTAINERIZER).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -91,7 +95,9 @@ fn containerizer(folder: &Path) -> PathBuf {
 /// Starts an executor in a mount namespace, with the image in its run directory.
 fn start(agent: &Agent, flags: &[&str]) -> Executor {
     // The executor waits until the image lies there, as one does that the agent has made.
-    let script = "until test -e ready; do sleep 0.02; done; exec unshare -m --propagation private \"$0\" \"$@\"";
+    // The agent has mounted it, in a namespace that ends with the container.
+    let script = "until test -e ready; do sleep 0.02; done; exec unshare -m --propagation private \
+                  /bin/bash -c 'mount --bind taskfs taskfs && exec \"$0\" \"$@\"' \"$0\" \"$@\"";
     let executable = env!("CARGO_BIN_EXE_daybreak-executor");
     let arguments: Vec<&str> = ["-c", script, executable].into_iter().chain(flags.iter().copied()).collect();
     let executor = Executor::start_file(

@@ -19,6 +19,8 @@ use crate::system::user::{self, User};
 const ROOT: &str = "taskfs";
 /// Files of the machine that the image gets as they are.
 const NETWORK_FILES: [&str; 3] = ["etc/resolv.conf", "etc/hosts", "etc/hostname"];
+/// Kernel file systems that programs expect. Agents before 1.9 have them mounted by their containerizer, which does it again then.
+const KERNEL_FOLDERS: [&str; 3] = ["proc", "sys", "dev"];
 /// What `groupadd` and `useradd` say when the number, or the name, is there already.
 const THERE_ALREADY: [Option<i32>; 2] = [Some(4), Some(9)];
 
@@ -68,6 +70,12 @@ impl<'a> Image<'a> {
             self.mount(Path::new(volume), volume)?;
         }
         self.mount(sandbox, &self.options.sandbox_mount_point)?;
+        for folder in KERNEL_FOLDERS {
+            let empty = fs::read_dir(self.root.join(folder)).map_or(true, |mut entries| entries.next().is_none());
+            if empty {
+                self.mount(&Path::new("/").join(folder), folder)?;
+            }
+        }
         for file in NETWORK_FILES {
             let source = Path::new("/").join(file);
             if source.exists() {
