@@ -53,6 +53,12 @@ fn simulate(agents: usize) {
     }
 }
 
+/// One of the counters as they are printed.
+fn count(counters: &str, name: &str) -> u64 {
+    let value = counters.split(&format!(" {name}: ")).nth(1).unwrap_or_default();
+    value.split(|letter: char| !letter.is_ascii_digit()).next().and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
 fn main() {
     let agents = size("AGENTS", 10_000);
     if std::env::var_os("SIMULATE").is_some() {
@@ -108,12 +114,24 @@ fn main() {
         std::thread::sleep(Duration::from_millis(100));
     }
     let took = began.elapsed();
+    // The work is done when every update is acknowledged.
+    let mut input = simulator.stdin.take().expect("piped");
+    let mut counters = String::new();
+    while counters.is_empty() || count(&counters, "acknowledged") < count(&counters, "updates_with_uuid") {
+        assert!(began.elapsed() < took + Duration::from_secs(120), "not acknowledged: {counters}");
+        std::thread::sleep(Duration::from_millis(20));
+        counters.clear();
+        writeln!(input).expect("it listens");
+        output.read_line(&mut counters).expect("counters");
+    }
+    let all = began.elapsed();
     let (cpu_after, memory_after) = usage("self");
     let loop_after = *daybreak.loop_cpu.lock().unwrap();
     let (simulator_after, simulator_memory_after) = usage(&simulator_pid);
     let each = |spent: Duration| spent.as_secs_f64() * 1e6 / total as f64;
     println!(
-        "{agents} agents, {jobs} jobs of {tasks} tasks: all {total} RUNNING after {took:.2?}, created after {created:.2?}"
+        "{agents} agents, {jobs} jobs of {tasks} tasks: created after {created:.2?}, all {total} RUNNING after {took:.2?}, the last \
+         update acknowledged after {all:.2?}"
     );
     println!("rate {:.0} tasks/s", total as f64 / took.as_secs_f64());
     println!(
@@ -127,10 +145,6 @@ fn main() {
         each(simulator_after - simulator_before),
         simulator_memory_after.saturating_sub(simulator_memory) / total,
     );
-    let mut input = simulator.stdin.take().expect("piped");
-    writeln!(input).expect("it listens");
-    let mut counters = String::new();
-    output.read_line(&mut counters).expect("counters");
     print!("wire: {counters}");
     println!("calls of the scheduler: {:?}", daybreak.told.calls.lock().unwrap());
     drop(input);
