@@ -1,6 +1,8 @@
 //! Finding or starting the launcher, and the connection to it.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -9,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use checkpoint::channel::Channel;
 use checkpoint::layout::EngineDirectory;
 use checkpoint::protocol::{Hello, ToLauncher, ToLauncherBody};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// First argument with which a program is told to be a launcher; the engine directory follows. The executor knows it by the same name.
 const LAUNCHER_ARGUMENT: &str = "__launcher";
@@ -31,6 +34,8 @@ pub(crate) struct Connection {
     /// Since when there is none, monotonic milliseconds.
     pub(crate) down_since_ms: u64,
     pub(crate) last_error: String,
+    /// A launcher of another program was ended.
+    ended_other: bool,
 }
 
 impl Connection {
@@ -43,6 +48,7 @@ impl Connection {
             next_attempt_ms: now_ms,
             down_since_ms: now_ms,
             last_error: String::new(),
+            ended_other: false,
         }
     }
 
@@ -90,6 +96,26 @@ impl Connection {
         self.attempts += 1;
         self.next_attempt_ms = now_ms + pause_ms;
         false
+    }
+
+    /// Supervisors are made by the launcher out of itself, so one of another program would start new tasks in the way of that program.
+    /// It is ended, once: supervisors that run a task present themselves to the launcher after it. True when that was done.
+    pub(crate) fn end_launcher_of_other_program(&mut self, executable: &Path, pid: i32) -> bool {
+        if self.ended_other || self.started.as_ref().is_some_and(|child| i64::from(child.id()) == i64::from(pid)) {
+            return false;
+        }
+        let Some(process) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
+            return false;
+        };
+        // Of the very process that is held: a number may be used again.
+        let [Ok(ours), Ok(other)] = [fs::metadata(executable), fs::metadata(format!("/proc/{pid}/exe"))] else {
+            return false;
+        };
+        if (ours.dev(), ours.ino()) == (other.dev(), other.ino()) {
+            return false;
+        }
+        self.ended_other = true;
+        pidfd_send_signal(&process, Signal::KILL).is_ok()
     }
 
     /// Lets go of a launcher that this process started and that has ended.

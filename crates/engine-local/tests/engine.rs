@@ -398,6 +398,36 @@ fn the_launcher_is_replaced_under_running_tasks_and_new_ones_start() {
 }
 
 #[test]
+fn a_launcher_of_another_program_makes_room_and_its_tasks_go_on() {
+    let mut cluster = Cluster::start();
+    cluster.launch(vec![launch("old", "echo $PPID > parent; while ! test -e go; do sleep 0.02; done; exit 3")]);
+    cluster.until(&task("old"), TaskState::Running);
+    let supervisor = cluster.written(&task("old"), "parent");
+    let lock = cluster.root.path().join("local/launcher.lock");
+    let launcher = || std::fs::read_to_string(&lock).unwrap().trim().to_owned();
+    let before = launcher();
+    cluster.restart();
+    assert_eq!(launcher(), before, "the same program: nothing happens");
+    let fresh = cluster.root.path().join("daybreak-executor.new");
+    std::fs::copy(executable(), &fresh).unwrap();
+    cluster.options.executable = fresh.clone();
+    cluster.restart();
+    cluster.launch(vec![launch("new", "true")]);
+    cluster.until(&task("new"), TaskState::Finished);
+    let after = launcher();
+    assert_ne!(after, before);
+    assert_eq!(std::fs::read_link(format!("/proc/{after}/exe")).unwrap(), fresh, "the new program");
+    assert_eq!(cluster.written(&task("old"), "parent"), supervisor);
+    let running = rustix::process::Pid::from_raw(supervisor.trim().parse().unwrap()).unwrap();
+    assert!(rustix::process::test_kill_process(running).is_ok(), "its supervisor goes on");
+    std::fs::write(cluster.sandbox(&task("old")).join("go"), "").unwrap();
+    let failed = cluster.until(&task("old"), TaskState::Failed);
+    assert!(failed.message.as_deref().is_some_and(|message| message.contains("exited with status 3")), "{failed:?}");
+    cluster.restart();
+    assert_eq!(launcher(), after);
+}
+
+#[test]
 fn a_dead_supervisor_is_a_lost_task_and_its_room_is_offered_again() {
     let mut cluster = Cluster::start();
     cluster.launch(vec![launch("a", "echo $PPID > parent; exec sleep 1000")]);
