@@ -363,15 +363,11 @@ fn what_this_engine_cannot_run_fails_with_the_reason() {
         launch
     };
     cluster.launch(vec![
-        with("docker", |config| {
-            config.container = model::container::Container::Docker { image: "busybox".into(), parameters: Vec::new() };
-        }),
         with("executor", |config| config.executor_config.as_mut().unwrap().name = "other".into()),
         with("none", |config| config.executor_config = None),
         with("garbage", |config| config.executor_config.as_mut().unwrap().data = "{".into()),
     ]);
     for (name, part) in [
-        ("docker", "container images"),
         ("executor", "Executor other is not available"),
         ("none", "no executor configuration"),
         ("garbage", "not JSON"),
