@@ -235,7 +235,7 @@ fn a_partition_is_waited_for_and_a_returning_surplus_is_killed_at_once() {
     world.take_calls();
     // The original returns: it goes, and is never counted as an instance again.
     answer(&mut world, &id, TaskState::Running);
-    assert_eq!(world.take_kills(), [id.clone()]);
+    assert_eq!(world.take_kills(), std::slice::from_ref(&id));
     assert_eq!(world.task(&id).status, TaskStatus::Lost);
     assert_eq!(world.active_one(&job("web"), 0).id, replacement.id);
 }
@@ -390,7 +390,7 @@ fn agents_asked_back_are_given_and_their_tasks_move_when_the_time_is_near() {
     assert_eq!(world.take_calls(), [Call::AcceptInverseOffers { offers: vec!["i-1".into()] }]);
     assert_eq!(world.task(&id).status, TaskStatus::Running);
     ask(&mut world, 2, 5 * MINUTE_MS as i64);
-    assert_eq!(world.take_kills(), [id.clone()]);
+    assert_eq!(world.take_kills(), std::slice::from_ref(&id));
     assert_eq!(world.task(&id).status, TaskStatus::Draining);
     ask(&mut world, 3, 5 * MINUTE_MS as i64);
     assert!(world.take_kills().is_empty(), "asked once more, killed once");

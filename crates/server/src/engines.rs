@@ -134,3 +134,74 @@ pub(crate) fn check_state(options: &Options, view: &View) -> Result<(), DaemonEr
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use model::{JobKey, TaskConfig, TaskStatus};
+    use scheduler::Task;
+
+    use super::*;
+    use crate::mesos_options::MesosOptions;
+
+    fn options(engine: EngineOptions) -> Options {
+        Options {
+            state_dir: "/state".into(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            hostname: None,
+            cluster: "devcluster".into(),
+            engine,
+            jobs: crate::JobOptions::default(),
+            announce: None,
+            announce_tasks: None,
+            resources: None,
+            attributes: None,
+            agents: 1,
+            log_format: crate::LogFormat::Text,
+            log_level: "info".into(),
+            allow_root_role: false,
+            allow_unauthenticated: false,
+            ephemeral: false,
+            detached: false,
+            executable: "daybreak".into(),
+        }
+    }
+
+    fn view(status: TaskStatus, framework_id: Option<&str>) -> View {
+        let mut view = View { framework_id: framework_id.map(Into::into), ..View::default() };
+        let task = Task {
+            id: "t".into(),
+            instance: 0,
+            config: Arc::new(TaskConfig::new(JobKey::new("r", "devel", "j"), 1.0, 1, 1, "{}")),
+            status,
+            failure_count: 0,
+            times_partitioned: 0,
+            ancestor: None,
+            events: Vec::new(),
+            agent_id: Some("a".into()),
+            host: None,
+            ports: BTreeMap::new(),
+        };
+        view.tasks.insert(task.id.clone(), Arc::new(task));
+        view
+    }
+
+    #[test]
+    fn tasks_of_another_engine_are_never_started_a_second_time() {
+        let mesos = || options(EngineOptions::Mesos(Box::new(MesosOptions::default())));
+        let local = || options(EngineOptions::Local);
+        for status in [TaskStatus::Assigned, TaskStatus::Running, TaskStatus::Partitioned, TaskStatus::Killing] {
+            let lost = check_state(&mesos(), &view(status, None)).unwrap_err().to_string();
+            assert!(lost.contains("no framework id") && lost.contains("/state"), "{lost}");
+            let foreign = check_state(&local(), &view(status, Some("f-1"))).unwrap_err().to_string();
+            assert!(foreign.contains("f-1") && foreign.contains("--engine mesos"), "{foreign}");
+            assert!(check_state(&mesos(), &view(status, Some("f-1"))).is_ok());
+            assert!(check_state(&local(), &view(status, None)).is_ok());
+        }
+        for status in [TaskStatus::Pending, TaskStatus::Finished] {
+            assert!(check_state(&mesos(), &view(status, None)).is_ok());
+            assert!(check_state(&local(), &view(status, Some("f-1"))).is_ok());
+        }
+    }
+}
