@@ -217,7 +217,7 @@ fn agents_that_never_come_back_after_a_failover_are_replaced_once_their_time_is_
     });
     world.simulation.with(Cluster::kill_leader);
     world.until("subscribed again", |cluster| cluster.frameworks().iter().any(|(_, subscribed)| *subscribed));
-    world.pass(590_000);
+    world.pass(570_000);
     assert_eq!(world.simulation.with(|cluster| cluster.counters().launched), 8, "too early");
     world.pass(120_000);
     for _ in 0..60 {

@@ -66,9 +66,14 @@ impl World {
 
     /// Simulated time passes in steps, so that both sides act in between.
     pub fn pass(&self, ms: u64) {
-        let step_ms = 5_000;
-        for _ in 0..ms.div_ceil(step_ms) {
-            self.skip(step_ms);
+        let time = self.simulation.time();
+        let end_ms = time.now_ms() + ms;
+        loop {
+            let left_ms = end_ms.saturating_sub(time.now_ms());
+            if left_ms == 0 {
+                return;
+            }
+            self.skip(left_ms.min(5_000));
             std::thread::sleep(Duration::from_millis(10));
         }
     }
