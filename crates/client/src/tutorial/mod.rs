@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Uid, User};
 use thrift::GetTierConfigsArguments;
 
-use crate::clusters::{Cluster, Clusters, LOCAL_CLUSTER, LOCAL_URL};
+use crate::clusters::{Cluster, Clusters, LOCAL_CLUSTER};
 use crate::console::Console;
 use crate::daybreak::arguments::TutorialArguments;
 use crate::daybreak::daemon::{self, DaemonOptions};
@@ -24,15 +24,16 @@ const USUAL_ROLE: &str = "www-data";
 
 /// Runs the command; `program` is this program's full path.
 pub fn tutorial(arguments: &TutorialArguments, console: &mut Console, program: &str) -> Outcome {
-    check_cluster()?;
     let python = find_python()?;
     std::fs::create_dir_all(&arguments.directory).map_err(|error| cannot(&arguments.directory, &error))?;
     let directory = arguments.directory.canonicalize().map_err(|error| cannot(&arguments.directory, &error))?;
     let role = choose_role(&directory);
     let files = Files::write(&directory, &python, &role, console)?;
     let listen = arguments.listen.unwrap_or_else(default_listen);
+    let settings = settings_of_commands(&directory, listen)?;
     let stop = ensure_daemon(&directory, &role, listen, program, console)?;
-    for line in next_steps(program, &role, &files, listen, &stop) {
+    let aurora = format!("{settings}{} aurora", shell_word(program));
+    for line in next_steps(&aurora, &role, &files, listen, &stop) {
         console.out(line);
     }
     Ok(())
@@ -46,19 +47,29 @@ fn default_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 8081))
 }
 
-/// The commands below must reach the daemon on this machine.
-fn check_cluster() -> Outcome {
-    let cluster = Clusters::load()?.get(LOCAL_CLUSTER)?;
-    if cluster.url == LOCAL_URL {
-        return Ok(());
+/// What the commands need before the program's name to reach the daemon at `listen`: nothing where they would go there anyway,
+/// otherwise settings of their own, in the tutorial's directory.
+fn settings_of_commands(directory: &Path, listen: SocketAddr) -> Outcome<String> {
+    let url = format!("http://{listen}");
+    if Clusters::load()?.get(LOCAL_CLUSTER).is_ok_and(|cluster| cluster.url == url) {
+        return Ok(String::new());
     }
-    Err(Failure::new(
-        Exit::InvalidConfiguration,
-        format!(
-            "Your clusters.json says that {LOCAL_CLUSTER} is at {}; the tutorial needs it to be this machine. Rename that entry for now.",
-            cluster.url
-        ),
-    ))
+    let path = directory.join("clusters.json");
+    let clusters = serde_json::json!([{ "name": LOCAL_CLUSTER, "scheduler_uri": url }]);
+    std::fs::write(&path, format!("{clusters}\n")).map_err(|error| cannot(&path, &error))?;
+    let directory = shell_word(&directory.display().to_string());
+    // The user's own file is read last; if it says where the cluster is, it has to be kept out.
+    let home = if is_in_users_file() { format!("HOME={directory} ") } else { String::new() };
+    Ok(format!("{home}AURORA_CONFIG_ROOT={directory} "))
+}
+
+fn is_in_users_file() -> bool {
+    let Some(home) = std::env::var_os("HOME") else { return false };
+    let file = PathBuf::from(home).join(".aurora/clusters.json");
+    let mut clusters = Clusters::default();
+    let Ok(text) = std::fs::read_to_string(&file) else { return false };
+    clusters.add_file(&file, &text).is_err()
+        || clusters.get(LOCAL_CLUSTER).is_ok_and(|cluster| !cluster.is_local_default)
 }
 
 /// Where tasks look for programs; what the caller has beyond that (version managers, a home directory) they do not see.
@@ -199,8 +210,7 @@ fn ensure_daemon(
     Ok(format!("When you are done, stop the daemon:  kill {}", daemon.endpoint.pid))
 }
 
-fn next_steps(program: &str, role: &str, files: &Files, listen: SocketAddr, stop: &str) -> Vec<String> {
-    let aurora = format!("{} aurora", shell_word(program));
+fn next_steps(aurora: &str, role: &str, files: &Files, listen: SocketAddr, stop: &str) -> Vec<String> {
     let key = format!("{LOCAL_CLUSTER}/{role}/devel/hello_world");
     let page = format!("http://{listen}/scheduler/{role}/devel/hello_world");
     let script = shell_word(&files.script.display().to_string());
@@ -267,7 +277,7 @@ mod tests {
     #[test]
     fn every_next_command_has_the_program_s_full_path() {
         let files = Files { script: "/t/hello_world.py".into(), job_file: "/t/hello_world.aurora".into() };
-        let lines = next_steps("/opt/daybreak", "ana", &files, default_listen(), "kill 7");
+        let lines = next_steps("/opt/daybreak aurora", "ana", &files, default_listen(), "kill 7");
         let commands: Vec<&str> =
             lines.iter().map(|line| line.trim()).filter(|line| line.contains(" aurora ")).collect();
         assert_eq!(
@@ -282,6 +292,19 @@ mod tests {
         );
         assert!(lines.iter().any(|line| line.trim() == "sed -i s/xrang/range/ /t/hello_world.py"));
         assert_eq!(lines.last().unwrap(), "kill 7");
+    }
+
+    #[test]
+    fn commands_reach_a_daemon_at_another_port() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = settings_of_commands(directory.path(), SocketAddr::from(([127, 0, 0, 1], 31999))).unwrap();
+        let words: Vec<&str> = settings.split_whitespace().collect();
+        let root = format!("AURORA_CONFIG_ROOT={}", directory.path().display());
+        assert_eq!(words.last(), Some(&root.as_str()), "{settings}");
+        let path = directory.path().join("clusters.json");
+        let mut clusters = Clusters::default();
+        clusters.add_file(&path, &std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(clusters.get(LOCAL_CLUSTER).unwrap().url, "http://127.0.0.1:31999");
     }
 
     #[test]
