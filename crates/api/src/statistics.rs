@@ -100,10 +100,13 @@ pub fn variables(view: &View, calls: &CallStatistics) -> BTreeMap<String, i64> {
     let mut variables: BTreeMap<String, i64> =
         view.counters.iter().map(|(name, value)| (name.to_string(), *value)).collect();
     variables.extend((calls.gauges.0)());
-    let stored = view.count_by_status();
+    // The scheduler keeps these; it has not yet when nothing was stepped since the start.
+    if !view.counters.keys().any(|name| name.starts_with("task_store_")) {
+        let stored = view.count_by_status();
+        variables.extend(stored.iter().map(|(status, count)| (format!("task_store_{status}"), signed(*count))));
+    }
     for status in model::TaskStatus::ALL {
-        let count = stored.get(&status).copied().unwrap_or(0);
-        variables.insert(format!("task_store_{status}"), signed(count));
+        variables.entry(format!("task_store_{status}")).or_insert(0);
     }
     variables.insert("framework_registered".to_owned(), i64::from(view.registered));
     variables.insert("jvm_uptime_secs".to_owned(), signed(calls.started.elapsed().as_secs()));

@@ -180,6 +180,18 @@ fn listening_port(line: &str) -> Option<u16> {
     (state == "0A").then(|| u16::from_str_radix(address.rsplit(':').next()?, 16).ok())?
 }
 
+/// Whether more threads want to run at this moment than there are processors. False where the kernel does not say.
+pub(crate) fn is_busy() -> bool {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    runnable(&text).is_some_and(|runnable| runnable > processors)
+}
+
+/// The number of threads that run or want to, the reader among them.
+fn runnable(loadavg: &str) -> Option<usize> {
+    loadavg.split_ascii_whitespace().nth(3)?.split('/').next()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,5 +260,11 @@ mod tests {
     fn a_listening_port_is_seen() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         assert!(listening_ports().contains(&listener.local_addr().unwrap().port()));
+    }
+
+    #[test]
+    fn threads_that_want_to_run_are_counted() {
+        assert_eq!(runnable("0.52 0.58 0.59 3/467 12345\n"), Some(3));
+        assert_eq!(runnable("nonsense"), None);
     }
 }

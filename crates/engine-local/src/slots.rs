@@ -25,14 +25,16 @@ impl From<&SlotSpecification> for SlotKey {
 
 /// Slots that may be asked for and not made yet. The launcher makes one after another, so more would only be made although a slot that
 /// came free meanwhile could have done.
-const ORDERS_MAX: usize = 4;
+const ORDERS_MAX: usize = 2;
 /// Successions that are remembered for a key.
 const SUCCESSIONS: usize = 8;
 /// As long as slots of a key come free and the last task in the queue has to wait no longer than this, no slot is made, milliseconds. A
-/// process that ends within moments is over before a supervisor of its own would be there; the machine has better things to do.
-const DRAIN_MS_MAX: u64 = 1_000;
+/// process that ends within moments is over before a supervisor of its own would be there.
+const DRAIN_MS_MAX: u64 = 250;
+/// The same when no processor is idle: more slots would then only take time from the tasks that run.
+const DRAIN_BUSY_MS_MAX: u64 = 1_000;
 /// When no slot has come free for this long, the tasks of the key are not that short, milliseconds.
-const SUCCESSION_MS_MAX: u64 = 50;
+const SUCCESSION_MS_MAX: u64 = 100;
 
 /// Slots and queues.
 #[derive(Debug, Default)]
@@ -110,22 +112,23 @@ impl Slots {
     }
 
     /// Whether the slots there are will have served the queue of `key` in a moment.
-    fn drains_soon(&self, key: &SlotKey, waiting: usize, now_ms: u64) -> bool {
+    fn drains_soon(&self, key: &SlotKey, waiting: usize, now_ms: u64, is_busy: &mut dyn FnMut() -> bool) -> bool {
         let Some(times) = self.successions.get(key).filter(|times| times.len() > SUCCESSIONS / 2) else { return false };
         let (Some(oldest), Some(newest)) = (times.front(), times.back()) else { return false };
         let rests = now_ms.saturating_sub(*newest) > SUCCESSION_MS_MAX;
         let drain_ms = (newest - oldest) * waiting as u64 / (times.len() as u64 - 1);
-        !rests && drain_ms <= DRAIN_MS_MAX
+        !rests && (drain_ms <= DRAIN_MS_MAX || (drain_ms <= DRAIN_BUSY_MS_MAX && is_busy()))
     }
 
-    /// Keys for which slots are to be ordered now, with how many; what is still missing then is asked for when some are there.
-    pub(crate) fn missing(&self, now_ms: u64) -> Vec<(SlotKey, usize)> {
+    /// Keys for which slots are to be ordered now, with how many; what is still missing then is asked for when some are there. `is_busy`
+    /// tells, where it matters, whether more processes want to run than there are processors.
+    pub(crate) fn missing(&self, now_ms: u64, mut is_busy: impl FnMut() -> bool) -> Vec<(SlotKey, usize)> {
         let mut allowed = ORDERS_MAX.saturating_sub(self.ordered.len());
         let mut missing = Vec::new();
         for (key, queue) in &self.waiting {
             let ordered = self.ordered.values().filter(|ordered| *ordered == key).count();
             let count = queue.len().saturating_sub(ordered).min(allowed);
-            if count > 0 && !self.drains_soon(key, queue.len(), now_ms) {
+            if count > 0 && !self.drains_soon(key, queue.len(), now_ms, &mut is_busy) {
                 allowed -= count;
                 missing.push((key.clone(), count));
             }
@@ -209,9 +212,9 @@ mod tests {
         let (first, second) = (TaskId("1".into()), TaskId("2".into()));
         assert_eq!(slots.occupy(&key("a"), &first), None);
         slots.enqueue(&key("a"), &first);
-        assert_eq!(slots.missing(0), [(key("a"), 1)]);
+        assert_eq!(slots.missing(0, || true), [(key("a"), 1)]);
         slots.order(7, key("a"));
-        assert_eq!(slots.missing(0), []);
+        assert_eq!(slots.missing(0, || true), []);
         slots.add(7, key("a"), None);
         slots.set_idle(7);
         slots.set_idle(7);
@@ -228,7 +231,7 @@ mod tests {
         let task = TaskId("1".into());
         slots.enqueue(&key("a"), &task);
         slots.forget_waiting(&key("a"), &task);
-        assert_eq!(slots.missing(0), []);
+        assert_eq!(slots.missing(0, || true), []);
         assert_eq!(slots.next_waiting(&key("a")), None);
     }
 
@@ -254,13 +257,13 @@ mod tests {
         let mut slots = waiting(10);
         let mut made = 0;
         while slots.has_waiting() {
-            let missing: usize = slots.missing(0).iter().map(|(_, count)| count).sum();
+            let missing: usize = slots.missing(0, || true).iter().map(|(_, count)| count).sum();
             assert!((1..=ORDERS_MAX).contains(&missing), "{missing}");
             for _ in 0..missing {
                 made += 1;
                 slots.order(made, key("a"));
             }
-            assert_eq!(slots.missing(0), []);
+            assert_eq!(slots.missing(0, || true), []);
             for slot in made + 1 - missing as u64..=made {
                 slots.add(slot, key("a"), None);
                 slots.next_waiting(&key("a"));
@@ -275,13 +278,20 @@ mod tests {
         for now_ms in [0, 2, 4, 6, 8] {
             slots.succeeded(&key("a"), now_ms);
         }
-        assert_eq!(slots.missing(8), [], "a hundred tasks, 2 ms each");
+        assert_eq!(slots.missing(8, || false), [], "a hundred tasks, 2 ms each");
         assert!(slots.reconsider_ms().is_some_and(|pause_ms| pause_ms <= SUCCESSION_MS_MAX));
-        assert_eq!(slots.missing(8 + SUCCESSION_MS_MAX + 1).len(), 1, "but not when they come free no longer");
+        assert_eq!(slots.missing(8 + SUCCESSION_MS_MAX + 1, || true).len(), 1, "but not when they come free no longer");
         let mut slots = waiting(100);
-        for now_ms in [0, 11, 22, 33, 44] {
+        for now_ms in [0, 9, 18, 27, 36] {
             slots.succeeded(&key("a"), now_ms);
         }
-        assert_eq!(slots.missing(44).len(), 1, "the last of a hundred would wait for more than a second");
+        assert_eq!(
+            slots.missing(36, || true),
+            [],
+            "the last of a hundred waits for a second, since the machine has no time anyway"
+        );
+        assert_eq!(slots.missing(36, || false).len(), 1, "but not for a second when it has");
+        slots.succeeded(&key("a"), 60);
+        assert_eq!(slots.missing(60, || true).len(), 1, "nor for longer in any case");
     }
 }

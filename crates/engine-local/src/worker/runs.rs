@@ -35,7 +35,7 @@ impl Worker {
         if self.connection.channel.is_none() {
             return;
         }
-        for (key, missing) in self.slots.missing(now_ms) {
+        for (key, missing) in self.slots.missing(now_ms, crate::machine::is_busy) {
             for _ in 0..missing {
                 self.next_slot_id += 1;
                 let slot_id = self.next_slot_id;
