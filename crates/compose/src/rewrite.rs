@@ -261,7 +261,7 @@ impl Service<'_> {
                 Value::Mapping(settings) => settings,
                 other => {
                     *other = Value::Mapping(Mapping::new());
-                    other.as_mapping_mut().ok_or_else(|| RewriteError::NoServices)?
+                    other.as_mapping_mut().ok_or(RewriteError::NoServices)?
                 }
             };
             let mut aliases = settings.get("aliases").and_then(Value::as_sequence).cloned().unwrap_or_default();

@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_container_that_docker_starts_again_has_not_failed_yet() {
         let again = Container { restarts: 1, restarts_max: 3, ..ended(1) };
-        assert_eq!(judge(&[again.clone()], 1), Verdict::Finished, "between two runs nothing runs");
+        assert_eq!(judge(std::slice::from_ref(&again), 1), Verdict::Finished, "between two runs nothing runs");
         assert_eq!(judge(&[Container { is_restarting: true, ..again.clone() }], 1), Verdict::Running);
         assert_eq!(judge(&[Container { restarts: 3, ..again }], 1), Verdict::Failed("c1".into(), 1));
     }

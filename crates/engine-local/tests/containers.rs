@@ -231,6 +231,10 @@ fn processes_run_inside_a_container_and_leave_their_output_in_the_sandbox() {
         (machine.log("u", "p", "stdout"), machine.log("u", "q", "stdout")),
         ("guest 1234\n".into(), "hello\n".into())
     );
+    // What is left in the background holds nothing up, although it holds the output open.
+    machine.launch("left", &[], |config| docker_task(config, IMAGE, &[], Some("sleep 1000 & echo done")));
+    machine.until("left", TaskState::Finished);
+    assert_eq!(machine.log("left", "p", "stdout"), "done\n");
     // An exit code is what it was, and a process may be tried again.
     machine.launch("b", &[], |config| {
         docker_task(config, IMAGE, &[], None);

@@ -269,7 +269,7 @@ mod tests {
     fn a_jobs_files_are_asked_for_and_never_executable() {
         let uri =
             FetcherUri { value: "http://h/a.tgz".into(), extract: Some(true), cache: Some(true), output_file: None };
-        let manner = manner(&launch(|config| drop(config.mesos_fetcher_uris.insert(uri.clone()))), &machine()).unwrap();
+        let manner = manner(&launch(|config| config.mesos_fetcher_uris = [uri].into()), &machine()).unwrap();
         let request: fetcher::Request = serde_json::from_str(&manner.files).unwrap();
         let [item] = request.items.as_slice() else { panic!("one file") };
         assert_eq!(

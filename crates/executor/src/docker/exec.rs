@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use checkpoint::layout::{PROFILE, RunDirectory};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Pid;
 use serde_json::{Value, json};
 
 use super::api::{Docker, Failure, escaped};
@@ -17,8 +18,8 @@ use crate::http::Closer;
 use crate::system::signals::{self, SignalSource};
 use crate::system::{procfs, wait};
 
-/// How often it is looked at whether a command ended whose output does not: something it left may hold the output open.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long output that was written before a command's end may take to arrive.
+const REST: Duration = Duration::from_millis(500);
 /// How long the daemon may take to know the exit code after the output has ended.
 const CODE_LIMIT: Duration = Duration::from_secs(30);
 /// How long the daemon may take to hear that memory was the reason of an end by SIGKILL, seconds.
@@ -44,7 +45,7 @@ pub(super) fn exec(command: &Command) -> Result<ExitCode, String> {
     });
     let made = docker.call("POST", &format!("/containers/{container}/exec"), Some(&body))?;
     let id = made["Id"].as_str().ok_or("Docker: it names no id of what was started")?.to_owned();
-    let watched = Arc::new(Watched::new(&docker, format!("/exec/{id}/json")));
+    let watched = Arc::new(Watched::new(&docker, &container, format!("/exec/{id}/json")));
     let watcher = Arc::clone(&watched);
     std::thread::spawn(move || watcher.watch(&signals));
     let start = format!("/exec/{id}/start");
@@ -131,18 +132,20 @@ fn exit_code(docker: &Docker, target: &str) -> Result<i64, String> {
 /// The command as the watching thread sees it.
 struct Watched {
     docker: Docker,
+    container: String,
     target: String,
     closer: Mutex<Option<Closer>>,
-    /// The command's pid on the machine and its pid namespace.
-    process: Mutex<Option<(i32, PathBuf)>>,
+    /// The command's pid on the machine and its pid namespace; that is `None` for one that this process has no power over.
+    process: Mutex<Option<(i32, Option<PathBuf>)>>,
     started: AtomicBool,
     forwarded: AtomicBool,
 }
 
 impl Watched {
-    fn new(docker: &Docker, target: String) -> Self {
+    fn new(docker: &Docker, container: &str, target: String) -> Self {
         Self {
             docker: docker.clone(),
+            container: container.to_owned(),
             target,
             closer: Mutex::new(None),
             process: Mutex::new(None),
@@ -157,34 +160,51 @@ impl Watched {
 
     /// Passes on SIGTERM, and ends the stream of a command that has ended.
     fn watch(&self, signals: &SignalSource) {
-        let pause = Timespec::try_from(LOOK_INTERVAL).expect("half a second is a valid time-out");
-        let mut terminate = false;
-        let mut begun = false;
-        loop {
-            // Until the command has begun there is nothing to ask about, and looking often finds its pid early.
-            let short = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
-            let timeout = if begun { &pause } else { &short };
-            let _ = poll(&mut [PollFd::new(signals, PollFlags::IN)], Some(timeout));
-            terminate |= signals.drain();
-            if !self.started.load(Ordering::Acquire) {
-                continue;
-            }
-            let Ok(told) = self.docker.call("GET", &self.target, None) else { continue };
-            begun |= self.learn(&told);
-            if begun && !told["Running"].as_bool().unwrap_or(true) {
-                // What is still in the stream has the time until the next look.
-                std::thread::sleep(LOOK_INTERVAL);
-                if let Some(closer) = &*self.closer.lock().unwrap_or_else(PoisonError::into_inner) {
-                    closer.close();
-                }
-                return;
-            }
-            if terminate && let Some((pid, _)) = &*self.process.lock().unwrap_or_else(PoisonError::into_inner) {
-                terminate = false;
+        let mut terminate = self.wait_for_begin(signals);
+        // Its end is heard of without asking Docker again and again.
+        let end = self
+            .process()
+            .and_then(|(pid, _)| Pid::from_raw(pid))
+            .and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
+        while let Some(end) = &end {
+            if terminate && let Some((pid, namespace)) = self.process() {
                 self.forwarded.store(true, Ordering::Relaxed);
-                wait::signal(*pid, libc::SIGTERM);
+                match namespace {
+                    Some(_) => wait::signal(pid, libc::SIGTERM),
+                    None => self.terminate_inside(pid),
+                }
+            }
+            let mut polled = [PollFd::new(signals, PollFlags::IN), PollFd::new(end, PollFlags::IN)];
+            let _ = poll(&mut polled, None);
+            if !polled[1].revents().is_empty() {
+                break;
+            }
+            terminate = signals.drain();
+        }
+        // What is still on its way has a moment; something that was left may hold the output open for ever.
+        std::thread::sleep(REST);
+        if let Some(closer) = &*self.closer.lock().unwrap_or_else(PoisonError::into_inner) {
+            closer.close();
+        }
+    }
+
+    /// Waits until Docker tells of the command's process or its end; whether SIGTERM came meanwhile.
+    fn wait_for_begin(&self, signals: &SignalSource) -> bool {
+        let pause = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+        let mut terminate = false;
+        loop {
+            let _ = poll(&mut [PollFd::new(signals, PollFlags::IN)], Some(&pause));
+            terminate |= signals.drain();
+            if self.started.load(Ordering::Acquire)
+                && self.docker.call("GET", &self.target, None).is_ok_and(|told| self.learn(&told))
+            {
+                return terminate;
             }
         }
+    }
+
+    fn process(&self) -> Option<(i32, Option<PathBuf>)> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the command is known to have begun.
@@ -192,23 +212,53 @@ impl Watched {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         if process.is_none()
             && let Some(pid) = told["Pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0)
-            && let Ok(namespace) = std::fs::read_link(format!("/proc/{pid}/ns/pid"))
         {
-            *process = Some((pid, namespace));
+            *process = Some((pid, std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()));
         }
         process.is_some() || told["ExitCode"].is_i64()
     }
 
+    /// SIGTERM by way of Docker, for who may use Docker but is not root. A container always has the shell that it waits with.
+    fn terminate_inside(&self, pid: i32) {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let Some(inner) = pid_inside(&status) else { return };
+        let body = json!({ "User": "0", "Cmd": ["/bin/bash", "-c", format!("kill -TERM {inner}")] });
+        let made = self.docker.call("POST", &format!("/containers/{}/exec", self.container), Some(&body));
+        let started = made.and_then(|made| {
+            let start = format!("/exec/{}/start", made["Id"].as_str().unwrap_or_default());
+            self.docker.call("POST", &start, Some(&json!({ "Detach": true, "Tty": false })))
+        });
+        if let Err(error) = started {
+            eprintln!("{error}");
+        }
+    }
+
     /// Kills what the command has left in its session, as on the machine (spec executor 1.4).
     fn kill_session(&self) {
-        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((leader, namespace)) = &*process else { return };
+        let Some((leader, Some(namespace))) = self.process() else { return };
         for (pid, stat) in &procfs::all() {
-            let is_left = stat.session == *leader
-                && std::fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|other| other == *namespace);
+            let is_left = stat.session == leader
+                && std::fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|other| other == namespace);
             if is_left {
                 wait::signal(*pid, libc::SIGKILL);
             }
         }
+    }
+}
+
+/// The innermost number of a process, from the text of `/proc/<pid>/status`.
+fn pid_inside(status: &str) -> Option<i32> {
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    numbers.split_whitespace().next_back()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_another_number_inside() {
+        assert_eq!(pid_inside("Name:\tbash\nNSpid:\t4711\t17\nTgid:\t4711\n"), Some(17));
+        assert_eq!(pid_inside("Name:\tbash\n"), None);
     }
 }
