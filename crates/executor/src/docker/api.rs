@@ -102,35 +102,46 @@ impl Docker {
         read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
     ) -> Result<T, Failure> {
         let mut connection = self.connect()?;
-        self.exchange(&mut connection, method, target, body, limit, read)
+        self.exchange(&mut connection, (method, target, body), &[], limit, read)
+    }
+
+    /// A request without a body and with one more header, perhaps.
+    pub(super) fn read_with<T>(
+        &self,
+        (method, target): (&str, &str),
+        header: Option<(&str, &str)>,
+        limit: Duration,
+        read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
+    ) -> Result<T, Failure> {
+        let mut connection = self.connect()?;
+        self.exchange(&mut connection, (method, target, None), header.as_slice(), Some(limit), read)
     }
 
     /// The same with a way for another thread to end it, which is told before anything is sent.
     pub(super) fn read_closable<T>(
         &self,
-        (method, target, body): (&str, &str, Option<&Value>),
+        request: (&str, &str, Option<&Value>),
         tell: impl FnOnce(Closer),
         read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
     ) -> Result<T, Failure> {
         let mut connection = self.connect()?;
         let closer = connection.get_ref().closer().map_err(|error| Failure::Unreachable(error.to_string()))?;
         tell(closer);
-        self.exchange(&mut connection, method, target, body, None, read)
+        self.exchange(&mut connection, request, &[], None, read)
     }
 
     fn exchange<T>(
         &self,
         connection: &mut Connection,
-        method: &str,
-        target: &str,
-        body: Option<&Value>,
+        (method, target, body): (&str, &str, Option<&Value>),
+        headers: &[(&str, &str)],
         limit: Option<Duration>,
         read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
     ) -> Result<T, Failure> {
         let broken = |error: io::Error| Failure::Unreachable(format!("the Docker daemon, {method} {target}: {error}"));
         connection.get_mut().set_deadline(limit.map(|limit| Instant::now() + limit)).map_err(broken)?;
         let text = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
-        let headers: &[(&str, &str)] = if body.is_some() { &[("Content-Type", "application/json")] } else { &[] };
+        let headers = if body.is_some() { &[("Content-Type", "application/json")] } else { headers };
         let request = Request { method, host: "docker", target, headers, body: &text, keep: true };
         let (head, mut answer) = http::exchange(connection, &request).map_err(broken)?;
         if (200..300).contains(&head.code) || head.code == 304 {

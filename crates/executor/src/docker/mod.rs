@@ -12,6 +12,7 @@
 mod api;
 mod exec;
 mod options;
+mod registry;
 mod run;
 mod stream;
 mod sweep;

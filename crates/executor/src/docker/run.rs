@@ -1,6 +1,7 @@
 //! Containers: their images, making them, and one that does what its image says (spec executor 5.8).
 
 use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use super::api::{Docker, Failure, escaped};
 use super::exec::{ended, note_out_of_memory, was_out_of_memory};
 use super::options::{Purpose, body};
-use super::{Container, container_name, stream};
+use super::{Container, container_name, registry, stream};
 use crate::system::is_root;
 use crate::system::signals::SignalSource;
 
@@ -118,12 +119,12 @@ fn forward(docker: &Docker, name: &str, signals: &SignalSource, started: &Atomic
 fn make(docker: &Docker, container: &Container, purpose: Purpose) -> Result<String, String> {
     let name = container_name(&container.task_id);
     let body = body(container, purpose)?;
-    ensure_image(docker, &container.image)?;
+    ensure_image(docker, &container.image, &container.run().sandbox())?;
     docker.call("POST", &format!("/containers/create?name={name}"), Some(&body))?;
     Ok(name)
 }
 
-fn ensure_image(docker: &Docker, image: &str) -> Result<(), String> {
+fn ensure_image(docker: &Docker, image: &str, sandbox: &Path) -> Result<(), String> {
     if image.is_empty() || image.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#' | '%')) {
         return Err(format!("'{image}' is no name of an image"));
     }
@@ -138,8 +139,10 @@ fn ensure_image(docker: &Docker, image: &str) -> Result<(), String> {
     let tag = if last.contains([':', '@']) { "" } else { "&tag=latest" };
     let pull = format!("/images/create?fromImage={}{tag}", escaped(image));
     let failed = |why: String| format!("image {image} is not on this machine and cannot be pulled: {why}");
+    let credentials = registry::header(image, sandbox);
+    let credentials = credentials.as_deref().map(|text| ("X-Registry-Auth", text));
     let complaint = docker
-        .read("POST", &pull, None, Some(PULL_LIMIT), |answer| {
+        .read_with(("POST", &pull), credentials, PULL_LIMIT, |answer| {
             let mut complaint = None;
             for line in BufReader::new(answer).lines() {
                 let told: Value = serde_json::from_str(&line?).unwrap_or_default();
