@@ -164,6 +164,27 @@ fn memory_beyond_the_limit_fails_the_task_in_auroras_words() {
 }
 
 #[test]
+fn when_memory_runs_out_tasks_go_before_what_looks_after_them() {
+    let daemon = start();
+    create(&daemon, "victim", 1, true, "exec sleep 100000");
+    let task = wait_for_status(&daemon, "victim", 2);
+    let score = |pid: &str| -> i32 {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+        text.trim().parse().unwrap()
+    };
+    let launcher = std::fs::read_to_string(daemon.state.join("local/launcher.lock")).unwrap();
+    let (_, body) = daemon.get(&format!("/files/{}", task.id));
+    let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let pid = json["processes"][0]["runs"][0]["pid"].to_string();
+    let scores = [daemon.pid().to_string(), launcher.trim().to_owned(), pid].map(|pid| score(&pid));
+    let [of_daemon, of_launcher, of_task] = scores;
+    assert!(of_daemon < of_task && of_launcher < of_task, "{scores:?}");
+    // Not everybody, and not root of every container, may ask to be spared; others can only offer something else first.
+    let may_ask = std::fs::write("/proc/self/oom_score_adj", "-1").is_ok();
+    assert!(!may_ask || (of_daemon <= -900 && of_launcher == -1000 && of_task == 0), "{scores:?}");
+}
+
+#[test]
 fn disk_beyond_the_limit_fails_the_task_in_auroras_words() {
     let daemon = start();
     create(&daemon, "filler", 1, false, "head -c 8000000 /dev/zero > filler; sleep 600");

@@ -100,6 +100,14 @@ fn the_tutorial_works_as_it_is_told() {
     assert!(said.contains(" INFO] Response from scheduler: ") && said.contains(&response), "{said}");
     assert!(said.contains(&format!(" INFO] Job url: {}/scheduler/{}/devel/hello_world", tutorial.url, tutorial.role)));
 
+    // The printed commands reach the daemon, on whatever port it listens, as they stand.
+    let printed = tutorial.printed.lines().find(|line| line.contains(" aurora job status ")).expect("a command");
+    let mut shell = Command::new("bash");
+    shell.args(["-c", printed]).env("HOME", tutorial.directory.path().join("home")).env_remove("AURORA_CONFIG_ROOT");
+    let typed = shell.stdin(Stdio::null()).output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&typed.stdout), String::from_utf8_lossy(&typed.stderr));
+    assert!(typed.status.success() && said.contains("hello_world"), "{printed}: {said}");
+
     // It fails; the terminal says why.
     let status = tutorial.wait_for_status("FAILED");
     assert!(status.contains("NameError") && status.contains("xrang"), "the last lines of stderr: {status}");
@@ -180,4 +188,55 @@ fn failed_task(tutorial: &Tutorial) -> Option<String> {
 
 fn running_task(tutorial: &Tutorial) -> Option<String> {
     task_with(tutorial, "active", "RUNNING")
+}
+
+/// A service as people write their first one: a loop over several lines, whole cores and megabytes, and a role that is another user.
+const SERVICE_OF_ANOTHER_USER: &str = r#"
+greeter = Process(
+  name = 'hello',
+  cmdline = """
+    while true; do
+      echo hello from $(id -un)
+      sleep 10
+    done
+  """)
+
+jobs = [Service(
+  task = SequentialTask(processes = [greeter], resources = Resources(cpu = 1.0, ram = 128*MB, disk = 128*MB)),
+  cluster = 'devcluster', role = 'www-data', environment = 'prod', name = 'hello')]
+"#;
+
+#[test]
+fn a_service_of_the_web_servers_user_is_created_speaks_and_is_killed() {
+    let daemon = support::Daemon::start(&[]);
+    let directory = open_directory();
+    let file = directory.path().join("hello_world.aurora");
+    std::fs::write(&file, SERVICE_OF_ANOTHER_USER).unwrap();
+    let key = "devcluster/www-data/prod/hello";
+    let created = daemon.aurora(&["job", "create", key, file.to_str().unwrap()]).expect_code(0);
+    let said = format!("{}{}", created.stdout, created.stderr);
+    assert!(said.contains("/scheduler/www-data/prod/hello"), "{said}");
+
+    // As root it runs as that user; others can only start it as themselves.
+    let user = if support::is_root() { "www-data".to_owned() } else { support::login() };
+    let task = wait_for("the service to run", Duration::from_secs(40), || {
+        let (active, _) = daemon.tasks(key);
+        let running = active.iter().find(|task| task["status"] == "RUNNING")?;
+        Some(running["assignedTask"]["taskId"].as_str().expect("a task id").to_owned())
+    });
+    let greeting = format!("hello from {user}\n");
+    wait_for("its output", Duration::from_secs(20), || {
+        let (status, text) = daemon.get(&format!("/files/{task}/hello/0/stdout"));
+        (status == 200 && text == greeting).then_some(())
+    });
+    let (status, page) = daemon.get(&format!("/scheduler/www-data/prod/hello/task/{task}"));
+    assert!(status == 200 && page.contains("of 128 MB"), "asked for and used: {page}");
+
+    daemon.aurora(&["job", "killall", key]).expect_code(0);
+    wait_for("the service to be killed", Duration::from_secs(40), || {
+        let (active, inactive) = daemon.tasks(key);
+        (active.is_empty() && inactive.iter().all(|task| task["status"] == "KILLED")).then_some(())
+    });
+    let sandbox = daemon.state.join("local/agents");
+    assert_eq!(processes_of(&sandbox), Vec::<i32>::new(), "nothing of it is left");
 }
