@@ -74,8 +74,8 @@ fn reason(number: i32, source: Option<i32>) -> Option<Reason> {
         | M::TaskGroupInvalid
         | M::TaskGroupUnauthorized => Reason::LaunchFailed,
         M::InvalidOffers | M::ResourcesUnknown => Reason::InvalidOffer,
+        M::ExecutorUnregistered => Reason::ExecutorUnregistered,
         M::ExecutorTerminated
-        | M::ExecutorUnregistered
         | M::ExecutorReregistrationTimeout
         | M::ContainerPreempted
         | M::ContainerLimitation

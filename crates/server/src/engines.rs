@@ -143,7 +143,6 @@ mod tests {
     use scheduler::Task;
 
     use super::*;
-    use crate::mesos_options::MesosOptions;
 
     fn options(engine: EngineOptions) -> Options {
         Options {
@@ -189,7 +188,7 @@ mod tests {
 
     #[test]
     fn tasks_of_another_engine_are_never_started_a_second_time() {
-        let mesos = || options(EngineOptions::Mesos(Box::new(MesosOptions::default())));
+        let mesos = || options(EngineOptions::Mesos(Box::default()));
         let local = || options(EngineOptions::Local);
         for status in [TaskStatus::Assigned, TaskStatus::Running, TaskStatus::Partitioned, TaskStatus::Killing] {
             let lost = check_state(&mesos(), &view(status, None)).unwrap_err().to_string();

@@ -87,7 +87,7 @@ fn unknown(name: &str) -> Failure {
     let similar: Vec<String> = NAMES
         .iter()
         .map(|(aurora, _)| *aurora)
-        .filter(|aurora| aurora.split('_').any(|word| word.len() > 4 && name.contains(word)))
+        .filter(|aurora| aurora.split('_').filter(|word| name.split('_').any(|other| other == *word)).count() > 1)
         .map(|aurora| format!("-{aurora}"))
         .collect();
     let hint =
