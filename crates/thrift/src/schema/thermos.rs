@@ -1,5 +1,5 @@
-//! What the runner of Thermos writes about a task (spec executor 1.10), so that checkpoints of the original can be read. Not part of the
-//! API: nothing of ours is stored in this form.
+//! What the runner of Thermos writes about a task (spec executor 1.10), so that checkpoints of the original can be read, and so that its
+//! tools can read what our executor leaves on a Mesos agent beside its own records. Not part of the API.
 
 use std::collections::BTreeMap;
 
