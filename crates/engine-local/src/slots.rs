@@ -31,10 +31,11 @@ const SUCCESSIONS: usize = 8;
 /// As long as slots of a key come free and the last task in the queue has to wait no longer than this, no slot is made, milliseconds. A
 /// process that ends within moments is over before a supervisor of its own would be there.
 const DRAIN_MS_MAX: u64 = 250;
-/// The same when no processor is idle: more slots would then only take time from the tasks that run.
-const DRAIN_BUSY_MS_MAX: u64 = 1_000;
 /// When no slot has come free for this long, the tasks of the key are not that short, milliseconds.
 const SUCCESSION_MS_MAX: u64 = 100;
+/// The same two when no processor is idle: more slots would then only take time from the tasks that run.
+const DRAIN_BUSY_MS_MAX: u64 = 2_000;
+const SUCCESSION_BUSY_MS_MAX: u64 = 1_000;
 
 /// Slots and queues.
 #[derive(Debug, Default)]
@@ -115,9 +116,10 @@ impl Slots {
     fn drains_soon(&self, key: &SlotKey, waiting: usize, now_ms: u64, is_busy: &mut dyn FnMut() -> bool) -> bool {
         let Some(times) = self.successions.get(key).filter(|times| times.len() > SUCCESSIONS / 2) else { return false };
         let (Some(oldest), Some(newest)) = (times.front(), times.back()) else { return false };
-        let rests = now_ms.saturating_sub(*newest) > SUCCESSION_MS_MAX;
+        let rested_ms = now_ms.saturating_sub(*newest);
         let drain_ms = (newest - oldest) * waiting as u64 / (times.len() as u64 - 1);
-        !rests && (drain_ms <= DRAIN_MS_MAX || (drain_ms <= DRAIN_BUSY_MS_MAX && is_busy()))
+        (rested_ms <= SUCCESSION_MS_MAX && drain_ms <= DRAIN_MS_MAX)
+            || (rested_ms <= SUCCESSION_BUSY_MS_MAX && drain_ms <= DRAIN_BUSY_MS_MAX && is_busy())
     }
 
     /// Keys for which slots are to be ordered now, with how many; what is still missing then is asked for when some are there. `is_busy`
@@ -280,18 +282,21 @@ mod tests {
         }
         assert_eq!(slots.missing(8, || false), [], "a hundred tasks, 2 ms each");
         assert!(slots.reconsider_ms().is_some_and(|pause_ms| pause_ms <= SUCCESSION_MS_MAX));
-        assert_eq!(slots.missing(8 + SUCCESSION_MS_MAX + 1, || true).len(), 1, "but not when they come free no longer");
+        let rested_ms = 8 + SUCCESSION_MS_MAX + 1;
+        assert_eq!(slots.missing(rested_ms, || false).len(), 1, "but not when they come free no longer");
+        assert_eq!(slots.missing(rested_ms, || true), [], "unless the machine has no time for them");
+        assert_eq!(slots.missing(8 + SUCCESSION_BUSY_MS_MAX + 1, || true).len(), 1, "which is no reason for ever");
         let mut slots = waiting(100);
-        for now_ms in [0, 9, 18, 27, 36] {
+        for now_ms in [0, 20, 40, 60, 80] {
             slots.succeeded(&key("a"), now_ms);
         }
         assert_eq!(
-            slots.missing(36, || true),
+            slots.missing(80, || true),
             [],
-            "the last of a hundred waits for a second, since the machine has no time anyway"
+            "the last of a hundred waits for two seconds, since the machine is busy"
         );
-        assert_eq!(slots.missing(36, || false).len(), 1, "but not for a second when it has");
-        slots.succeeded(&key("a"), 60);
-        assert_eq!(slots.missing(60, || true).len(), 1, "nor for longer in any case");
+        assert_eq!(slots.missing(80, || false).len(), 1, "but not when it has time");
+        slots.succeeded(&key("a"), 120);
+        assert_eq!(slots.missing(120, || true).len(), 1, "nor for longer in any case");
     }
 }
