@@ -53,8 +53,6 @@ fn a_task_started_from_an_idle_scheduler_runs_to_its_end_whichever_way_it_was_st
     let directory = open_directory();
     let mut daemon = Daemon::start(&["--allow-root-role"]);
     std::thread::sleep(idle);
-    // Pages are read by helper threads: some are there now, and gone when the tasks end.
-    daemon.get(&format!("/scheduler/{}", login()));
     let mut names = vec!["first"];
     // The first supervisor of a launcher.
     create(&daemon, "first", &job_file(directory.path(), "first", "", "", "", seconds));
@@ -74,6 +72,10 @@ fn a_task_started_from_an_idle_scheduler_runs_to_its_end_whichever_way_it_was_st
     let once = format!("if [ ! -e {0} ]; then touch {0}; exit 1; fi; ", flag.display());
     let used = job_file(directory.path(), "used", &once, "", "max_task_failures = 2,", seconds);
     create(&daemon, "used", &used);
+    // Files are read by helper threads: some are there now, and gone before the tasks end.
+    for task in wire::tasks(&daemon.url).unwrap() {
+        daemon.get(&format!("/files/{}", task.id));
+    }
     let at_start = threads(&daemon);
     // Under another daemon, which did not start the launcher.
     wait_for("the tasks of the first daemon to run", Duration::from_secs(30), || {
