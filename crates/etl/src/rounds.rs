@@ -159,7 +159,7 @@ impl Rounds {
         let mut free = offer.resources;
         let mut launches = Vec::new();
         while self.missing > 0 && holds(&free, &needed) {
-            free = free - needed;
+            free -= needed;
             self.missing -= 1;
             let task_id = self.next_id(now_ms);
             let copy = Copy { agent_id: offer.agent_id.clone(), started_ms: now_ms, is_running: false };

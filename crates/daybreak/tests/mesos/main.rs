@@ -1,0 +1,61 @@
+//! The real thing: masters and agents of Apache Mesos on loopback, with this Daybreak as their framework.
+//!
+//! Runs where Mesos is found, on PATH or below `MESOS_HOME` (`bin/mesos-master`, `libexec/mesos`). No package has it, so elsewhere this says
+//! loudly that it did not run; the simulated master of `simulation` covers the same ground there. Cases run one after the other, each with a
+//! cluster of its own; `cargo test --release -p daybreak --test mesos -- NAME` runs those whose name contains NAME.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cases;
+mod cluster;
+mod failures;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+type Case = (&'static str, fn());
+
+const CASES: &[Case] = &[
+    ("tutorial: fails, is fixed by an update, runs, its output is read, is killed", cases::tutorial),
+    ("update: a version that fails is rolled back", cases::rollback),
+    ("uris: files are fetched and unpacked before the task starts", cases::uris),
+    ("custom executor: another program, chosen by name from a job file", cases::custom_executor),
+    ("etl: rounds of a command, torn down by Ctrl-C", cases::etl),
+    ("agent restart: the task goes on and can be killed", failures::agent_restart),
+    ("scheduler kill -9: same framework, same task", failures::scheduler_killed),
+    ("master failover through ZooKeeper", failures::master_failover),
+    ("partition: replaced after the delay, the surplus is killed on return", failures::partition),
+    ("executor kill -9: the task is failed, its processes are gone", failures::executor_killed),
+];
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    if std::env::args().any(|word| word == "--list") {
+        for (name, _) in CASES {
+            println!("{name}: test");
+        }
+        return ExitCode::SUCCESS;
+    }
+    if let Err(why) = cluster::find() {
+        eprintln!("\n!!! The suite against a real Apache Mesos DID NOT RUN: {why}.");
+        eprintln!("!!! Put mesos-master and mesos-agent on PATH or set MESOS_HOME, and run it as root.\n");
+        return ExitCode::SUCCESS;
+    }
+    let mut failures = 0;
+    for (name, case) in CASES {
+        if !wanted.is_empty() && !wanted.iter().any(|word| name.contains(word.as_str())) {
+            continue;
+        }
+        let begun = Instant::now();
+        let result = catch_unwind(AssertUnwindSafe(case));
+        failures += u32::from(result.is_err());
+        println!(
+            "{} {name} ({:.1} s)",
+            if result.is_ok() { "ok    " } else { "FAILED" },
+            begun.elapsed().as_secs_f64()
+        );
+    }
+    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
