@@ -5,7 +5,6 @@
 //! did not run; `api` and `thrift` test the same wire with bytes typed by hand.
 
 #[path = "../../../engine-local/tests/docker/mod.rs"]
-#[allow(dead_code, reason = "each test binary uses its own part")]
 mod docker;
 mod go;
 #[path = "../support/mod.rs"]
