@@ -96,6 +96,7 @@ fn mesos(arguments: MesosArguments, zookeeper: &ZookeeperArguments) -> MesosOpti
         authentication_file: arguments.framework_authentication_file,
         announce_principal: arguments.framework_announce_principal,
         failover_timeout: arguments.failover_timeout,
+        forget_framework: arguments.forget_framework,
         executor_user: arguments.executor_user,
         partition_aware: arguments.partition_aware,
         receive_revocable_resources: arguments.receive_revocable_resources,

@@ -145,8 +145,8 @@ async fn go_on(core: &Core, masters: &mut Masters, master: &Master, end: End) ->
             core.over(format!(
                 "the Mesos master {master} says '{what}': framework {id} was torn down, or its failover timeout passed while no \
                  scheduler was subscribed, and Mesos killed all its tasks. Daybreak does not register as a new framework by itself, \
-                 because tasks of the old one might still run unseen. Make sure that none does, then start with a state directory that \
-                 does not hold this id."
+                 because tasks of the old one might still run unseen. Make sure that none does, then start with --forget-framework {id}: \
+                 what ran counts as lost and is started again."
             ));
             return false;
         }

@@ -161,7 +161,7 @@ pub enum Event {
         /// new one may not know yet what runs on agents that have not come back to it.
         master: Option<String>,
     },
-    /// Another scheduler took this one's place; the engine takes no more calls. Nothing follows.
+    /// Another scheduler took this one's place, or the engine ended it; no more calls are taken. Nothing follows.
     Deposed {
         /// For the operator: what the engine was told.
         reason: String,

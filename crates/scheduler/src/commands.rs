@@ -35,7 +35,7 @@ impl Scheduler {
         if self.core.deposed {
             return Reply::refused(
                 ReplyCode::ErrorTransient,
-                "Another scheduler took this one's place; nothing was changed. Ask that one.",
+                "This scheduler is not in charge any more; nothing was changed. Ask its successor.",
             );
         }
         if self.core.space_low && grows_state(&command) {

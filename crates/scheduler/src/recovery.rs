@@ -3,11 +3,15 @@
 
 use std::sync::Arc;
 
+use model::{TaskId, TaskStatus};
+
 use crate::core::Core;
+use crate::input::Effect;
 use crate::random::Random;
 use crate::scheduler::Scheduler;
 use crate::task::Task;
 use crate::tasks::index::{Active, Ended};
+use crate::tasks::table::State;
 use crate::timers::Timer;
 
 /// Between two looks for ended updates to forget (spec scheduler 3.11).
@@ -33,10 +37,32 @@ impl Scheduler {
         core.resume_grace();
         core.store.view.disconnected_since_ms = Some(core.now.wall_ms);
         self.resume_updates();
+        let core = &mut self.core;
+        if core.settings.forget_framework.is_some() {
+            if core.store.view.framework_id.as_deref() == core.settings.forget_framework.as_deref() {
+                core.forget_framework();
+            } else {
+                core.notice("The framework to be forgotten is not the one of this state: nothing is forgotten.");
+            }
+        }
     }
 }
 
 impl Core {
+    /// What the engine ran under the id it knew us by is gone: nothing of it is waited for.
+    fn forget_framework(&mut self) {
+        self.store.forget_framework();
+        let placed = self.store.view.tasks.values().filter(|task| task.status.is_assigned());
+        let placed: Vec<TaskId> = placed.map(|task| task.id.clone()).collect();
+        let message: Arc<str> = "The framework that ran this task is no more.".into();
+        self.notice(format!("The framework id is forgotten, and {} tasks with it: they are lost.", placed.len()));
+        for id in placed {
+            self.transition(&id, None, State::Stored(TaskStatus::Lost), Some(message.clone()));
+        }
+        // They run nowhere; and a new framework may not ask for those of an old one.
+        self.effects.retain(|effect| !matches!(effect, Effect::Engine(_)));
+    }
+
     /// Builds indexes, groups and timers from the stored tasks, in order of their latest events.
     fn rebuild(&mut self) {
         let mut tasks: Vec<Arc<Task>> = self.store.view.tasks.values().cloned().collect();

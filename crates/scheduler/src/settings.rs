@@ -63,6 +63,9 @@ pub struct Settings {
     pub job_update_history_pruning_threshold: Duration,
     /// maxPerInstanceFailures times instances of an update may not exceed this.
     pub max_update_instance_failures: i64,
+    /// When this is the id by which the engine knows this scheduler, it is forgotten at the start, and every placed task is given
+    /// up: an operator knows that the engine has ended them all. Any other id changes nothing, so that it happens once.
+    pub forget_framework: Option<String>,
     /// Unused offers are never given back.
     pub hold_offers_forever: bool,
     /// When nothing has been pending for this long, the engine is told that no offers are wanted until something is. `None`:
@@ -115,6 +118,7 @@ impl Default for Settings {
             job_update_history_per_job_threshold: 10,
             job_update_history_pruning_threshold: secs(30 * 86_400),
             max_update_instance_failures: 20_000,
+            forget_framework: None,
             hold_offers_forever: false,
             suppress_idle_after: None,
             reconciliation_initial_delay: secs(60),

@@ -269,6 +269,12 @@ impl Store {
         }
     }
 
+    /// Forgets the id the engine gave, and its leader.
+    pub(crate) fn forget_framework(&mut self) {
+        (self.view.framework_id, self.view.master, self.view.master_since_ms) = (None, None, 0);
+        self.put_identity();
+    }
+
     /// Remembers the engine's leader and when it was first seen.
     pub(crate) fn set_master(&mut self, master: String, since_ms: i64) {
         (self.view.master, self.view.master_since_ms) = (Some(master.into()), since_ms);

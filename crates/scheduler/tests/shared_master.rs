@@ -211,6 +211,25 @@ fn a_task_under_way_when_the_leader_changes_is_not_given_up_before_its_time() {
     assert_eq!(world.task(&id).status, TaskStatus::Lost);
 }
 
+#[test]
+fn an_operator_may_begin_anew_when_mesos_has_removed_the_framework() {
+    let mut world = World::with(shared());
+    registered(&mut world, "m-1");
+    let old = world.run_one(service("web"));
+    world.settings.forget_framework = Some("f-1".into());
+    world.restart(1000, 2);
+    assert_eq!(world.view().framework_id, None, "and the next one is told by the engine");
+    assert_eq!(world.task(&old).status, TaskStatus::Lost);
+    assert_eq!(world.active_one(&job("web"), 0).status, TaskStatus::Pending);
+    assert!(world.take_kills().is_empty(), "what is no more cannot be killed");
+    // An option that stays on the command line does it once.
+    world.engine(Event::Registered { framework_id: Some("f-2".into()), master: None });
+    world.offer("home", room(4.0));
+    world.restart(1000, 3);
+    assert_eq!(world.view().framework_id.as_deref(), Some("f-2"));
+    assert_eq!(world.active_one(&job("web"), 0).status, TaskStatus::Assigned);
+}
+
 // ---- partitions ----
 
 #[test]

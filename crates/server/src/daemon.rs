@@ -93,11 +93,8 @@ pub enum DaemonError {
     /// The system refused something basic.
     #[error("{0}: {1}")]
     System(&'static str, #[source] std::io::Error),
-    /// Another scheduler took this one's place.
-    #[error(
-        "another scheduler took this one's place: {0}. Tasks go on running under that one; start this daemon again only when \
-         that one is stopped"
-    )]
+    /// The engine takes nothing from this scheduler any more: another one took its place, or the engine ended it.
+    #[error("this scheduler is not in charge any more: {0}")]
     Deposed(String),
     /// The loop's thread ended by a panic.
     #[error("the scheduler's loop ended by a fault of its own; see above. The next start goes on from the journal")]
@@ -178,7 +175,7 @@ fn run(options: &Options) -> Result<(), DaemonError> {
             }
         })
         .map_err(|error| DaemonError::System("starting a thread", error))?;
-    control.begin(view.framework_id.as_deref().map(str::to_owned));
+    control.begin(engines::framework_id(options, &view));
     let announcer = Announcer::new(options.announce.clone());
     let pages = Pages { files, admission, engine_name, gauges, announcer: announcer.clone() };
     let routes = routes(options, &gateway, pages, engine_routes);

@@ -119,6 +119,15 @@ fn start_local(options: &Options, sink: Arc<dyn EventSink>) -> Result<Started, D
     })
 }
 
+/// The id to connect with: the stored one, unless the operator says that it is no more.
+pub(crate) fn framework_id(options: &Options, view: &View) -> Option<String> {
+    let forgotten = match &options.engine {
+        EngineOptions::Mesos(mesos) => mesos.forget_framework.as_deref(),
+        EngineOptions::Local => None,
+    };
+    view.framework_id.as_deref().filter(|id| Some(*id) != forgotten).map(str::to_owned)
+}
+
 /// Refuses a state whose running tasks belong to another engine: they would be given up, and started a second time.
 pub(crate) fn check_state(options: &Options, view: &View) -> Result<(), DaemonError> {
     let placed = view.tasks.values().filter(|task| task.status.is_assigned()).count();
@@ -143,6 +152,7 @@ mod tests {
     use scheduler::Task;
 
     use super::*;
+    use crate::mesos_options::MesosOptions;
 
     fn options(engine: EngineOptions) -> Options {
         Options {
@@ -184,6 +194,16 @@ mod tests {
         };
         view.tasks.insert(task.id.clone(), Arc::new(task));
         view
+    }
+
+    #[test]
+    fn only_the_framework_that_is_named_is_forgotten() {
+        let forgetting = |id: &str| {
+            let mesos = MesosOptions { forget_framework: Some(id.into()), ..MesosOptions::default() };
+            framework_id(&options(EngineOptions::Mesos(Box::new(mesos))), &view(TaskStatus::Running, Some("f-1")))
+        };
+        assert_eq!(forgetting("f-1"), None);
+        assert_eq!(forgetting("f-0").as_deref(), Some("f-1"));
     }
 
     #[test]

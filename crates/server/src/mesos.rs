@@ -48,7 +48,10 @@ pub(crate) fn start(
         files: Arc::new(files),
         control: Control::Mesos(engine.control()),
         engine: Box::new(engine),
-        settings: mesos.offers.settings(options.jobs.admission(&overheads)),
+        settings: scheduler::Settings {
+            forget_framework: mesos.forget_framework.clone(),
+            ..mesos.offers.settings(options.jobs.admission(&overheads))
+        },
         routes: served.map_or_else(axum::Router::new, |file| file.router()),
         gauges: Box::new(gauges),
         name: "Mesos",

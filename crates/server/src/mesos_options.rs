@@ -198,6 +198,8 @@ pub struct MesosOptions {
     pub announce_principal: bool,
     /// How long Mesos keeps tasks without a scheduler.
     pub failover_timeout: Duration,
+    /// The framework that this state belongs to and that Mesos has removed, with all its tasks: forgotten at the start.
+    pub forget_framework: Option<String>,
     /// User that agents run executors as.
     pub executor_user: String,
     /// Whether a partition is told apart from a loss.
@@ -231,6 +233,7 @@ impl Default for MesosOptions {
             authentication_file: None,
             announce_principal: true,
             failover_timeout: Duration::from_secs(7 * 24 * 3600),
+            forget_framework: None,
             executor_user: "root".into(),
             partition_aware: true,
             receive_revocable_resources: false,

@@ -218,7 +218,8 @@ fn a_daemon_whose_place_was_taken_ends_and_says_why() {
     second.reaches("mesos_registered", 1);
     assert_eq!(first.end(), Some(1), "{}", first.log());
     let log = first.log();
-    assert!(log.contains("error: another scheduler took this one's place"), "{log}");
+    assert!(log.contains("error: this scheduler is not in charge any more"), "{log}");
+    assert!(log.contains("another scheduler subscribed"), "{log}");
 }
 
 #[test]

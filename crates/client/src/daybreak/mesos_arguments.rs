@@ -67,6 +67,9 @@ pub struct MesosArguments {
     /// How long Mesos keeps tasks while no scheduler is there
     #[arg(long, value_name = "DURATION", default_value = "7days", value_parser = duration, requires = "mesos_master")]
     pub failover_timeout: Duration,
+    /// Begin anew after Mesos has removed the framework of this id, with all its tasks: they count as lost
+    #[arg(long, value_name = "ID", requires = "mesos_master")]
+    pub forget_framework: Option<String>,
     /// Tell agents that cannot be reached apart from lost tasks
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, action = ArgAction::Set, requires = "mesos_master")]
     pub partition_aware: bool,
