@@ -332,7 +332,9 @@ impl Worker {
 
     fn on_welcome(&mut self, welcome: &Welcome) {
         if !self.adopted && self.connection.end_launcher_of_other_program(&self.options.executable, welcome.pid) {
-            tracing::info!("the launcher of tasks was of another program; its tasks go on, and another one takes its place");
+            tracing::info!(
+                "the launcher of tasks was of another program; its tasks go on, and another one takes its place"
+            );
         } else if welcome.program_version != env!("CARGO_PKG_VERSION") {
             tracing::info!("the launcher is of version {}; it goes on with its tasks", welcome.program_version);
         }
