@@ -25,6 +25,7 @@ daemon=$!
 read -r _
 kill "$daemon"
 wait "$daemon"
+umount "$1"/exec/netns/* 2>/dev/null
 rm -rf "$1"
 "#;
 /// What the images have beside bash.
