@@ -110,6 +110,13 @@ struct ExecutorShape {
     data: String,
 }
 
+impl ExecutorShape {
+    /// Whether the executor runs what the task says; another one has data of its own, and what it runs is its own affair.
+    fn runs_processes(&self) -> bool {
+        self.name == AURORA_EXECUTOR_NAME
+    }
+}
+
 #[derive(Deserialize)]
 struct PartitionShape {
     reschedule: bool,
@@ -273,7 +280,9 @@ impl Job {
         warnings: &mut Vec<String>,
     ) -> Result<BTreeSet<String>, ConfigError> {
         let late = Late::<Payload>::from_value(payload.clone()).map_err(|error| self.invalid(error.to_string()))?;
-        check_payload(&late).map_err(|error| self.invalid(format!("its task is invalid: {error}")))?;
+        if shape.executor_config.runs_processes() {
+            check_payload(&late).map_err(|error| self.invalid(format!("its task is invalid: {error}")))?;
+        }
         let requested = ports::requested(&late).map_err(|error| self.invalid(error.to_string()))?;
         let Some(announce) = &shape.announce else { return Ok(requested) };
         let fixed: Vec<&String> =
@@ -333,7 +342,7 @@ fn job_key(shape: &JobShape) -> Result<JobKey, String> {
 }
 
 fn check_numbers(shape: &JobShape) -> Result<(), String> {
-    if shape.task.processes.is_empty() {
+    if shape.task.processes.is_empty() && shape.executor_config.runs_processes() {
         return Err("its task has no processes".to_owned());
     }
     if shape.instances < 1 {
@@ -434,7 +443,7 @@ fn executor_payload(raw: &Value) -> Value {
 }
 
 fn executor_config(shape: ExecutorShape, payload: &Value) -> ExecutorConfig {
-    let data = if shape.name == AURORA_EXECUTOR_NAME { payload.to_string() } else { shape.data };
+    let data = if shape.runs_processes() { payload.to_string() } else { shape.data };
     ExecutorConfig { name: shape.name, data }
 }
 

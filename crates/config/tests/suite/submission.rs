@@ -212,6 +212,16 @@ fn another_executor_gets_its_own_data() {
 }
 
 #[test]
+fn a_job_of_another_executor_needs_no_processes() {
+    let job = |executor: &str| {
+        submit(&file(&format!("executor_config=ExecutorConfig(name='{executor}')"), "processes=[], name='t'", "true"))
+    };
+    let task = job("compose").unwrap_or_else(|why| panic!("{why}")).job.task;
+    assert_eq!(task.executor_config.unwrap().name, "compose");
+    assert!(job("AuroraExecutor").is_err_and(|why| why.contains("no processes")));
+}
+
+#[test]
 fn contradictions_and_omissions_are_refused() {
     for (job, why) in [
         ("role='a b'", "invalid role 'a b'"),
