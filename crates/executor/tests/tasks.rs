@@ -51,6 +51,23 @@ fn a_task_starts_runs_and_finishes() {
 }
 
 #[test]
+fn a_signal_to_its_supervisor_kills_a_task_and_no_other_signal_does() {
+    let folder = folder();
+    let mut engine = Engine::start(folder.path(), 1);
+    let slot = engine.start_task("t", payload("echo $$ > pid; exec sleep 1000"));
+    let process = pid_in(&engine.run("t"), "pid");
+    let supervisor = engine.state("t").header.unwrap().supervisor_pid;
+    executor::system::wait::signal(supervisor, libc::SIGTERM);
+    executor::system::wait::signal(supervisor, libc::SIGUSR2);
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(is_alive(process), "it goes on");
+    executor::system::wait::signal(supervisor, libc::SIGUSR1);
+    let statuses = engine.statuses(slot);
+    let last = statuses.last().unwrap();
+    assert_eq!((last.state(), last.message.as_str()), (StatusState::Killed, "Instructed to kill task."));
+}
+
+#[test]
 fn the_records_of_a_run_follow_the_tables() {
     let processes = json!([
         {"name": "a", "cmdline": "test -e again || { touch again; exit 1; }", "max_failures": 3, "min_duration": 0},

@@ -142,6 +142,8 @@ pub fn run(birth: Birth<'_>) -> io::Result<()> {
     supervisor.serve()
 }
 
+/// How long processes may take to end after the signal that kills a task, milliseconds (spec executor 1.11).
+const SIGNAL_GRACE_MS: u64 = 60_000;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What became ready.
@@ -162,7 +164,11 @@ impl Supervisor<'_> {
             }
             let ready = self.wait()?;
             if ready.signals {
-                self.signals.drain();
+                let mut told_to_kill = false;
+                self.signals.drain_each(|signal| told_to_kill |= signal == libc::SIGUSR1);
+                if told_to_kill {
+                    self.kill_by_signal();
+                }
             }
             if ready.control {
                 self.on_control();
@@ -358,6 +364,14 @@ impl Supervisor<'_> {
         {
             task.bound_stop(kill.stop_ms_max);
             task.kill(kill.grace_ms, &kill.message, monotonic_ms());
+        }
+    }
+
+    /// Someone on this machine wants the task ended (spec executor 1.11); no scheduler has to agree.
+    fn kill_by_signal(&mut self) {
+        if let Some(task) = &mut self.task {
+            log(&format!("{}: killed by a signal", task.task_id()));
+            task.kill(SIGNAL_GRACE_MS, "", monotonic_ms());
         }
     }
 

@@ -37,6 +37,12 @@ impl SignalSource {
     /// Takes all pending signals; returns whether any was another than SIGCHLD.
     pub fn drain(&self) -> bool {
         let mut other = false;
+        self.drain_each(|signal| other |= signal != libc::SIGCHLD);
+        other
+    }
+
+    /// Takes all pending signals and names each.
+    pub fn drain_each(&self, mut heard: impl FnMut(libc::c_int)) {
         loop {
             const INFO_BYTES: usize = size_of::<libc::signalfd_siginfo>();
             // One more than there are signals that are heard: a full buffer means that more came meanwhile.
@@ -45,9 +51,9 @@ impl SignalSource {
             let read = unsafe { libc::read(self.descriptor.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
             let infos = buffer[..usize::try_from(read).unwrap_or(0)].chunks_exact(INFO_BYTES);
             // The number is the first field.
-            other |= infos.into_iter().any(|info| info[..4] != libc::SIGCHLD.to_ne_bytes());
+            infos.for_each(|info| heard(i32::from_ne_bytes([info[0], info[1], info[2], info[3]])));
             if read < buffer.len() as isize {
-                return other;
+                return;
             }
         }
     }
