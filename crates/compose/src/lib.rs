@@ -41,6 +41,9 @@ pub struct Request {
     pub labels: BTreeMap<String, String>,
     /// Ports that were allocated to the task, in the order in which published ports take them.
     pub ports: Vec<u16>,
+    /// Where the task's files are, relative to the working directory; empty for there.
+    #[serde(default)]
+    pub directory: String,
     /// Memory of the task; limits each container where the whole task cannot be limited at once.
     #[serde(default)]
     pub memory_bytes: u64,
@@ -77,6 +80,24 @@ impl Request {
         }
         names.into_iter().map(compose_file).collect()
     }
+}
+
+/// Allocated ports in the order in which published ones take them: by name, with numbers in names counted (spec executor 6.1).
+pub fn ports_in_order(ports: &BTreeMap<String, u16>) -> Vec<u16> {
+    let key = |name: &str| {
+        let digits = name.len() - name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let (text, number) = name.split_at(name.len() - digits);
+        (text.to_owned(), number.parse::<u64>().unwrap_or(0), name.to_owned())
+    };
+    let mut named: Vec<_> = ports.iter().map(|(name, port)| (key(name), *port)).collect();
+    named.sort();
+    named.into_iter().map(|(_, port)| port).collect()
+}
+
+/// The project as a command line, for people.
+pub fn shown(files: &[PathBuf]) -> String {
+    let listed: Vec<String> = files.iter().map(|file| format!("-f {}", file.display())).collect();
+    format!("docker-compose {} up", listed.join(" "))
 }
 
 fn compose_file(name: &str) -> Result<PathBuf, ComposeError> {
@@ -125,6 +146,13 @@ mod tests {
     }
 
     #[test]
+    fn ports_are_taken_by_name_with_numbers_counted() {
+        let ports = ["port.10", "port.9", "port.1", "admin"].iter().zip([4, 3, 2, 1]);
+        let ports = ports.map(|(name, port)| ((*name).to_owned(), port)).collect();
+        assert_eq!(ports_in_order(&ports), [1, 2, 3, 4]);
+    }
+
+    #[test]
     fn files_are_found_by_the_end_of_the_label() {
         for key in ["fileName", "org.apache.aurora.metadata.fileName"] {
             let files = request(key, " app/docker-compose.yml, more.yaml ,").files().unwrap();
@@ -132,6 +160,7 @@ mod tests {
         }
         assert!(matches!(request("other", "x.yml").files(), Err(ComposeError::NoFiles)));
         assert!(matches!(request("fileName", " , ").files(), Err(ComposeError::NoFiles)));
+        assert_eq!(shown(&["a.yml".into(), "b.yml".into()]), "docker-compose -f a.yml -f b.yml up");
         for bad in ["x.txt", "/etc/x.yml", "../x.yml", "x"] {
             assert!(matches!(request("fileName", bad).files(), Err(ComposeError::BadFile(..))), "{bad}");
         }

@@ -59,7 +59,7 @@ impl fmt::Display for Ending {
     }
 }
 
-/// Runs the project of `request` in `directory` until it ends or this process is told to (SIGTERM, SIGINT). Nothing of it is left.
+/// Runs the project of `request`, whose marker is made in `directory`, until it ends or this process is told to (SIGTERM, SIGINT). Nothing of it is left.
 pub fn run(request: &Request, directory: &Path) -> Result<Ending, ComposeError> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {

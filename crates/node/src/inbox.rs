@@ -1,7 +1,8 @@
 //! The way into the loop: three bounded lanes, filled from any thread, emptied by one.
 //!
 //! A full lane is an answer, not a loss: [`Sender::try_send`] gives the input back, [`Sender::send`] waits. The lanes are
-//! served by weight, so that a flood of commands cannot hold up statuses and kills, nor the other way round. Nothing here
+//! served by weight, so that a flood of commands cannot hold up statuses and kills, nor the other way round: by the work that inputs
+//! make, not by their number, as deficit round robin does it (Shreedhar and Varghese, 1995). Nothing here
 //! is async, and nothing here starts a thread: the bell that tells the loop's thread about work is handed in.
 
 use std::collections::VecDeque;
@@ -23,12 +24,12 @@ impl Lane {
     pub const ALL: [Lane; 3] = [Lane::Engine, Lane::Urgent, Lane::Normal];
 }
 
-/// How much a lane holds, and how many of its inputs one round takes.
+/// How much a lane holds, and how much work of it one round takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneLimits {
     /// Inputs that wait at most.
     pub capacity: usize,
-    /// Inputs taken in a round while other lanes have some too; at least 1.
+    /// Work taken in a round while other lanes have some too; at least 1. A larger input waits until its lane has saved enough.
     pub weight: usize,
 }
 
@@ -106,13 +107,19 @@ impl<I> Clone for Sender<I> {
 }
 
 /// The loop's end.
-pub struct Inbox<I>(Arc<Shared<I>>);
+pub struct Inbox<I> {
+    shared: Arc<Shared<I>>,
+    /// How much work an input makes.
+    work: fn(&I) -> usize,
+    /// Work that each lane may still have done.
+    credit: [usize; 3],
+}
 
 /// Makes an inbox.
 pub fn inbox<I>(limits: Limits, bell: Bell) -> (Sender<I>, Inbox<I>) {
     let lanes = Lanes { queues: [VecDeque::new(), VecDeque::new(), VecDeque::new()], idle: true, closed: false };
     let shared = Arc::new(Shared { lanes: Mutex::new(lanes), room: Condvar::new(), limits, bell });
-    (Sender(Arc::clone(&shared)), Inbox(shared))
+    (Sender(Arc::clone(&shared)), Inbox { shared, work: |_| 1, credit: [0; 3] })
 }
 
 impl<I> Sender<I> {
@@ -188,46 +195,62 @@ impl<I> Sender<I> {
 }
 
 impl<I> Inbox<I> {
+    /// The same, with a measure of the work that an input makes; without one, each makes as much as any other.
+    pub fn weighing(mut self, work: fn(&I) -> usize) -> Self {
+        self.work = work;
+        self
+    }
+
     /// Moves up to `most` inputs to the end of `into`, in rounds by weight. Whether more wait; if not, the next input rings
     /// the bell.
     pub fn take(&mut self, most: usize, into: &mut VecDeque<I>) -> bool {
-        let mut lanes = self.0.lock();
-        let was_full = Lane::ALL.map(|lane| lanes.queues[lane as usize].len() >= self.0.limits.of(lane).capacity);
+        let limits = self.shared.limits;
+        let mut lanes = self.shared.lock();
+        let was_full = Lane::ALL.map(|lane| lanes.queues[lane as usize].len() >= limits.of(lane).capacity);
         let mut left = most;
-        let mut found = true;
-        while found && left > 0 {
-            found = false;
+        while left > 0 && lanes.queues.iter().any(|queue| !queue.is_empty()) {
             for lane in Lane::ALL {
-                let queue = &mut lanes.queues[lane as usize];
-                let count = self.0.limits.of(lane).weight.max(1).min(left).min(queue.len());
-                into.extend(queue.drain(..count));
-                left -= count;
-                found |= count > 0;
+                let (queue, credit) = (&mut lanes.queues[lane as usize], &mut self.credit[lane as usize]);
+                let mut next = queue.front().map(|input| (self.work)(input).max(1));
+                // Nothing is saved beyond what the next input needs, nor by an empty lane: it would hold up the others later.
+                match next {
+                    Some(work) if *credit < work => *credit += limits.of(lane).weight.max(1),
+                    Some(_) => {}
+                    None => *credit = 0,
+                }
+                while left > 0
+                    && let Some(work) = next.filter(|work| *work <= *credit)
+                {
+                    *credit -= work;
+                    left -= 1;
+                    into.extend(queue.pop_front());
+                    next = queue.front().map(|input| (self.work)(input).max(1));
+                }
             }
         }
         let more = lanes.queues.iter().any(|queue| !queue.is_empty());
         lanes.idle = !more;
         drop(lanes);
         if was_full.contains(&true) {
-            self.0.room.notify_all();
+            self.shared.room.notify_all();
         }
         more
     }
 
     /// How many inputs wait in a lane.
     pub fn waiting(&self, lane: Lane) -> usize {
-        self.0.lock().queues[lane as usize].len()
+        self.shared.lock().queues[lane as usize].len()
     }
 }
 
 impl<I> Drop for Inbox<I> {
     fn drop(&mut self) {
-        let mut lanes = self.0.lock();
+        let mut lanes = self.shared.lock();
         lanes.closed = true;
         // Inputs that were never looked at are dropped outside the lock: their drop may send again.
         let unread = std::mem::take(&mut lanes.queues);
         drop(lanes);
-        self.0.room.notify_all();
+        self.shared.room.notify_all();
         drop(unread);
     }
 }
@@ -271,6 +294,27 @@ mod tests {
         assert_eq!(of(Lane::Normal), [0, 1]);
         assert!(!inbox.take(100, &mut taken));
         assert_eq!(taken.len(), 30, "an empty lane leaves its turn to the others");
+    }
+
+    #[test]
+    fn a_large_input_waits_for_its_turn_and_gets_it() {
+        let (sender, inbox) = inbox(limits(10_000), Arc::new(|| {}));
+        let mut inbox = inbox.weighing(|work: &usize| *work);
+        sender.try_send(Lane::Normal, 100).expect("room");
+        for _ in 0..1_000 {
+            sender.try_send(Lane::Engine, 1).expect("room");
+        }
+        let mut taken = VecDeque::new();
+        inbox.take(300, &mut taken);
+        assert!(!taken.contains(&100), "a hundred rounds of one are not over");
+        inbox.take(300, &mut taken);
+        let at = taken.iter().position(|work| *work == 100).expect("it is not held up for ever");
+        assert_eq!(at, 400, "four engine inputs for each unit of its work");
+        inbox.take(1_000, &mut taken);
+        sender.try_send(Lane::Normal, 5_000).expect("room");
+        taken.clear();
+        assert!(!inbox.take(1, &mut taken), "alone it waits for nobody");
+        assert_eq!(taken, [5_000]);
     }
 
     #[test]

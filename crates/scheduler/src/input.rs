@@ -62,6 +62,23 @@ pub enum Input {
     Resume,
 }
 
+impl Input {
+    /// How many tasks it touches, as far as that can be seen from it alone; at least 1.
+    pub fn work(&self) -> usize {
+        let Self::Command { command, .. } = self else { return 1 };
+        let count = match command {
+            Command::CreateJob(job) => usize::try_from(job.instance_count).unwrap_or(1),
+            Command::AddInstances { count, .. } => usize::try_from(*count).unwrap_or(1),
+            Command::KillTasks { instances, .. } | Command::RestartTasks { instances, .. } => instances.len(),
+            Command::StartUpdate { .. }
+            | Command::ControlUpdate { .. }
+            | Command::PulseUpdate { .. }
+            | Command::SetQuota { .. } => 1,
+        };
+        count.max(1)
+    }
+}
+
 /// A change of a task's status, for the log (one line each) and for followers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {

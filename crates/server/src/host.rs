@@ -150,7 +150,8 @@ fn log(transition: &Transition) {
 /// An inbox whose bell is `waker`.
 pub fn inbox(waker: &Waker) -> (Sender<Input>, Inbox<Input>) {
     let bell = waker.clone();
-    node::inbox::inbox(Limits::default(), Arc::new(move || bell.ring()))
+    let (sender, inbox) = node::inbox::inbox(Limits::default(), Arc::new(move || bell.ring()));
+    (sender, inbox.weighing(Input::work))
 }
 
 /// Longest wait between two looks at the stop flag.

@@ -336,6 +336,9 @@ impl MesosOptions {
         let built_in = executor::thermos(&settings)
             .map_err(|error| MesosOptionsError::Executors("--executor-path".into(), error))?;
         let mut executors = self.custom_executors()?;
+        if !executors.iter().any(|executor| executor.name == compose::EXECUTOR_NAME) {
+            executors.insert(0, project_executor(&built_in));
+        }
         if executors.iter().any(|executor| executor.name == AURORA_EXECUTOR_NAME) {
             tracing::warn!(
                 "the file of custom executors has one named {AURORA_EXECUTOR_NAME}: it replaces the built-in one"
@@ -359,6 +362,17 @@ impl MesosOptions {
         let secret = read(path, "--secret-file")?;
         Ok(Some((principal.clone(), secret.trim_end_matches(['\n', '\r']).to_owned())))
     }
+}
+
+/// The same program, for jobs that are docker-compose projects.
+fn project_executor(built_in: &Executor) -> Executor {
+    let mut executor = built_in.clone();
+    executor.name = compose::EXECUTOR_NAME.to_owned();
+    executor.task_prefix = compose::TASK_PREFIX.to_owned();
+    if let Some(info) = executor.info.as_object_mut() {
+        info.insert("name".to_owned(), compose::EXECUTOR_NAME.into());
+    }
+    executor
 }
 
 fn read(path: &Path, option: &'static str) -> Result<String, MesosOptionsError> {
@@ -425,9 +439,11 @@ mod tests {
             let executors = options.executors("http://x/daybreak-executor", true).unwrap();
             executors.into_iter().map(|executor| executor.name).collect()
         };
-        assert_eq!(names(&options), ["AuroraExecutor", "compose"]);
+        assert_eq!(names(&options), ["AuroraExecutor", "docker-compose-executor", "compose"]);
+        std::fs::write(&path, r#"[{"executor": {"name": "docker-compose-executor"}, "task_prefix": "own-"}]"#).unwrap();
+        assert_eq!(names(&options), ["AuroraExecutor", "docker-compose-executor"], "the file's own one");
         std::fs::write(&path, r#"[{"executor": {"name": "AuroraExecutor"}, "task_prefix": "own-"}]"#).unwrap();
-        assert_eq!(names(&options), ["AuroraExecutor"]);
+        assert_eq!(names(&options), ["docker-compose-executor", "AuroraExecutor"]);
         std::fs::write(&path, "nonsense").unwrap();
         let malformed = options.executors("http://x/daybreak-executor", true).unwrap_err().to_string();
         assert!(malformed.contains("executors.json"), "{malformed}");

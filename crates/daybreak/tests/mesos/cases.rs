@@ -210,6 +210,55 @@ pub fn custom_executor() {
     cluster.wait_for_status(&job, "KILLED");
 }
 
+pub fn compose() {
+    let docker = crate::docker::docker().expect("root can start a Docker daemon");
+    let host = docker.host();
+    let cluster =
+        Cluster::start(&Plan { daybreak: &["--enable-mesos-fetcher"], docker_host: Some(&host), ..Plan::default() });
+    let source = cluster.directory.path().join("sample-app");
+    std::fs::create_dir(&source).unwrap();
+    let service = |name: &str, more: &str| {
+        let image = crate::docker::IMAGE;
+        format!(
+            "  {name}:\n    image: {image}\n    command: ['/bin/sh', '-c', 'echo {name} is up; sleep 1000']\n{more}"
+        )
+    };
+    let text =
+        format!("version: '2'\nservices:\n{}{}", service("web", "    ports: ['80:5000']\n"), service("redis", ""));
+    std::fs::write(source.join("docker-compose.yml"), text).unwrap();
+    let archive =
+        Command::new("tar").args(["-cz", "-C"]).arg(cluster.directory.path()).arg("sample-app").output().unwrap();
+    let port = serve(archive.stdout);
+    let mut job = wire::job(ROLE, "project", 1, false, "");
+    let config = &mut job["6"]["rec"];
+    config["25"] = json!({"rec": {"1": {"str": "docker-compose-executor"}, "2": {"str": "{}"}}});
+    config["27"] =
+        json!({"set": ["rec", 1, {"1": {"str": "fileName"}, "2": {"str": "sample-app/docker-compose.yml"}}]});
+    config["32"] = json!({"set": ["rec", 4, {"1": {"dbl": 0.1}}, {"2": {"i64": 64}}, {"3": {"i64": 100}},
+        {"4": {"str": "org.apache.aurora.port.0"}}]});
+    config["33"] = json!({"set": ["rec", 1, {"1": {"str": format!("http://127.0.0.1:{port}/sample-app.tar.gz")},
+        "2": {"tf": 1}, "3": {"tf": 0}}]});
+    let (code, message) = wire::create(&cluster.daemon.url, job).unwrap();
+    assert_eq!(code, wire::OK, "{message}");
+    let job = format!("devcluster/{ROLE}/devel/project");
+    let ids = wait_for("the project to run", Duration::from_secs(120), || {
+        let (active, inactive) = cluster.daemon.tasks(&job);
+        assert!(inactive.is_empty(), "{inactive:?}");
+        (active.first()?["status"] == "RUNNING").then(|| cluster.active(&job, "RUNNING"))
+    });
+    wait_for("the services' own output", Duration::from_secs(20), || {
+        let text = cluster.log(&ids[0], "docker-compose", "stdout");
+        (text.contains("web is up") && text.contains("redis is up")).then_some(())
+    });
+    let generated =
+        cluster.find("docker-compose.yml-generated.yml").expect("the generated file lies beside the given one");
+    let text = std::fs::read_to_string(&generated).unwrap();
+    assert!(text.contains("31") && text.contains(":5000") && !text.contains("80:5000"), "{text}");
+    cluster.daemon.aurora(&["job", "killall", &job]).expect_code(0);
+    cluster.wait_for_status(&job, "KILLED");
+    assert!(docker.containers_of(&ids[0]).is_empty());
+}
+
 pub fn etl() {
     let cluster = Cluster::start(&Plan::default());
     let master = format!("127.0.0.1:{}", cluster.masters[0].port);

@@ -15,6 +15,8 @@ use crate::support::{Daemon, Done, http, open_directory, try_http, wait_for};
 /// Who runs the jobs of the suite: root's own name would need a flag, and this one is on every Debian.
 pub const ROLE: &str = "www-data";
 
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Where Mesos is.
 pub struct Installation {
     master: PathBuf,
@@ -123,6 +125,8 @@ pub struct Plan<'a> {
     /// Several masters need ZooKeeper.
     pub masters: usize,
     pub daybreak: &'a [&'a str],
+    /// What executors find in their environment, as `DOCKER_HOST`.
+    pub docker_host: Option<&'a str>,
 }
 
 impl Cluster {
@@ -138,7 +142,7 @@ impl Cluster {
             None => format!("127.0.0.1:{}", masters[0].port),
         };
         let agents: Vec<Program> =
-            (0..plan.agents.max(1)).map(|number| agent(&mesos, directory.path(), number, &address)).collect();
+            (0..plan.agents.max(1)).map(|number| agent(&mesos, directory.path(), number, &address, plan)).collect();
         let mut extra = vec!["--engine", "mesos", "--mesos-master", &address];
         extra.extend(plan.daybreak);
         let daemon = Daemon::start(&extra);
@@ -163,6 +167,13 @@ impl Cluster {
         let path = self.directory.path().join(name);
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
+    }
+
+    /// A file of this name in the work directories of agents.
+    pub fn find(&self, name: &str) -> Option<PathBuf> {
+        let found = Command::new("find").arg(self.directory.path()).args(["-path", "*/runs/*", "-name", name]).output();
+        let text = String::from_utf8_lossy(&found.ok()?.stdout).into_owned();
+        text.lines().find(|line| !line.contains("/latest/")).map(PathBuf::from)
     }
 
     /// Waits until `job status` shows `text`.
@@ -246,11 +257,11 @@ fn master(
     Program::start(&mesos.master, arguments, port, work)
 }
 
-fn agent(mesos: &Installation, directory: &Path, number: usize, masters: &str) -> Program {
+fn agent(mesos: &Installation, directory: &Path, number: usize, masters: &str, plan: &Plan<'_>) -> Program {
     let port = free_port();
     let work = directory.join(format!("agent-{number}"));
     let begin = 31_000 + 1_000 * number;
-    let arguments = vec![
+    let mut arguments = vec![
         format!("--master={masters}"),
         "--ip=127.0.0.1".to_owned(),
         format!("--port={port}"),
@@ -270,5 +281,9 @@ fn agent(mesos: &Installation, directory: &Path, number: usize, masters: &str) -
         "--executor_reregistration_timeout=3secs".into(),
         format!("--launcher_dir={}", mesos.launcher_dir.display()),
     ];
+    if let Some(host) = plan.docker_host {
+        let variables = serde_json::json!({"DOCKER_HOST": host, "PATH": PATH});
+        arguments.push(format!("--executor_environment_variables={variables}"));
+    }
     Program::start(&mesos.agent, arguments, port, work)
 }

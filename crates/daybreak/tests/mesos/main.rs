@@ -7,6 +7,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../../../engine-local/tests/docker/mod.rs"]
+mod docker;
+
 mod cases;
 mod cluster;
 mod failures;
@@ -22,6 +25,7 @@ const CASES: &[Case] = &[
     ("update: a version that fails is rolled back", cases::rollback),
     ("uris: files are fetched and unpacked before the task starts", cases::uris),
     ("custom executor: another program, chosen by name from a job file", cases::custom_executor),
+    ("compose: a project of two services, its port rewritten, nothing left of it", cases::compose),
     ("etl: rounds of a command, torn down by Ctrl-C", cases::etl),
     ("agent restart: the task goes on and can be killed", failures::agent_restart),
     ("scheduler kill -9: same framework, same task", failures::scheduler_killed),

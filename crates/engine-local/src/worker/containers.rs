@@ -125,15 +125,13 @@ fn project(launch: &Launch, machine: &Machine<'_>, files: String) -> Result<Mann
     let request = compose::Request {
         executor_id: format!("{}{task_id}", compose::TASK_PREFIX),
         labels: labels(launch, machine),
-        ports: in_order(&launch.ports),
+        ports: compose::ports_in_order(&launch.ports),
         memory_bytes: amount(launch.config.resources.ram_mb),
         cpu_millis: cores(launch),
         task_id: task_id.clone(),
+        directory: String::new(),
     };
-    let listed: Vec<String> = match request.files() {
-        Ok(files) => files.iter().map(|file| format!("-f {}", file.display())).collect(),
-        Err(error) => return Err(format!("{error}.")),
-    };
+    let line = compose::shown(&request.files().map_err(|error| format!("{error}."))?);
     let containers = Containers {
         kind: ContainerKind::Compose.into(),
         docker_host: machine.docker_host.to_owned(),
@@ -142,7 +140,6 @@ fn project(launch: &Launch, machine: &Machine<'_>, files: String) -> Result<Mann
         compose_request: serde_json::to_string(&request).map_err(|error| error.to_string())?,
         ..Containers::default()
     };
-    let line = format!("docker-compose {} up", listed.join(" "));
     let payload = one_process(&launch.config, COMPOSE_PROCESS, &line);
     Ok(Manner { payload, containers: Some(containers), files })
 }
@@ -162,18 +159,6 @@ fn one_process(config: &TaskConfig, name: &str, line: &str) -> String {
         "lifecycle": {},
     })
     .to_string()
-}
-
-/// Allocated ports in the order in which published ones take them: by name, with numbers in names counted (spec executor 6.1).
-fn in_order(ports: &BTreeMap<String, u16>) -> Vec<u16> {
-    let key = |name: &str| {
-        let digits = name.len() - name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-        let (text, number) = name.split_at(name.len() - digits);
-        (text.to_owned(), number.parse::<u64>().unwrap_or(0), name.to_owned())
-    };
-    let mut named: Vec<_> = ports.iter().map(|(name, port)| (key(name), *port)).collect();
-    named.sort();
-    named.into_iter().map(|(_, port)| port).collect()
 }
 
 #[cfg(test)]

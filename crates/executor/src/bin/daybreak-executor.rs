@@ -21,6 +21,9 @@ fn main() -> ExitCode {
     if let Some(code) = executor::launcher_main(&arguments) {
         return code;
     }
+    if let Some(code) = compose::child_main(&arguments) {
+        return code;
+    }
     match arguments.as_slice() {
         [only] if only == "--version" => println!("{}", executor::mesos::VERSION),
         [only] if only == "--help" || only == "-h" => println!("{}", executor::mesos::HELP),

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use checkpoint::protocol::{Announcing, Launch};
+use checkpoint::protocol::{Announcing, ContainerKind, Containers, Launch};
 use mesos::v1::{KillPolicy, TaskInfo};
 use thrift::{AssignedTask, Container, Limits, Protocol, Resource, decode_value};
 
@@ -19,6 +19,9 @@ const DISK_INTERVAL_MS: u64 = 60_000;
 /// Time for processes to end when nobody says another, milliseconds (spec executor 2.8).
 const GRACE_MS: u64 = 60_000;
 const MIB: u64 = 1 << 20;
+
+/// Name of the one process of a docker-compose project.
+const PROJECT_PROCESS: &str = "docker-compose";
 
 /// Said when the data of a task is not what it should be.
 pub(super) const NOT_UNDERSTOOD: &str = "Could not deserialize task.";
@@ -100,8 +103,57 @@ pub(super) fn assignment(info: &TaskInfo, options: &Options, variables: Vec<Stri
         announcing,
         ..Launch::default()
     };
+    let launch = if executor.name == compose::EXECUTOR_NAME { project(launch, info)? } else { launch };
     let grace_ms = grace_of(info.kill_policy.as_ref()).unwrap_or(GRACE_MS);
     Ok(Assignment { launch, grace_ms, in_docker, in_image })
+}
+
+/// A project of docker-compose as a task with one process (spec executor 6.5). It runs as this process' own user, who has a right to
+/// Docker, in the run directory, where the agent has put the task's files.
+fn project(launch: Launch, info: &TaskInfo) -> Result<Launch, String> {
+    let cpu: f64 = info
+        .resources
+        .iter()
+        .filter(|resource| resource.name == "cpus")
+        .filter_map(|it| it.scalar)
+        .map(|it| it.value)
+        .sum();
+    let labels = info.labels.iter().flat_map(|labels| &labels.labels);
+    let ports =
+        launch.ports.iter().filter_map(|(name, port)| Some((name.clone(), u16::try_from(*port).ok()?))).collect();
+    let request = compose::Request {
+        task_id: launch.task_id.clone(),
+        executor_id: format!("{}{}", compose::TASK_PREFIX, launch.task_id),
+        labels: labels.map(|label| (label.key.clone(), label.value.clone().unwrap_or_default())).collect(),
+        ports: compose::ports_in_order(&ports),
+        // Seen from the sandbox, which lies in the run directory.
+        directory: "..".into(),
+        memory_bytes: launch.memory_bytes,
+        cpu_millis: (cpu.max(0.0) * 1000.0).round() as u64,
+    };
+    let line = compose::shown(&request.files().map_err(|error| format!("{error}."))?).replace("{{", "{ {");
+    let payload = serde_json::json!({
+        "task": {
+            "name": PROJECT_PROCESS,
+            "processes": [{ "name": PROJECT_PROCESS, "cmdline": line }],
+            "resources": { "cpu": cpu, "ram": launch.memory_bytes, "disk": launch.disk_bytes },
+        },
+        "lifecycle": {},
+    });
+    let containers = Containers {
+        kind: ContainerKind::Compose.into(),
+        docker_host: std::env::var("DOCKER_HOST").unwrap_or_default(),
+        memory_bytes: launch.memory_bytes,
+        project: compose::project_name(&launch.task_id),
+        compose_request: serde_json::to_string(&request).map_err(|error| error.to_string())?,
+        ..Containers::default()
+    };
+    Ok(Launch {
+        role: String::new(),
+        payload: payload.to_string().into_bytes(),
+        containers: Some(containers),
+        ..launch
+    })
 }
 
 /// The grace period that a policy states, milliseconds.

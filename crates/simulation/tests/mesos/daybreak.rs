@@ -206,6 +206,7 @@ impl Daybreak {
         let storage = Gated { journal: journal.expect("a journal"), closed: Arc::clone(&gate), seen: Position::NONE };
         let bell = waker.clone();
         let (sender, inbox) = inbox(Limits::default(), Arc::new(move || bell.ring()));
+        let inbox = inbox.weighing(Input::work);
         let engine = MesosEngine::start(options, Arc::new(Sink(sender.clone()))).expect("settings are good");
         let engine = Arc::new(Mutex::new(engine));
         let told = Arc::new(Told { keeps, ..Told::default() });
