@@ -1,3 +1,5 @@
+//! What a launch becomes for Mesos: descriptions of tasks, executors, containers and commands.
+
 use model::container::{FetcherUri, Volume as ModelVolume};
 use model::executor::{ThermosSettings, parse_custom, thermos};
 use model::{CpuMillis, JobKey, Metadata, TaskId};

@@ -91,6 +91,25 @@ impl Core {
         offers.into_iter().map(|offer| offer.id).collect()
     }
 
+    /// Gives back everything that is held, in one call.
+    pub(crate) fn give_back_all_offers(&mut self) {
+        let held: Vec<String> =
+            self.book.agents().flat_map(|(_, agent)| agent.offers.iter().map(|offer| offer.id.clone())).collect();
+        let mut offers = Vec::with_capacity(held.len());
+        for id in held {
+            if let Some((slot, held)) = self.book.withdraw(&id) {
+                self.timers.cancel(held.timer);
+                self.publish_agent(slot);
+                offers.push(held.id);
+            }
+        }
+        if !offers.is_empty() {
+            self.book.gave_back = true;
+            let refuse_ms = ms(self.settings.offer_filter_duration) as i64;
+            self.call(Call::Decline { offers, refuse_ms });
+        }
+    }
+
     /// An offer is void.
     pub(crate) fn rescind_offer(&mut self, offer: &str) {
         if let Some((slot, held)) = self.book.withdraw(offer) {

@@ -212,13 +212,17 @@ impl Core {
         }
     }
 
-    /// Nothing has been pending for long enough: others may have what is free. Offers still held go back in their time.
+    /// Nothing has been pending for long enough: others may have what is free, and what is held goes back.
     pub(crate) fn fall_idle(&mut self) {
         self.idle = None;
         if self.groups.by_number.is_empty() && self.store.view.registered && !self.suppressed {
             self.suppressed = true;
             self.count("offers_suppressed", 1);
+            // First, so that nothing that goes back is offered again at once.
             self.call(Call::Suppress);
+            if !self.settings.hold_offers_forever {
+                self.give_back_all_offers();
+            }
         }
     }
 
