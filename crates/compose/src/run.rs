@@ -67,7 +67,7 @@ pub fn run(request: &Request, directory: &Path) -> Result<Ending, ComposeError> 
             .map_err(|error| ComposeError::Io("listening for signals".into(), error))?;
     }
     let flavour = find()?;
-    let (files, services) = generate(request, directory, &cgroup_driver()?)?;
+    let (files, services) = generate(request, &directory.join(&request.directory), &cgroup_driver()?)?;
     let project = Project { flavour, name: project_name(&request.task_id), files };
     let ending = live(&project, services, directory, &stop);
     clean_up(&project, &request.task_id);
