@@ -22,7 +22,7 @@ use checkpoint::protocol::{
 use rustix::event::epoll;
 
 use crate::system::cgroup::Cgroups;
-use crate::system::signals::{SignalSource, restore_broken_pipe_default};
+use crate::system::signals::{SignalSource, restore_default_effects};
 use crate::system::{fork, monotonic_ms, procfs, wait};
 use checkpoint::channel::Channel;
 
@@ -92,7 +92,7 @@ pub fn run(directory: &Path) -> io::Result<()> {
     let _ = rustix::process::setsid();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     std::env::set_current_dir("/")?;
-    restore_broken_pipe_default();
+    restore_default_effects();
     let signals = SignalSource::open()?;
     let Some(_lock) = lock(&directory)? else {
         // Another launcher serves this directory; that is what was wanted.

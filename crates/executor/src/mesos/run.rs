@@ -24,7 +24,7 @@ use super::image::Image;
 use super::options::{Environment, Options};
 use super::thermos::Mirror;
 use crate::launcher::log;
-use crate::system::signals::{SignalSource, restore_broken_pipe_default};
+use crate::system::signals::{SignalSource, restore_default_effects};
 use crate::system::{is_root, monotonic_ms, wait, wall_ms};
 
 /// How long a task may be awaited after the start, milliseconds (spec executor 2.3).
@@ -67,7 +67,7 @@ struct Executor {
 
 /// Runs the executor until its task is over and the agent has stored that.
 pub(super) fn run(options: Options, environment: Environment) -> io::Result<()> {
-    restore_broken_pipe_default();
+    restore_default_effects();
     if environment.token.is_some() {
         // Nobody but this process and root may read the token, which is in its memory; and no child inherits it.
         crate::system::hide_variable(c"MESOS_EXECUTOR_AUTHENTICATION_TOKEN");

@@ -65,12 +65,14 @@ impl AsFd for SignalSource {
     }
 }
 
-/// Gives SIGPIPE its default effect back (the runtime ignores it, and children would inherit that). Sockets must be written to with
-/// MSG_NOSIGNAL afterwards.
-pub fn restore_broken_pipe_default() {
-    // SAFETY: sets a default disposition.
-    unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+/// Gives every signal its default effect back: children inherit what is ignored, be it SIGPIPE, which the runtime ignores, or SIGINT and
+/// SIGHUP, when this program was started in the background. Sockets must be written to with MSG_NOSIGNAL afterwards.
+pub fn restore_default_effects() {
+    for signal in 1..=31 {
+        // SAFETY: sets a default disposition; for the two signals that have no other the call fails, and nothing is lost.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+        }
     }
 }
 
