@@ -208,11 +208,14 @@ impl Oracle {
         self.judge_growth(&changes, seen);
         self.follow(&changes, seen.now_ms);
         for effect in seen.effects {
-            match effect {
-                Effect::Engine(Call::Kill { task_id, .. }) => self.judge_kill(task_id, seen.after, "killed"),
-                Effect::Engine(Call::Suppress) => self.judge_silence(seen.after),
-                _ => {}
+            if let Effect::Engine(Call::Kill { task_id, .. }) = effect {
+                self.judge_kill(task_id, seen.after, "killed");
             }
+        }
+        // A step may fall idle and find work at the same moment: what it says last counts.
+        let about_offers = |effect: &&Effect| matches!(effect, Effect::Engine(Call::Suppress | Call::Revive));
+        if let Some(Effect::Engine(Call::Suppress)) = seen.effects.iter().rfind(about_offers) {
+            self.judge_silence(seen.after);
         }
         match seen.input {
             Input::Engine(Event::Status(status)) => self.judge_status(status, &changes, seen),
