@@ -197,12 +197,15 @@ impl TaskFiles for MesosFiles {
         if !is_safe_segment(process) {
             return Err(FilesError::NotFound(shown));
         }
-        let path = if place.has_processes {
-            format!("{}/{LOGS}/{process}/{run}/{}", place.sandbox(), stream.name())
-        } else {
-            format!("{}/{}", place.path, stream.name())
+        let of_process = format!("{}/{SANDBOX}/{LOGS}/{process}/{run}/{}", place.path, stream.name());
+        let read = match place.agent.read(&of_process, offset, limit_bytes) {
+            // An executor of another kind has no logs of processes, only its own.
+            Err(AgentError::NotFound) if !place.has_processes && process == place.executor => {
+                place.agent.read(&format!("{}/{}", place.path, stream.name()), offset, limit_bytes)
+            }
+            read => read,
         };
-        place.agent.read(&path, offset, limit_bytes).map_err(|error| error.named(&shown))
+        read.map_err(|error| error.named(&shown))
     }
 
     fn list(&self, task: &TaskId, directory: &str) -> Result<Vec<FileEntry>, FilesError> {

@@ -57,14 +57,13 @@ pub struct Program {
     arguments: Vec<String>,
     log: PathBuf,
     pub port: u16,
-    pub directory: PathBuf,
 }
 
 impl Program {
     fn start(binary: &Path, arguments: Vec<String>, port: u16, directory: PathBuf) -> Self {
         std::fs::create_dir_all(&directory).unwrap();
         let log = directory.with_extension("log");
-        let mut program = Self { child: None, binary: binary.to_owned(), arguments, log, port, directory };
+        let mut program = Self { child: None, binary: binary.to_owned(), arguments, log, port };
         program.start_again();
         program
     }
@@ -114,7 +113,7 @@ pub struct Cluster {
     pub daemon: Daemon,
     pub agents: Vec<Program>,
     pub masters: Vec<Program>,
-    pub zookeeper: Option<discovery::testing::Zookeeper>,
+    _zookeeper: Option<discovery::testing::Zookeeper>,
     pub directory: tempfile::TempDir,
 }
 
@@ -146,7 +145,7 @@ impl Cluster {
         let mut extra = vec!["--engine", "mesos", "--mesos-master", &address];
         extra.extend(plan.daybreak);
         let daemon = Daemon::start(&extra);
-        let cluster = Self { daemon, agents, masters, zookeeper, directory };
+        let cluster = Self { daemon, agents, masters, _zookeeper: zookeeper, directory };
         wait_for("all agents to register", Duration::from_secs(60), || {
             (cluster.state()?["activated_slaves"].as_f64()? as usize == cluster.agents.len()).then_some(())
         });

@@ -127,11 +127,19 @@ pub fn executor_killed() {
     let cluster = Cluster::start(&Plan::default());
     let job = create(&cluster, "orphaned", 1, "(setsid sleep 34572 &) ; exec sleep 34573");
     cluster.wait_for_active(&job, "RUNNING", 1);
-    let executors = processes(&cluster, "daybreak-executor");
-    assert!(!executors.is_empty());
-    for pid in executors {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
-    }
+    // The executor itself: not the shell that started it, and not the supervisor, which is its child.
+    let all = processes(&cluster, "daybreak-executor");
+    let parent = |pid: i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let rest = stat.rsplit(')').next().unwrap_or_default().to_owned();
+        rest.split_whitespace().nth(1).and_then(|pid| pid.parse::<i32>().ok()).unwrap_or_default()
+    };
+    let is_shell =
+        |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sh");
+    let executor =
+        all.iter().copied().find(|pid| !is_shell(*pid) && (is_shell(parent(*pid)) || !all.contains(&parent(*pid))));
+    let executor = executor.unwrap_or_else(|| panic!("an executor among {all:?}"));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(executor), Signal::SIGKILL).unwrap();
     wait_for("the end of the first run", Duration::from_secs(60), || {
         let (_, inactive) = cluster.daemon.tasks(&job);
         inactive.iter().any(|task| task["status"] == "FAILED" || task["status"] == "LOST").then_some(())
