@@ -109,9 +109,9 @@ impl Docker {
         self.run(&["ps", "--all", "--quiet", "--filter", &filter]).lines().map(str::to_owned).collect()
     }
 
-    /// Networks that docker-compose has made and that are still there.
-    pub fn project_networks(&self) -> String {
-        self.run(&["network", "ls", "--quiet", "--filter", "label=com.docker.compose.project"])
+    /// Networks that docker-compose has made for a project and that are still there.
+    pub fn networks_of(&self, project: &str) -> String {
+        self.run(&["network", "ls", "--quiet", "--filter", &format!("label=com.docker.compose.project={project}")])
     }
 
     fn make_images(&self) {

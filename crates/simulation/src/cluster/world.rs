@@ -816,6 +816,11 @@ impl World {
             kills_to_ignore,
         };
         self.tasks.insert(id.clone(), task);
+        if !running {
+            // It may be stored as RUNNING, from which nothing leads back: in the end it does run.
+            let delay = self.chance.between(100, 12_000);
+            self.schedule.after(delay, Happening::Task { task: id.clone(), step: Step::Running });
+        }
         if self.chance.per_mille(600) {
             let end = [TaskState::Finished, TaskState::Failed, TaskState::Killed, TaskState::Lost];
             let step = Step::End(*self.chance.pick(&end).expect("there are some"));
