@@ -75,6 +75,8 @@ pub(super) struct Oracle {
     /// Tasks that were placed when the present leader was elected, and until when they may not be given up on its word.
     placed_before: BTreeSet<TaskId>,
     protected_until_ms: u64,
+    /// The same of a leader that was elected and has not been met: what is still on its way was said by the one before.
+    next_leader: Option<(BTreeSet<TaskId>, u64)>,
     /// Another scheduler took this one's place.
     deposed: bool,
     active: BTreeMap<(JobKey, InstanceId), TaskId>,
@@ -106,12 +108,12 @@ impl Oracle {
     /// The engine has a new leader.
     pub fn elected(&mut self, view: &View, now_ms: u64) {
         let placed = view.tasks.values().filter(|task| task.status.is_assigned());
-        self.placed_before = placed.map(|task| task.id.clone()).collect();
-        self.protected_until_ms = now_ms + self.grace_ms;
+        self.next_leader = Some((placed.map(|task| task.id.clone()).collect(), now_ms + self.grace_ms));
     }
 
     /// Nothing says any more how long the leader has been there.
     pub fn unprotect(&mut self) {
+        self.next_leader = None;
         self.protected_until_ms = 0;
     }
 
@@ -216,6 +218,11 @@ impl Oracle {
         let about_offers = |effect: &&Effect| matches!(effect, Effect::Engine(Call::Suppress | Call::Revive));
         if let Some(Effect::Engine(Call::Suppress)) = seen.effects.iter().rfind(about_offers) {
             self.judge_silence(seen.after);
+        }
+        if let Input::Engine(Event::Registered { .. }) = seen.input
+            && let Some((placed, until_ms)) = self.next_leader.take()
+        {
+            (self.placed_before, self.protected_until_ms) = (placed, until_ms);
         }
         match seen.input {
             Input::Engine(Event::Status(status)) => self.judge_status(status, &changes, seen),
