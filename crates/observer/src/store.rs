@@ -192,30 +192,14 @@ impl Task {
     }
 }
 
-/// Thermos' name of a task's state.
+/// Name of a task's state as the model has it; the records number the states alike.
 pub fn task_state_name(state: TaskState) -> &'static str {
-    match state {
-        TaskState::Active => "ACTIVE",
-        TaskState::Success => "SUCCESS",
-        TaskState::Failed => "FAILED",
-        TaskState::Killed => "KILLED",
-        TaskState::Lost => "LOST",
-        TaskState::Cleaning => "CLEANING",
-        TaskState::Finalizing => "FINALIZING",
-    }
+    model::process::TaskState::from_number(state.into()).map_or("", model::process::TaskState::name)
 }
 
-/// Thermos' name of a process' state.
+/// Name of a process' state, likewise.
 pub fn process_state_name(state: ProcessState) -> &'static str {
-    match state {
-        ProcessState::Waiting => "WAITING",
-        ProcessState::Forked => "FORKED",
-        ProcessState::Running => "RUNNING",
-        ProcessState::Success => "SUCCESS",
-        ProcessState::Killed => "KILLED",
-        ProcessState::Failed => "FAILED",
-        ProcessState::Lost => "LOST",
-    }
+    model::process::ProcessState::from_number(state.into()).map_or("", model::process::ProcessState::name)
 }
 
 /// Which tasks of a list are meant.

@@ -9,9 +9,6 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::{Facts, Source, Tools};
 
-/// What a project of docker-compose makes in the sandbox once its containers are up. The crate `compose` knows it by the same name.
-const COMPOSE_RUNNING: &str = ".compose-running";
-
 /// How long containers may take to start, images and all, milliseconds (spec executor 6.3, `timeout`).
 const START_MS_MAX: u64 = 500_000;
 /// How often the file is looked for, milliseconds.
@@ -38,7 +35,7 @@ impl StartedSource {
             Some(ContainerKind::Alone) => (folder(&facts.launch.run_directory)?, CONTAINER_STARTED),
             Some(ContainerKind::Compose) => {
                 let sandbox = facts.sandbox.try_clone().map_err(|error| error.to_string())?;
-                (sandbox, COMPOSE_RUNNING)
+                (sandbox, compose::RUNNING_MARKER)
             }
             _ => return Ok(None),
         };

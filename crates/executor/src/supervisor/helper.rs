@@ -20,8 +20,6 @@ use crate::system::wait::{self, Exit};
 
 /// First argument with which the program is told to fetch files. The crate `fetcher` knows it by the same name.
 const FETCH_ARGUMENT: &CStr = c"__fetch";
-/// First argument with which the program is told to run a docker-compose project. The crate `compose` knows it by the same name.
-const COMPOSE_ARGUMENT: &str = "__compose";
 /// Variables of this process that helpers get which talk to other machines.
 const PASSED_ON: [&str; 12] = [
     "http_proxy",
@@ -329,7 +327,8 @@ impl RunningTask {
         let containers = self.launch.containers.clone().unwrap_or_default();
         match containers.kind() {
             ContainerKind::Compose => {
-                let words = [PROGRAM.to_bytes(), COMPOSE_ARGUMENT.as_bytes(), containers.compose_request.as_bytes()];
+                let words =
+                    [PROGRAM.to_bytes(), compose::CHILD_ARGUMENT.as_bytes(), containers.compose_request.as_bytes()];
                 words.into_iter().map(|word| CString::new(word).map_err(|error| error.to_string())).collect()
             }
             ContainerKind::Alone => docker::arguments(&Order::Run(Container::of(&self.launch, &containers))),
