@@ -93,6 +93,8 @@ fn start_local(options: &Options, sink: Arc<dyn EventSink>) -> Result<Started, D
         resources: options.resources.clone(),
         attributes: options.attributes.clone(),
         agents: options.agents,
+        identities: options.identities.clone(),
+        cpu_quota: options.cpu_quota,
         disk_interval: DISK_INTERVAL,
         announcing: options.announce_tasks.as_ref().map(TaskAnnounceOptions::for_engine),
         ..engine_local::Options::default()
@@ -155,26 +157,7 @@ mod tests {
     use crate::mesos_options::MesosOptions;
 
     fn options(engine: EngineOptions) -> Options {
-        Options {
-            state_dir: "/state".into(),
-            listen: ([127, 0, 0, 1], 0).into(),
-            hostname: None,
-            cluster: "devcluster".into(),
-            engine,
-            jobs: crate::JobOptions::default(),
-            announce: None,
-            announce_tasks: None,
-            resources: None,
-            attributes: None,
-            agents: 1,
-            log_format: crate::LogFormat::Text,
-            log_level: "info".into(),
-            allow_root_role: false,
-            allow_unauthenticated: false,
-            ephemeral: false,
-            detached: false,
-            executable: "daybreak".into(),
-        }
+        Options { state_dir: "/state".into(), engine, ..Options::default() }
     }
 
     fn view(status: TaskStatus, framework_id: Option<&str>) -> View {

@@ -41,6 +41,10 @@ pub struct Options {
     pub attributes: Option<String>,
     /// How many agents this machine plays.
     pub agents: u32,
+    /// Agents with names, attributes and sizes of their own, instead of alike ones.
+    pub identities: Vec<engine_local::Identity>,
+    /// Tasks of this machine never get more cpu than they asked for, idle cpus or not.
+    pub cpu_quota: bool,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged: a level, or directives such as `info,scheduler=debug`.
@@ -55,6 +59,34 @@ pub struct Options {
     pub detached: bool,
     /// The program that is executed as launcher of tasks: this one.
     pub executable: PathBuf,
+}
+
+impl Default for Options {
+    /// One machine, reachable from itself only, as `daybreak up` without any option.
+    fn default() -> Self {
+        Options {
+            state_dir: "daybreak".into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            hostname: None,
+            cluster: "devcluster".into(),
+            engine: EngineOptions::Local,
+            jobs: JobOptions::default(),
+            announce: None,
+            announce_tasks: None,
+            resources: None,
+            attributes: None,
+            agents: 1,
+            identities: Vec::new(),
+            cpu_quota: false,
+            log_format: LogFormat::Text,
+            log_level: "info".into(),
+            allow_root_role: false,
+            allow_unauthenticated: false,
+            ephemeral: false,
+            detached: false,
+            executable: "daybreak".into(),
+        }
+    }
 }
 
 /// Why options are refused.
@@ -75,6 +107,9 @@ pub enum OptionsError {
     /// Not an identifier.
     #[error("'{0}' cannot be a cluster name: use letters, digits, '_', '-' and '.'")]
     ClusterName(String),
+    /// Meant for the embedded engine.
+    #[error("{0} is about this machine's own engine; on Mesos the agents decide that for themselves: {1}")]
+    OnlyHere(&'static str, &'static str),
     /// None, or too many.
     #[error("--agents {0} is out of range: use 1 to 1000")]
     Agents(u32),
@@ -93,12 +128,27 @@ impl Options {
             return Err(OptionsError::Agents(self.agents));
         }
         if let EngineOptions::Mesos(mesos) = &self.engine {
+            self.check_nothing_is_for_this_machine()?;
             mesos.check(self.listen.ip(), self.hostname.as_deref())?;
         }
         if let Some(announce_tasks) = &self.announce_tasks {
             announce_tasks.check()?;
         }
         Ok(())
+    }
+
+    /// What only the embedded engine heeds must not be given for a cluster, where it would be passed over.
+    fn check_nothing_is_for_this_machine(&self) -> Result<(), OptionsError> {
+        let given = [
+            (self.resources.is_some(), "--resources", "start them with --resources"),
+            (self.attributes.is_some(), "--attributes", "start them with --attributes"),
+            (self.agents != 1, "--agents", "start as many as you want"),
+            (self.cpu_quota, "--cpu-quota", "start them with --cgroups_enable_cfs"),
+        ];
+        match given.into_iter().find(|(given, ..)| *given) {
+            Some((_, option, instead)) => Err(OptionsError::OnlyHere(option, instead)),
+            None => Ok(()),
+        }
     }
 
     /// The host name others use: as given, else the address when it says more than "this machine", else the system's.
@@ -125,26 +175,7 @@ mod tests {
     use super::*;
 
     fn options(listen: &str) -> Options {
-        Options {
-            state_dir: "state".into(),
-            listen: listen.parse().unwrap(),
-            hostname: None,
-            cluster: "devcluster".into(),
-            engine: EngineOptions::Local,
-            jobs: JobOptions::default(),
-            announce: None,
-            announce_tasks: None,
-            resources: None,
-            attributes: None,
-            agents: 1,
-            log_format: LogFormat::Text,
-            log_level: "info".into(),
-            allow_root_role: false,
-            allow_unauthenticated: false,
-            ephemeral: false,
-            detached: false,
-            executable: "daybreak".into(),
-        }
+        Options { listen: listen.parse().unwrap(), ..Options::default() }
     }
 
     #[test]
@@ -164,5 +195,20 @@ mod tests {
         let nowhere = EngineOptions::Mesos(Box::default());
         let error = Options { engine: nowhere, ..options("127.0.0.1:0") }.check().unwrap_err().to_string();
         assert!(error.contains("--mesos-master"), "{error}");
+    }
+
+    #[test]
+    fn what_only_this_machine_heeds_is_not_passed_over_on_a_cluster() {
+        let cluster = || Options { engine: EngineOptions::Mesos(Box::default()), ..options("127.0.0.1:0") };
+        for (refused, expected) in [
+            (Options { cpu_quota: true, ..cluster() }, "--cgroups_enable_cfs"),
+            (Options { agents: 2, ..cluster() }, "--agents"),
+            (Options { resources: Some("cpus:1".into()), ..cluster() }, "--resources"),
+            (Options { attributes: Some("rack:a".into()), ..cluster() }, "--attributes"),
+        ] {
+            let error = refused.check().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert!(Options { engine: EngineOptions::Local, ..refused }.check().is_ok());
+        }
     }
 }

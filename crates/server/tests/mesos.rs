@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use server::{EngineOptions, JobOptions, LogFormat, MesosOptions, Options};
+use server::{EngineOptions, MesosOptions, Options};
 use simulation::mesos::Settings;
 use simulation::mesos::server::{AgentSpec, Simulation};
 
@@ -27,22 +27,9 @@ fn daemon() {
     let code = server::daemon::main(&Options {
         state_dir,
         listen: "127.0.0.1:0".parse().unwrap(),
-        hostname: None,
-        cluster: "devcluster".into(),
         engine: EngineOptions::Mesos(Box::new(MesosOptions { master, ..MesosOptions::default() })),
-        jobs: JobOptions::default(),
-        announce: None,
-        announce_tasks: None,
-        resources: None,
-        attributes: None,
-        agents: 1,
-        log_format: LogFormat::Text,
-        log_level: "info".into(),
-        allow_root_role: false,
-        allow_unauthenticated: false,
-        ephemeral: false,
-        detached: false,
         executable: std::env::var_os(PROGRAM).map(PathBuf::from).unwrap(),
+        ..Options::default()
     });
     std::process::exit(i32::from(code != ExitCode::SUCCESS));
 }

@@ -45,6 +45,8 @@ pub enum Verb {
     /// Talk to a scheduler as Aurora's client does
     #[command(subcommand)]
     Aurora(Noun),
+    /// Look after a cluster as Aurora's aurora_admin does
+    Admin(crate::admin::arguments::AuroraAdmin),
     /// Show the tasks of this machine as the Thermos observer did: pages and JSON about processes, logs and sandboxes
     Observer(super::observer::ObserverArguments),
     /// Look after the tasks of this machine without any scheduler
@@ -94,6 +96,9 @@ pub struct UpArguments {
     /// How many agents this machine plays, sharing its capacity
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub agents: u32,
+    /// Never give a task more cpu than it asked for; without this it may use what is idle
+    #[arg(long)]
+    pub cpu_quota: bool,
     /// Let jobs of the role root run as root
     #[arg(long)]
     pub allow_root_role: bool,
@@ -286,9 +291,12 @@ mod tests {
         assert_eq!(up.listen.to_string(), "127.0.0.1:8081");
         assert_eq!((up.cluster.as_str(), up.agents, up.allow_root_role, up.ephemeral), ("devcluster", 1, false, false));
         assert_eq!(up.state_directory(), default_state_directory());
-        let Ok(Verb::Up(up)) = parse("up --state-dir /x --listen localhost:0 --agents 3 --log-format json") else {
+        assert!(!up.cpu_quota);
+        let Ok(Verb::Up(up)) = parse("up --state-dir /x --listen localhost:0 --agents 3 --cpu-quota --log-format json")
+        else {
             panic!("options parse")
         };
+        assert!(up.cpu_quota);
         assert_eq!((up.state_directory(), up.listen.to_string()), (PathBuf::from("/x"), "127.0.0.1:0".into()));
         assert_eq!((up.agents, up.log_format), (3, LogFormat::Json));
         assert_eq!(up.engine(), Ok(EngineName::Local));
