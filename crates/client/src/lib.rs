@@ -1,6 +1,7 @@
 //! The command lines: `aurora` with its verbs, and `daybreak` for people who start here. Tables, progress, exit codes; no scheduling rules.
 //! A daemon is started by executing this program again, never by linking it.
 
+pub mod admin;
 pub mod aurora;
 pub mod clusters;
 pub mod console;
@@ -30,6 +31,11 @@ pub use daybreak::zookeeper_arguments::ZookeeperArguments;
 /// Runs `aurora`. The first argument is the name the program was called by.
 pub fn main_aurora(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     daybreak::run_aurora(arguments.into_iter().collect())
+}
+
+/// Runs `aurora_admin`. The first argument is the name the program was called by.
+pub fn main_aurora_admin(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    daybreak::run_aurora_admin(arguments.into_iter().collect())
 }
 
 /// Runs `thermos`. The first argument is the name the program was called by.

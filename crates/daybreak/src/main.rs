@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     let called = arguments.first().map(PathBuf::from).unwrap_or_default();
     match called.file_name().and_then(|name| name.to_str()) {
         Some("aurora") => client::main_aurora(arguments),
+        Some("aurora_admin" | "aurora-admin") => client::main_aurora_admin(arguments),
         Some("mesos-http-scheduler") => etl::main(arguments),
         Some("thermos") => client::main_thermos(arguments),
         Some("thermos_observer" | "thermos-observer") => client::main_observer(arguments),

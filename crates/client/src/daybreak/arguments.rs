@@ -96,6 +96,9 @@ pub struct UpArguments {
     /// How many agents this machine plays, sharing its capacity
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub agents: u32,
+    /// One agent as it shall be, in words such as 'hostname=NAME attributes=zone:west resources=cpus:4;mem:2048'; once per agent
+    #[arg(long, value_name = "WORDS", conflicts_with = "agents")]
+    pub agent: Vec<String>,
     /// Never give a task more cpu than it asked for; without this it may use what is idle
     #[arg(long)]
     pub cpu_quota: bool,

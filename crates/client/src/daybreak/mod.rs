@@ -35,6 +35,9 @@ pub fn run(arguments: Vec<OsString>, hooks: &Hooks) -> ExitCode {
     if arguments.get(1).is_some_and(|word| word == "aurora") {
         return run_aurora(arguments[1..].to_vec());
     }
+    if arguments.get(1).is_some_and(|word| word == "admin") {
+        return run_aurora_admin(arguments[1..].to_vec());
+    }
     let mut console = Console::standard();
     if arguments.len() <= 1 {
         console.out(Daybreak::command().render_long_help().to_string().trim_end());
@@ -101,7 +104,7 @@ fn run_verb(verb: Verb, console: &mut Console) -> Outcome {
             Ok(())
         }
         // Handled before: they are not this crate's, or need their own command line.
-        Verb::Up(_) | Verb::Journal(_) | Verb::Aurora(_) => Ok(()),
+        Verb::Up(_) | Verb::Journal(_) | Verb::Aurora(_) | Verb::Admin(_) => Ok(()),
     }
 }
 
@@ -115,6 +118,15 @@ pub fn run_observer(arguments: Vec<OsString>) -> ExitCode {
 
 /// Runs `aurora`; the first argument is the name it was called by.
 pub fn run_aurora(arguments: Vec<OsString>) -> ExitCode {
+    with_clusters(|clusters, console| aurora::run(arguments, clusters, console, &RealWorld::new()))
+}
+
+/// Runs `aurora_admin`; the first argument is the name it was called by.
+pub fn run_aurora_admin(arguments: Vec<OsString>) -> ExitCode {
+    with_clusters(|clusters, console| crate::admin::run(arguments, clusters, console, &RealWorld::new()))
+}
+
+fn with_clusters(run: impl FnOnce(Clusters, Console) -> Exit) -> ExitCode {
     // A wait that is broken off ends with the code scripts expect, and nothing is left behind: the scheduler does the work.
     let always = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let code = i32::from(Exit::Interrupted.code());
@@ -124,5 +136,5 @@ pub fn run_aurora(arguments: Vec<OsString>) -> ExitCode {
         Ok(clusters) => clusters,
         Err(failure) => return ExitCode::from(aurora::finish(&mut console, Err(failure)).code()),
     };
-    ExitCode::from(aurora::run(arguments, clusters, console, &RealWorld::new()).code())
+    ExitCode::from(run(clusters, console).code())
 }
