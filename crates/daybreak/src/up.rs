@@ -32,6 +32,7 @@ pub fn up(arguments: UpArguments) -> ExitCode {
         resources: arguments.resources,
         attributes: arguments.attributes,
         agents: arguments.agents,
+        identities: arguments.agent,
         cpu_quota: arguments.cpu_quota,
         log_format: match arguments.log_format {
             LogFormat::Text => server::LogFormat::Text,

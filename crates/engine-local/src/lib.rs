@@ -1,6 +1,7 @@
 //! The embedded engine: plays the agent for tasks on this machine. Knows no jobs, updates or cron.
 //!
 //! - [`machine`]: what the machine has.
+//! - `identity`: which agents this machine plays.
 //! - `agents`: what is offered and used.
 //! - `tasks`: what is known of each task, and which statuses wait for their acknowledgement.
 //! - `slots`: supervisors and the tasks that wait for one.
@@ -13,6 +14,7 @@
 mod agents;
 mod collector;
 mod connection;
+mod identity;
 pub mod machine;
 mod slots;
 mod tasks;
@@ -36,6 +38,8 @@ use model::task::AURORA_EXECUTOR_NAME;
 use model::{CpuMillis, Resources};
 
 use agents::Agent;
+pub use identity::Identity;
+use identity::{Described, Machine};
 use machine::SettingError;
 use worker::{Bell, Worker};
 
@@ -54,6 +58,8 @@ pub struct Options {
     pub attributes: Option<String>,
     /// How many agents this machine plays; they share it.
     pub agents: u32,
+    /// Agents with names, attributes and sizes of their own; then `agents` is not looked at.
+    pub identities: Vec<Identity>,
     /// Memory added to every task for the executor, MB.
     pub executor_overhead_ram_mb: i64,
     /// How long the processes of a killed task may take to end by themselves.
@@ -106,6 +112,7 @@ impl Default for Options {
             resources: None,
             attributes: None,
             agents: 1,
+            identities: Vec::new(),
             executor_overhead_ram_mb: 128,
             // The bound of Thermos (spec executor 1.11).
             kill_grace: Duration::from_secs(60),
@@ -127,7 +134,7 @@ impl Default for Options {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A setting makes no sense.
-    #[error("--resources or --attributes: {0}")]
+    #[error("--resources, --attributes or --agent: {0}")]
     Setting(#[from] SettingError),
     /// A host name that cannot be used.
     #[error("host name {0:?} cannot be used: it must be a plain name")]
@@ -171,8 +178,9 @@ impl LocalEngine {
     /// Checks the settings, makes the directories and starts the engine's thread, which adopts what an earlier engine left and then
     /// says [`engine::Event::Registered`].
     pub fn start(options: Options, sink: Arc<dyn EventSink>) -> Result<Self, StartError> {
-        if !is_safe_segment(&options.hostname) {
-            return Err(StartError::Hostname(options.hostname));
+        let own_names = options.identities.iter().filter_map(|identity| identity.hostname.as_ref());
+        if let Some(name) = std::iter::once(&options.hostname).chain(own_names).find(|name| !is_safe_segment(name)) {
+            return Err(StartError::Hostname(name.clone()));
         }
         let directory = make_directory(&options)?;
         let epoch = next_epoch(&directory)?;
@@ -313,24 +321,21 @@ fn make_agents(options: &Options, directory: &EngineDirectory, epoch: u64) -> Re
     if let Some(text) = &options.resources {
         capacity = machine::parse_resources(text, capacity)?;
     }
-    for port in machine::listening_ports() {
-        if capacity.ports.remove(port) {
+    let taken = machine::listening_ports();
+    for port in &taken {
+        if capacity.ports.remove(*port) {
             tracing::info!("port {port} is in use and is not offered");
         }
     }
     capacity.resources.ports = capacity.ports.count();
-    let attributes = match &options.attributes {
-        Some(text) => machine::parse_attributes(text)?,
-        None => std::collections::BTreeMap::new(),
-    };
-    let count = options.agents.max(1);
-    Ok((0..count)
-        .map(|index| {
-            let hostname =
-                if count == 1 { options.hostname.clone() } else { format!("{}-{}", options.hostname, index + 1) };
-            let mut attributes = attributes.clone();
-            attributes.insert("host".to_owned(), vec![hostname.clone()]);
-            Agent::new(format!("agent-{index}"), hostname, attributes, machine::share(&capacity, index, count), epoch)
+    let attributes = machine::parse_attributes(options.attributes.as_deref().unwrap_or_default())?;
+    let machine =
+        Machine { hostname: &options.hostname, attributes: &attributes, capacity: &capacity, taken: &taken };
+    let described = identity::describe(&machine, &options.identities, options.agents)?;
+    let agents = described.into_iter().enumerate();
+    Ok(agents
+        .map(|(index, Described { hostname, attributes, capacity })| {
+            Agent::new(format!("agent-{index}"), hostname, attributes, capacity, epoch)
         })
         .collect())
 }

@@ -14,7 +14,7 @@ const HEADROOM_DISK_MB: i64 = 5 * 1024;
 const PORTS: (u16, u16) = (31_000, 32_000);
 
 /// Everything one agent has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capacity {
     /// Amounts; `ports` is the count of `ports`.
     pub resources: Resources,
@@ -34,6 +34,12 @@ pub enum SettingError {
     /// Not an amount.
     #[error("{0:?} is not an amount for {1}")]
     Amount(String, &'static str),
+    /// Not a part of an agent's description.
+    #[error("{0:?} describes no agent: write words such as hostname=NAME attributes=zone:west resources=cpus:4;mem:2048, each once")]
+    Identity(String),
+    /// Two agents of one machine cannot both have a port.
+    #[error("port {0} is offered by two agents: they are one machine, so give each its own ports")]
+    SharedPort(u16),
 }
 
 /// The real capacity of the machine less what it needs for itself. Disk is that of the file system of `directory`.

@@ -86,6 +86,7 @@ pub(crate) fn start(
 }
 
 fn start_local(options: &Options, sink: Arc<dyn EventSink>) -> Result<Started, DaemonError> {
+    let identities = options.identities.iter().map(|text| text.parse()).collect::<Result<_, _>>();
     let settings = engine_local::Options {
         state_dir: options.state_dir.clone(),
         executable: options.executable.clone(),
@@ -93,7 +94,7 @@ fn start_local(options: &Options, sink: Arc<dyn EventSink>) -> Result<Started, D
         resources: options.resources.clone(),
         attributes: options.attributes.clone(),
         agents: options.agents,
-        identities: options.identities.clone(),
+        identities: identities.map_err(engine_local::StartError::from)?,
         cpu_quota: options.cpu_quota,
         disk_interval: DISK_INTERVAL,
         announcing: options.announce_tasks.as_ref().map(TaskAnnounceOptions::for_engine),

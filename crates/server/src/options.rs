@@ -41,8 +41,8 @@ pub struct Options {
     pub attributes: Option<String>,
     /// How many agents this machine plays.
     pub agents: u32,
-    /// Agents with names, attributes and sizes of their own, instead of alike ones.
-    pub identities: Vec<engine_local::Identity>,
+    /// Agents with names, attributes and sizes of their own, instead of alike ones (see [`engine_local::Identity`]).
+    pub identities: Vec<String>,
     /// Tasks of this machine never get more cpu than they asked for, idle cpus or not.
     pub cpu_quota: bool,
     /// How log lines look.
