@@ -164,6 +164,56 @@ fn memory_beyond_the_limit_fails_the_task_in_auroras_words() {
 }
 
 #[test]
+fn a_cpu_quota_holds_tasks_back_though_cpus_are_idle() {
+    if !support::is_root() {
+        println!("not root: limits are not enforced, nothing to see");
+        return;
+    }
+    let throttled = |pid: &str| -> u64 {
+        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        let roots = groups.lines().filter_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));
+            match controllers {
+                "" => Some([format!("/sys/fs/cgroup/{path}"), format!("/sys/fs/cgroup/unified/{path}")]),
+                _ if controllers.split(',').any(|name| name == "cpu") => {
+                    Some([format!("/sys/fs/cgroup/cpu/{path}"), format!("/sys/fs/cgroup/{controllers}/{path}")])
+                }
+                _ => None,
+            }
+        });
+        // The limit may be that of a group further up; the root's own files count nobody's.
+        let groups: Vec<std::path::PathBuf> = roots.flatten().map(Into::into).collect();
+        let within = groups.iter().flat_map(|group| group.ancestors().take_while(|group| !group.ends_with("cgroup")));
+        let counts =
+            within.filter_map(|group| std::fs::read_to_string(group.join("cpu.stat")).ok()).filter_map(|text| {
+                text.lines().find_map(|line| line.strip_prefix("nr_throttled ")?.trim().parse::<u64>().ok())
+            });
+        counts.max().unwrap_or(0)
+    };
+    let spinning = |daemon: &Daemon| -> String {
+        create(daemon, "spin", 1, true, "while :; do :; done");
+        let task = wait_for_status(daemon, "spin", 2);
+        let (_, body) = daemon.get(&format!("/files/{}", task.id));
+        let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+        json["processes"][0]["runs"][0]["pid"].to_string()
+    };
+    let strict = Daemon::start(&["--allow-root-role", "--cpu-quota"]);
+    let pid = spinning(&strict);
+    wait_for("the task to be held back", Duration::from_secs(20), || (throttled(&pid) > 0).then_some(()));
+    let lenient = start();
+    let pid = spinning(&lenient);
+    let used = |pid: &str| -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let after = text.rsplit(')').next().unwrap();
+        after.split_whitespace().nth(11).unwrap().parse().unwrap()
+    };
+    // A second of the processor in ticks of a hundredth: many periods of a quota.
+    wait_for("the other one to have run for a second", Duration::from_secs(60), || (used(&pid) > 100).then_some(()));
+    assert_eq!(throttled(&pid), 0);
+}
+
+#[test]
 fn when_memory_runs_out_tasks_go_before_what_looks_after_them() {
     let daemon = start();
     create(&daemon, "victim", 1, true, "exec sleep 100000");
