@@ -1,10 +1,11 @@
 //! The words of the domain: job keys, configurations, resources, constraints, statuses, updates, the process schema.
 //!
-//! What it is: plain data with the rules that need nothing else (identifiers, admission checks, the process planner).
+//! What it is: plain data with the rules that need nothing else (identifiers, admission checks, cron schedules, the process planner).
 //! What it is not: a place for IO, clocks, threads, wire formats or scheduling decisions.
 
 pub mod constraint;
 pub mod container;
+pub mod cron;
 pub mod executor;
 pub mod job;
 pub mod key;
