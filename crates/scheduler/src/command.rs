@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use model::update::{Update, UpdateRequest};
 use model::{InstanceId, JobConfiguration, JobKey, Resources, Role, UpdateKey};
 
+use crate::admin::AdminCommand;
+
 /// A change a user asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -63,6 +65,8 @@ pub enum Command {
         /// CPU, memory and disk; the other kinds are not looked at.
         quota: Resources,
     },
+    /// What only operators ask for.
+    Admin(AdminCommand),
 }
 
 /// What may be asked of a running update.

@@ -53,6 +53,7 @@ impl Scheduler {
             Command::ControlUpdate { key, action, message } => self.control_update(principal, &key, action, message),
             Command::PulseUpdate { key } => self.pulse_update(&key),
             Command::SetQuota { role, quota } => self.set_quota(&role, quota),
+            Command::Admin(command) => self.admin(principal, command),
         };
         result.unwrap_or_else(|refused| refused)
     }
@@ -224,6 +225,7 @@ fn grows_state(command: &Command) -> bool {
     match command {
         Command::KillTasks { .. } | Command::PulseUpdate { .. } => false,
         Command::ControlUpdate { action, .. } => !matches!(action, Pause | Abort),
+        Command::Admin(command) => command.grows_state(),
         Command::CreateJob(_)
         | Command::RestartTasks { .. }
         | Command::AddInstances { .. }

@@ -70,6 +70,7 @@ impl Input {
             Command::CreateJob(job) => usize::try_from(job.instance_count).unwrap_or(1),
             Command::AddInstances { count, .. } => usize::try_from(*count).unwrap_or(1),
             Command::KillTasks { instances, .. } | Command::RestartTasks { instances, .. } => instances.len(),
+            Command::Admin(command) => command.work(),
             Command::StartUpdate { .. }
             | Command::ControlUpdate { .. }
             | Command::PulseUpdate { .. }

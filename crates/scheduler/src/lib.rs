@@ -11,6 +11,7 @@
 //!
 //! Not here: cron, workflows, host maintenance, SLA-aware kills and update affinity.
 
+pub mod admin;
 pub mod command;
 mod commands;
 mod core;
@@ -22,6 +23,7 @@ mod random;
 mod reconciliation;
 pub mod record;
 mod recovery;
+pub mod restore;
 mod scheduler;
 pub mod settings;
 mod store;
@@ -32,6 +34,7 @@ mod updates;
 mod verify;
 pub mod view;
 
+pub use admin::AdminCommand;
 pub use command::{Command, Reply, ReplyCode};
 pub use input::{Effect, Input, Now, Output, Principal, RequestId, Transition};
 pub use record::{Record, RecordError};

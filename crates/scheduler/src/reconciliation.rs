@@ -53,6 +53,8 @@ struct Walk {
     after: Option<TaskId>,
     /// To be asked about in the next batch.
     asked: Vec<(TaskId, Option<AgentId>)>,
+    /// Tasks per batch, where that is not the operator's setting.
+    batch_size: Option<usize>,
 }
 
 impl Core {
@@ -93,6 +95,12 @@ impl Core {
             self.timers.cancel(timer);
         }
         self.reconciliation.walk = Some(Walk::default());
+    }
+
+    /// The same in batches of that many.
+    pub(crate) fn begin_reconciliation_in_batches(&mut self, batch_size: Option<usize>) {
+        self.begin_reconciliation();
+        self.reconciliation.walk = Some(Walk { batch_size, ..Walk::default() });
     }
 
     /// The engine tells of every task it knows.
@@ -142,7 +150,7 @@ impl Core {
     /// Looks at the next tasks; a full batch is sent off. Those being killed are killed again: the order may have been lost
     /// with the connection.
     fn walk_on(&mut self, mut walk: Walk) {
-        let size = self.settings.reconciliation_explicit_batch_size.max(1);
+        let size = walk.batch_size.unwrap_or(self.settings.reconciliation_explicit_batch_size).max(1);
         let from = walk.after.take().map_or(Unbounded, Excluded);
         let (mut killed, mut seen) = (Vec::new(), 0);
         for (id, task) in self.store.view.tasks.range((from, Unbounded)).take(LOOK) {

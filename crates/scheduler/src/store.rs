@@ -35,6 +35,8 @@ pub(crate) struct Store {
     /// May name a task several times.
     changed_tasks: Vec<TaskId>,
     other_records: Vec<Record>,
+    /// To be written before everything else of this step: what makes the tables what they are.
+    first_records: Vec<Record>,
     hosts: BTreeMap<Host, Arc<Host>>,
     agents: BTreeSet<Arc<str>>,
     /// Messages of the latest events: many are alike.
@@ -75,6 +77,34 @@ impl Store {
     /// The number of an interned configuration.
     pub(crate) fn config_number(&self, config: &Arc<TaskConfig>) -> u64 {
         *self.config_numbers.get(&address(config)).expect("every task's configuration is interned")
+    }
+
+    /// An empty store that gives no number a second time which this one gave, and belongs to the same scheduler.
+    pub(crate) fn after(present: &Store) -> Store {
+        let (now, mut store) = (&present.view, Store { next_config: present.next_config, ..Store::default() });
+        (store.view.framework_id, store.view.epoch) = (now.framework_id.clone(), now.epoch);
+        (store.view.master, store.view.master_since_ms) = (now.master.clone(), now.master_since_ms);
+        store
+    }
+
+    /// The same as [`Self::intern`], under the number that the configuration has in another store, if it has one there.
+    pub(crate) fn intern_as(&mut self, other: &Store, config: TaskConfig) -> Arc<TaskConfig> {
+        match other.config_by_content.get(&config) {
+            Some(number)
+                if !self.view.configs.contains_key(number) && !self.config_by_content.contains_key(&config) =>
+            {
+                let shared = Arc::new(config);
+                self.add_config(*number, shared.clone());
+                self.unused_configs.insert(*number);
+                shared
+            }
+            _ => self.intern(config),
+        }
+    }
+
+    /// These records come before all others of this step.
+    pub(crate) fn write_first(&mut self, records: Vec<Record>) {
+        self.first_records = records;
     }
 
     fn add_config(&mut self, number: u64, config: Arc<TaskConfig>) {
@@ -289,7 +319,7 @@ impl Store {
     /// Takes the records of what changed since the last call: configurations before the tasks that use them, deletions of
     /// configurations last.
     pub(crate) fn take_records(&mut self) -> Vec<Record> {
-        let mut records = Vec::new();
+        let mut records = std::mem::take(&mut self.first_records);
         let mut deleted = Vec::new();
         for number in std::mem::take(&mut self.unused_configs) {
             if !self.new_configs.remove(&number) {
