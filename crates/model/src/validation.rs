@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::constraint::{DEDICATED, TaskConstraint};
 use crate::container::{Container, ContainerType};
+pub use crate::environment::EnvironmentPattern;
 use crate::job::JobConfiguration;
 use crate::key::is_identifier;
 use crate::resource::{CpuMillis, Resources};
@@ -21,6 +22,8 @@ pub struct AdmissionRules {
     pub tiers: Tiers,
     /// Executors that may be named, and what each takes on top of its task (spec scheduler 2.6).
     pub executors: BTreeMap<String, Resources>,
+    /// Environments that jobs may be in.
+    pub allowed_job_environments: EnvironmentPattern,
     /// Most instances of a job.
     pub max_tasks_per_job: i32,
     /// Whether tasks may ask for GPUs.
@@ -50,6 +53,7 @@ impl Default for AdmissionRules {
         Self {
             tiers: Tiers::default(),
             executors: [(AURORA_EXECUTOR_NAME.to_owned(), THERMOS_OVERHEAD)].into(),
+            allowed_job_environments: EnvironmentPattern::default(),
             max_tasks_per_job: 4000,
             allow_gpu_resource: false,
             enable_mesos_fetcher: false,
@@ -74,12 +78,6 @@ fn refuse<T>(message: impl Into<String>) -> Result<T, Refused> {
     Err(Refused(message.into()))
 }
 
-/// Whether an environment is among those allowed by default: `prod`, `devel`, `test`, `staging` with optional digits.
-pub fn is_allowed_environment(environment: &str) -> bool {
-    matches!(environment, "prod" | "devel" | "test")
-        || environment.strip_prefix("staging").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
 /// Checks and populates a job (spec scheduler 9.2). The order of the checks is part of the interface.
 pub fn admit_job(mut job: JobConfiguration, rules: &AdmissionRules) -> Result<JobConfiguration, Refused> {
     if job.instance_count <= 0 {
@@ -88,11 +86,9 @@ pub fn admit_job(mut job: JobConfiguration, rules: &AdmissionRules) -> Result<Jo
     if !job.key.is_valid() {
         return refuse(format!("Job key {} is invalid: use letters, digits, '_', '-' and '.'.", job.key));
     }
-    if !is_allowed_environment(&job.key.environment) {
-        return refuse(format!(
-            "Environment {} is not allowed: use prod, devel, test or staging<number>.",
-            job.key.environment
-        ));
+    let environments = &rules.allowed_job_environments;
+    if !environments.allows(&job.key.environment) {
+        return refuse(format!("Environment {} is not allowed: {}.", job.key.environment, environments.advice()));
     }
     if let Some(owner) = &job.owner
         && !is_identifier(owner)
@@ -454,15 +450,5 @@ mod tests {
         assert!(with(constraint(&["www-data/a", "www-data/b"])).is_err());
         let limit = Constraint { name: DEDICATED.into(), constraint: TaskConstraint::Limit { limit: 1 } };
         assert!(with(limit).is_err());
-    }
-
-    #[test]
-    fn environments() {
-        for good in ["prod", "devel", "test", "staging", "staging7"] {
-            assert!(is_allowed_environment(good));
-        }
-        for bad in ["", "production", "stagingx", "Prod"] {
-            assert!(!is_allowed_environment(bad));
-        }
     }
 }
