@@ -10,10 +10,15 @@ use crate::object::{Object, Raw};
 use crate::python2;
 use crate::request::{Evaluation, EvaluationRequest};
 use crate::schema::Schema;
+use crate::task::{self, Task};
 
 /// Evaluates the request in this process, without limits.
 pub(crate) fn evaluate_here(request: &EvaluationRequest) -> Result<Evaluation, ConfigError> {
     let source = read(request)?;
+    if request.read_json && request.as_tasks {
+        let tasks = task::from_json(request, &json_document(request, &source)?)?;
+        return Ok(with_tasks(request, tasks, vec![request.path.clone()]));
+    }
     if request.read_json {
         let raws = json_jobs(request, &source)?;
         return finish(request, raws, vec![request.path.clone()], Vec::new());
@@ -28,13 +33,20 @@ pub(crate) fn evaluate_here(request: &EvaluationRequest) -> Result<Evaluation, C
     if let Some(code) = outcome.exit.take() {
         return Err(from_exit(&request.path, &code));
     }
-    let Outcome { jobs, files, hooks, .. } = outcome;
+    let Outcome { jobs, tasks, files, hooks, .. } = outcome;
     let Some(jobs) = jobs else {
         return Err(
             ConfigError::new(ErrorKind::Internal, "the interpreter ended without a result").in_file(&request.path)
         );
     };
+    if request.as_tasks && (jobs.is_empty() || !tasks.is_empty()) {
+        return Ok(with_tasks(request, task::exported(request, tasks)?, files));
+    }
     finish(request, jobs, files, hooks)
+}
+
+fn with_tasks(request: &EvaluationRequest, tasks: Vec<Task>, loaded_files: Vec<String>) -> Evaluation {
+    Evaluation { path: request.path.clone(), jobs: Vec::new(), tasks, loaded_files, hooks: Vec::new() }
 }
 
 fn read(request: &EvaluationRequest) -> Result<String, ConfigError> {
@@ -55,8 +67,8 @@ fn read(request: &EvaluationRequest) -> Result<String, ConfigError> {
     })
 }
 
-fn json_jobs(request: &EvaluationRequest, source: &str) -> Result<Vec<Raw>, ConfigError> {
-    let document: serde_json::Value = serde_json::from_str(source).map_err(|error| {
+fn json_document(request: &EvaluationRequest, source: &str) -> Result<serde_json::Value, ConfigError> {
+    serde_json::from_str(source).map_err(|error| {
         let place = Place {
             file: request.path.clone(),
             line: Some(error.line()),
@@ -71,7 +83,11 @@ fn json_jobs(request: &EvaluationRequest, source: &str) -> Result<Vec<Raw>, Conf
             error = error.help("--read-json was given; without it the file is read as a job file in Python");
         }
         error
-    })?;
+    })
+}
+
+fn json_jobs(request: &EvaluationRequest, source: &str) -> Result<Vec<Raw>, ConfigError> {
+    let document = json_document(request, source)?;
     let schema = Schema::get();
     let jobs = job::from_json(&document).into_iter().enumerate().map(|(index, raw)| {
         Object::construct(schema.job(), raw).map(Raw::Object).map_err(|fault| {
@@ -94,6 +110,7 @@ fn finish(
     }
     let schema = Schema::get();
     let mut jobs = Vec::with_capacity(raws.len());
+    let mut tasks = Vec::new();
     for (index, raw) in raws.into_iter().enumerate() {
         let Raw::Object(object) = raw else {
             let reason = format!("element {index} of 'jobs' is no Job but {} ({})", raw.literal(), raw.class());
@@ -104,10 +121,14 @@ fn finish(
             let reason = format!("element {index} of 'jobs' is a {}, not a Job", object.kind().name());
             return Err(ConfigError::new(ErrorKind::NoJobs, reason).in_file(&request.path));
         }
+        if request.as_tasks {
+            tasks.extend(task::of_job(request, &object)?);
+            continue;
+        }
         let bound = job::with_bindings(&object, &request.bindings)?;
         jobs.push(Job::of(&request.path, &bound, request.wanted.as_ref()));
     }
-    Ok(Evaluation { path: request.path.clone(), jobs, loaded_files, hooks })
+    Ok(Evaluation { path: request.path.clone(), jobs, tasks, loaded_files, hooks })
 }
 
 /// The error for an exception of the file.

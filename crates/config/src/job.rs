@@ -123,7 +123,7 @@ const PASSES: usize = 3;
 const PASSES_CHECKED: usize = 2;
 
 impl Content {
-    fn of(object: &Object) -> Self {
+    pub(crate) fn of(object: &Object) -> Self {
         let content = Self::worked_out(object).unwrap_or_else(|fault| Self {
             raw: Value::Null,
             unbound: Vec::new(),
@@ -198,6 +198,15 @@ fn place_of(origin: &Origin) -> Place {
 
 /// A job with the command line's bindings, which win over the file's own, and those that every job has.
 pub(crate) fn with_bindings(job: &Object, bindings: &[(String, String)]) -> Result<Object, ConfigError> {
+    let bound = with_own_bindings(job, bindings)?;
+    in_standard_scope(
+        &bound,
+        &[("mesos.role", "{{role}}"), ("mesos.cluster", "{{cluster}}"), ("thermos.user", "{{role}}")],
+    )
+}
+
+/// A job or a task with the command line's bindings, which win over the file's own.
+pub(crate) fn with_own_bindings(object: &Object, bindings: &[(String, String)]) -> Result<Object, ConfigError> {
     let mut environment = Environment::default();
     for (name, value) in bindings {
         let address = Reference::parse(name).map_err(|_| {
@@ -206,17 +215,24 @@ pub(crate) fn with_bindings(job: &Object, bindings: &[(String, String)]) -> Resu
         })?;
         environment.bind(&address, Binding::Text(value.clone()));
     }
-    let internal = |fault: Fault| ConfigError::new(ErrorKind::Internal, fault.to_string());
-    let bound = match bindings {
-        [] => job.clone(),
-        _ => job.bind(vec![Binding::Environment(Rc::new(environment))]).map_err(internal)?,
-    };
-    let mut standard = Environment::default();
-    for (name, value) in [("mesos.role", "{{role}}"), ("mesos.cluster", "{{cluster}}"), ("thermos.user", "{{role}}")] {
-        let address = Reference::parse(name).expect("a valid address");
-        standard.bind(&address, Binding::Text(value.to_owned()));
+    match bindings {
+        [] => Ok(object.clone()),
+        _ => object.bind(vec![Binding::Environment(Rc::new(environment))]).map_err(internal),
     }
-    bound.in_scope(vec![Binding::Environment(Rc::new(standard))]).map_err(internal)
+}
+
+fn internal(fault: Fault) -> ConfigError {
+    ConfigError::new(ErrorKind::Internal, fault.to_string())
+}
+
+/// An object in a scope outside all others, in which these names are bound.
+pub(crate) fn in_standard_scope(object: &Object, names: &[(&str, &str)]) -> Result<Object, ConfigError> {
+    let mut standard = Environment::default();
+    for (name, value) in names {
+        let address = Reference::parse(name).expect("a valid address");
+        standard.bind(&address, Binding::Text((*value).to_owned()));
+    }
+    object.in_scope(vec![Binding::Environment(Rc::new(standard))]).map_err(internal)
 }
 
 /// The jobs of a JSON document: `{"jobs": [...]}` or one job.

@@ -10,6 +10,7 @@
 //! - `interpreter`: the Python classes around them and running a file.
 //! - `child`: the evaluating process and its limits. `evaluate`: what happens inside it.
 //! - `job`, `convert`, `settings`: from an evaluated job to the scheduler's words.
+//! - `task`: the tasks that a file exports, which run without a scheduler.
 //! - `error`, `python2`: what the user is told when something is wrong.
 
 mod child;
@@ -24,6 +25,7 @@ mod request;
 mod schema;
 mod settings;
 mod suggest;
+mod task;
 
 pub use child::{CHILD_ARGUMENT, evaluate, evaluation_child_main};
 pub use convert::{Submission, default_tiers};
@@ -31,3 +33,4 @@ pub use error::{ConfigError, ErrorKind, Place};
 pub use job::{Content, Job, KeyPart, Unbound};
 pub use request::{Evaluation, EvaluationRequest, JobSelector, Limits};
 pub use schema::AURORA_EXECUTOR_NAME;
+pub use task::{Task, is_left_to_executor};

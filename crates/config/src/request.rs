@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::job::Job;
+use crate::task::Task;
 
 /// A job file to evaluate, and how.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub struct EvaluationRequest {
     pub arguments: Vec<String>,
     /// Only this job is wanted; of others just the key is worked out.
     pub wanted: Option<JobSelector>,
+    /// Not jobs are wanted but tasks that run without a scheduler: those the file exports or, where it exports none, those of its jobs.
+    pub as_tasks: bool,
     /// What the evaluation may use.
     pub limits: Limits,
     /// The program that evaluates; this program itself when unset. It must call [`crate::evaluation_child_main`] when its first
@@ -41,6 +44,7 @@ impl EvaluationRequest {
             working_directory: None,
             arguments: std::env::args().collect(),
             wanted: None,
+            as_tasks: false,
             limits: Limits::default(),
             executable: None,
         }
@@ -111,8 +115,10 @@ impl std::fmt::Display for JobSelector {
 pub struct Evaluation {
     /// The file, as it was named.
     pub path: String,
-    /// Its jobs in their order.
+    /// Its jobs in their order; none where tasks were wanted.
     pub jobs: Vec<Job>,
+    /// Its tasks in their order, where they were wanted.
+    pub tasks: Vec<Task>,
     /// The files that were run: the job file and those it included.
     pub loaded_files: Vec<String>,
     /// The classes of the file's hooks. They are named here so that a client can say that it does not run them.

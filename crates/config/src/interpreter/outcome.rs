@@ -12,6 +12,8 @@ use crate::object::Raw;
 pub(crate) struct Outcome {
     /// The jobs it defined, in order; elements that are no configuration objects stand as they are.
     pub jobs: Option<Vec<Raw>>,
+    /// The tasks it exported, in order.
+    pub tasks: Vec<Raw>,
     /// The files that were run, the first being the job file.
     pub files: Vec<String>,
     /// The names of the classes of its hooks.
@@ -64,6 +66,7 @@ pub(crate) fn deliver(kind: &str, parts: &PyObjectRef, vm: &VirtualMachine) -> P
         let mut outcome = outcome.borrow_mut();
         match (kind, raw) {
             ("jobs", Raw::List(jobs)) => outcome.jobs = Some(jobs),
+            ("tasks", Raw::List(tasks)) => outcome.tasks = tasks,
             ("hooks", Raw::List(hooks)) => outcome.hooks = hooks.iter().map(Raw::shown).collect(),
             ("exit", Raw::List(code)) => outcome.exit = code.into_iter().next(),
             ("failure", Raw::Map(entries)) => outcome.failure = Some(failure(&entries)),

@@ -7,3 +7,4 @@ mod files;
 mod limits;
 mod objects;
 mod submission;
+mod tasks;

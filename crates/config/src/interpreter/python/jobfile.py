@@ -75,6 +75,8 @@ class _Loader(object):
     def __init__(self):
         self.names = _names()
         self.names['include'] = self.include
+        self.names['export'] = self.export
+        self.tasks = []
         self.files = []
         self.directories = []
 
@@ -100,6 +102,12 @@ class _Loader(object):
             if error.filename not in (path, None):
                 raise
             raise FileNotFoundError('include: there is no file %s' % path) from None
+
+    def export(self, task):
+        """Names a task that is run without a scheduler."""
+        if not isinstance(task, jobfile_schema.Task):
+            raise pystachio.InvalidCallError('export() takes a Task, not %r' % (task,))
+        self.tasks.append(task)
 
 
 def _decoded(content):
@@ -156,6 +164,7 @@ def evaluate(path):
     loader = _Loader()
     try:
         loader.run(path, path)
+        _jobfile.deliver('tasks', loader.tasks)
         _deliver_jobs(loader.names)
     except SystemExit as error:
         _jobfile.deliver('exit', [error.code])
