@@ -68,6 +68,16 @@ pub enum JournalError {
     /// The target of a salvage holds files.
     #[error("`{}` is not empty: move it away, or name a new directory to salvage into", .0.display())]
     NotEmpty(PathBuf),
+    /// A backup is not what was written.
+    #[error("the backup `{}` is damaged at byte {offset}: {reason}. Nothing was changed; use another backup", path.display())]
+    DamagedBackup {
+        /// The file.
+        path: PathBuf,
+        /// Where the unreadable part begins.
+        offset: u64,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// There is nothing to work on.
     #[error("`{}` holds no journal", .0.display())]
     NoJournal(PathBuf),

@@ -12,6 +12,7 @@
 //! - What was durable and is unreadable is corruption: recovery refuses, with file and byte, and changes nothing.
 //! - What was never acknowledged and is unfinished is cut and reported ([`log`](mod@log) says how the two are told apart).
 
+pub mod backup;
 pub mod disk;
 mod error;
 pub mod format;

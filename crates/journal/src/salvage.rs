@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use node::group;
 use node::storage::{Epoch, Position, Record, RestoreError};
 
+use crate::backup::EPOCHS_SKIPPED;
 use crate::disk::{Disk, Lock};
 use crate::error::JournalError;
 use crate::format::{JournalId, next_frame};
@@ -36,9 +37,6 @@ pub struct Compacted {
     /// How many files were removed.
     pub removed: usize,
 }
-
-/// How far the epoch is moved past what a damaged journal still shows; more reigns than a directory sees in its life.
-const EPOCHS_SKIPPED: u64 = 1 << 20;
 
 type Tables = BTreeMap<(u32, Vec<u8>), Vec<u8>>;
 

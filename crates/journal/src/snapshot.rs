@@ -73,7 +73,7 @@ pub(crate) fn write_snapshot(
     written
 }
 
-fn write_file(
+pub(crate) fn write_file(
     disk: &dyn Disk,
     path: &Path,
     (journal, position, epoch): (JournalId, Position, Epoch),
@@ -158,6 +158,15 @@ impl SnapshotFile {
         path: &Path,
         position: Position,
     ) -> Result<Result<SnapshotFile, SnapshotDamage>, JournalError> {
+        let named_otherwise = SnapshotDamage { offset: 0, reason: "the header names another position" };
+        Ok(SnapshotFile::open_any(disk, path)?.and_then(|file| match file.header.number == position.0 {
+            true => Ok(file),
+            false => Err(named_otherwise),
+        }))
+    }
+
+    /// The same whatever its position.
+    pub(crate) fn open_any(disk: &dyn Disk, path: &Path) -> Result<Result<SnapshotFile, SnapshotDamage>, JournalError> {
         let read = || -> std::io::Result<_> {
             let file = disk.open(path, false)?;
             let mut head = [0; HEADER_BYTES];
@@ -166,10 +175,7 @@ impl SnapshotFile {
         };
         let (length, header, file) = read().map_err(JournalError::io("read", path))?;
         match header {
-            Ok(header) if header.number == position.0 => {
-                Ok(Ok(SnapshotFile { file, path: path.to_owned(), length, header }))
-            }
-            Ok(_) => Ok(Err(SnapshotDamage { offset: 0, reason: "the header names another position" })),
+            Ok(header) => Ok(Ok(SnapshotFile { file, path: path.to_owned(), length, header })),
             Err(BadHeader::Newer(version)) => {
                 Err(JournalError::Newer { path: path.to_owned(), version, newest: VERSION })
             }

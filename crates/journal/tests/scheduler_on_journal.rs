@@ -17,6 +17,8 @@ use model::{
 use node::inbox::{Lane, Limits, Sender, inbox};
 use node::storage::{Epoch, StorageError};
 use node::{Clock, Entropy, Node, Now, Outlet, Parts, Settings};
+use scheduler::admin::AdminCommand;
+use scheduler::restore::{LaterTasks, Staged, Staging};
 use scheduler::{Command, Effect, Input, Principal, Reply, ReplyCode, RequestId, Scheduler, View};
 use support::{Bell, FaultDisk, Plan, Random, directory, small};
 
@@ -325,4 +327,64 @@ fn check_after_start(seed: u64, view: &View, created: &BTreeMap<String, bool>) {
             assert!(statuses.iter().all(dying), "seed {seed}: {name} was killed and is {statuses:?}");
         }
     }
+}
+
+fn staged(view: &View) -> Staged {
+    let mut staging = Staging::default();
+    Scheduler::records(view).for_each(|record| staging.apply(&record).expect("own records"));
+    staging.finish().expect("a whole state")
+}
+
+/// Jobs by the number of their active tasks, and quotas: what tells the state before a restoration from the one after it.
+fn outline(view: &View) -> (BTreeMap<String, usize>, Vec<String>) {
+    let mut jobs = BTreeMap::new();
+    for task in view.tasks.values().filter(|task| task.status.is_active()) {
+        *jobs.entry(task.config.job.to_string()).or_default() += 1;
+    }
+    (jobs, view.quotas.keys().cloned().collect())
+}
+
+#[test]
+fn a_restoration_that_the_power_interrupts_at_any_step_happened_as_a_whole_or_not_at_all() {
+    let disk = FaultDisk::default();
+    let mut life = Life::begin(&disk).expect("a new state");
+    let quota = |role: &str| Command::SetQuota { role: role.into(), quota: Resources::ZERO };
+    for job in ["one", "two", "three"] {
+        assert_eq!(life.answer(create(job, 40)).expect("works").code, ReplyCode::Ok);
+    }
+    life.answer(quota("early")).expect("works");
+    let staged = staged(&life.view());
+    let wanted = outline(&life.view());
+    life.answer(kill("one")).expect("works");
+    life.answer(create("four", 40)).expect("works");
+    life.answer(quota("late")).expect("works");
+    let before = outline(&life.view());
+    assert_ne!(before, wanted);
+    life.node.into_storage().close().expect("closes");
+    let (mut old, mut new, mut answered) = (0, 0, 0);
+    for power_off_at in 1..200 {
+        let copy = disk.copy();
+        let mut life = Life::begin(&copy).expect("opens");
+        life.answer(kill("nothing")).expect("works");
+        copy.set_plan(Plan { power_off_at: Some(power_off_at), ..Plan::default() });
+        let restore = AdminCommand::Restore { staged: staged.clone(), later: LaterTasks::Kill };
+        let reply = life.answer(Command::Admin(restore));
+        drop(life);
+        let after = copy.after_power_loss(&mut Random(power_off_at));
+        let found = outline(&Life::begin(&after).expect("opens").view());
+        match &reply {
+            Ok(reply) => {
+                assert_eq!(reply.code, ReplyCode::Ok, "{:?}", reply.messages);
+                assert_eq!(found, wanted, "power off at {power_off_at}: what was answered is gone");
+                answered += 1;
+            }
+            Err(_) => assert!(found == wanted || found == before, "power off at {power_off_at}: {found:?}"),
+        }
+        old += usize::from(found == before);
+        new += usize::from(found == wanted);
+        if answered > 2 {
+            break;
+        }
+    }
+    assert!(old > 0 && new > 0 && answered > 2, "too tame: {old} old, {new} new, {answered} answered");
 }
