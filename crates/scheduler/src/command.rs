@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use model::update::{Update, UpdateRequest};
-use model::{InstanceId, JobConfiguration, JobKey, Resources, Role, UpdateKey};
+use model::task::SlaPolicy;
+use model::{Host, InstanceId, MaintenanceMode, JobConfiguration, JobKey, Resources, Role, UpdateKey};
 
 use crate::admin::AdminCommand;
 
@@ -58,6 +59,20 @@ pub enum Command {
         /// Which.
         key: UpdateKey,
     },
+    /// scheduleCronJob.
+    ScheduleCronJob(Box<JobConfiguration>),
+    /// replaceCronTemplate.
+    ReplaceCronTemplate(Box<JobConfiguration>),
+    /// descheduleCronJob.
+    DescheduleCronJob {
+        /// Job.
+        job: JobKey,
+    },
+    /// startCronJob.
+    StartCronJob {
+        /// Job.
+        job: JobKey,
+    },
     /// setQuota.
     SetQuota {
         /// Whose.
@@ -65,8 +80,48 @@ pub enum Command {
         /// CPU, memory and disk; the other kinds are not looked at.
         quota: Resources,
     },
+    /// startMaintenance, drainHosts, slaDrainHosts, endMaintenance. Hosts that are not known are passed over.
+    Maintenance(MaintenanceCommand),
     /// What only operators ask for.
     Admin(AdminCommand),
+}
+
+/// What may be asked of hosts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MaintenanceCommand {
+    /// Announces maintenance.
+    Start {
+        /// Which.
+        hosts: Vec<Host>,
+    },
+    /// Moves all tasks away; only policies of the tasks' own are asked, and only once.
+    Drain {
+        /// Which.
+        hosts: Vec<Host>,
+    },
+    /// Moves all tasks away as policies allow.
+    SlaDrain {
+        /// Which.
+        hosts: Vec<Host>,
+        /// For tasks without a policy of their own.
+        default_policy: SlaPolicy,
+        /// After so many seconds the rest goes, whatever the policies say.
+        timeout_secs: i64,
+    },
+    /// Ends maintenance: hosts take tasks again.
+    End {
+        /// Which.
+        hosts: Vec<Host>,
+    },
+}
+
+impl MaintenanceCommand {
+    /// Which hosts are meant.
+    pub fn hosts(&self) -> &[Host] {
+        match self {
+            Self::Start { hosts } | Self::Drain { hosts } | Self::SlaDrain { hosts, .. } | Self::End { hosts } => hosts,
+        }
+    }
 }
 
 /// What may be asked of a running update.
@@ -107,6 +162,8 @@ pub enum Outcome {
     None,
     /// Tasks created, killed or restarted.
     Tasks(u32),
+    /// Maintenance modes of those of the named hosts that are known, in order.
+    Hosts(Vec<(Host, MaintenanceMode)>),
     /// The update started, or the one already in progress.
     Update(Box<Update>),
     /// Whether a pulsed update is still active and coordinated.

@@ -8,7 +8,7 @@ use model::key::is_identifier;
 use model::validation::admit_job;
 use model::{InstanceId, JobConfiguration, JobKey, Resources, TaskConfig, TaskId, TaskStatus};
 
-use crate::command::{Command, Outcome, Reply, ReplyCode};
+use crate::command::{Command, MaintenanceCommand, Outcome, Reply, ReplyCode};
 use crate::input::Principal;
 use crate::scheduler::Scheduler;
 use crate::tasks::reschedule::Origin;
@@ -52,13 +52,18 @@ impl Scheduler {
             Command::StartUpdate { request, message } => self.start_update(principal, *request, message),
             Command::ControlUpdate { key, action, message } => self.control_update(principal, &key, action, message),
             Command::PulseUpdate { key } => self.pulse_update(&key),
+            Command::ScheduleCronJob(job) => self.schedule_cron_job(*job, false),
+            Command::ReplaceCronTemplate(job) => self.schedule_cron_job(*job, true),
+            Command::DescheduleCronJob { job } => self.deschedule_cron_job(&job),
+            Command::StartCronJob { job } => self.start_cron_job(principal, &job),
             Command::SetQuota { role, quota } => self.set_quota(&role, quota),
+            Command::Maintenance(command) => Ok(self.core.maintenance(command)),
             Command::Admin(command) => self.admin(principal, command),
         };
         result.unwrap_or_else(|refused| refused)
     }
 
-    fn check_key(&self, job: &JobKey) -> Checked<()> {
+    pub(crate) fn check_key(&self, job: &JobKey) -> Checked<()> {
         if job.is_valid() {
             return Ok(());
         }
@@ -66,7 +71,7 @@ impl Scheduler {
         refuse(ReplyCode::Error, message)
     }
 
-    fn check_not_updating(&self, job: &JobKey) -> Checked<()> {
+    pub(crate) fn check_not_updating(&self, job: &JobKey) -> Checked<()> {
         match self.core.store.view.active_update(job) {
             None => Ok(()),
             Some(update) => refuse(
@@ -94,6 +99,7 @@ impl Scheduler {
             return invalid("Cron jobs cannot be created by createJob: use cron schedule.");
         }
         self.check_not_updating(&job.key)?;
+        self.check_not_cron(&job.key, "it already exists, schedule it anew or start it")?;
         if self.core.jobs.get(&job.key).is_some_and(|index| !index.active.is_empty()) {
             return invalid(format!("Job {} already exists: kill it first, or update it.", job.key));
         }
@@ -180,6 +186,7 @@ impl Scheduler {
         if count <= 0 {
             return invalid(format!("The number of instances to add must be positive, not {count}."));
         }
+        self.check_not_cron(job, "its instances are part of its configuration, schedule it anew")?;
         self.check_not_updating(job)?;
         let Some(config) = self.core.active_task(job, template).map(|task| task.config.clone()) else {
             return invalid(format!("Instance {template} of {job} is not active, so it cannot be copied."));
@@ -223,13 +230,17 @@ impl Scheduler {
 fn grows_state(command: &Command) -> bool {
     use crate::command::UpdateControl::{Abort, Pause};
     match command {
-        Command::KillTasks { .. } | Command::PulseUpdate { .. } => false,
+        Command::KillTasks { .. } | Command::PulseUpdate { .. } | Command::DescheduleCronJob { .. } => false,
+        Command::Maintenance(command) => !matches!(command, MaintenanceCommand::End { .. }),
         Command::ControlUpdate { action, .. } => !matches!(action, Pause | Abort),
         Command::Admin(command) => command.grows_state(),
         Command::CreateJob(_)
         | Command::RestartTasks { .. }
         | Command::AddInstances { .. }
         | Command::StartUpdate { .. }
+        | Command::ScheduleCronJob(_)
+        | Command::ReplaceCronTemplate(_)
+        | Command::StartCronJob { .. }
         | Command::SetQuota { .. } => true,
     }
 }

@@ -9,11 +9,13 @@ use engine::Call;
 use model::{InstanceId, JobKey, Resources, TaskConfig, TaskId, TaskStatus};
 
 use crate::input::{Effect, Now};
+use crate::maintenance::Draining;
 use crate::placement::groups::Groups;
 use crate::placement::offers::OfferBook;
 use crate::random::Random;
 use crate::reconciliation::Reconciliation;
 use crate::settings::Settings;
+use crate::sla::coordinator::Coordinators;
 use crate::store::Store;
 use crate::tasks::index::JobIndex;
 use crate::timers::{Timer, TimerKey, Timers};
@@ -45,6 +47,10 @@ pub(crate) struct Core {
     pub(crate) followed: BTreeSet<JobKey>,
     /// Changes of their tasks it has not yet seen, oldest first.
     pub(crate) changes: VecDeque<TaskChange>,
+    /// Jobs of which cron wants to know when no task is active any more.
+    pub(crate) awaited: BTreeSet<JobKey>,
+    /// Those of them of which the last active task has ended.
+    pub(crate) emptied: BTreeSet<JobKey>,
     pub(crate) effects: Vec<Effect>,
     /// Agent of the status that is being looked at: where to kill a task that is not stored.
     pub(crate) reporting_agent: Option<String>,
@@ -59,6 +65,8 @@ pub(crate) struct Core {
     pub(crate) suppressed: bool,
     /// Says so, when nothing has been pending for long enough.
     pub(crate) idle: Option<TimerKey>,
+    pub(crate) draining: Draining,
+    pub(crate) coordinators: Coordinators,
     status_counts: [i64; TaskStatus::ALL.len()],
     published_counts: [i64; TaskStatus::ALL.len()],
     published_offers: i64,
@@ -97,6 +105,8 @@ impl Core {
             ended_jobs: Default::default(),
             followed: BTreeSet::new(),
             changes: VecDeque::new(),
+            awaited: BTreeSet::new(),
+            emptied: BTreeSet::new(),
             effects: Vec::new(),
             reporting_agent: None,
             space_low: false,
@@ -106,6 +116,8 @@ impl Core {
             reconciliation: Reconciliation::default(),
             suppressed: false,
             idle: None,
+            draining: Draining::default(),
+            coordinators: Coordinators::default(),
             status_counts: [0; TaskStatus::ALL.len()],
             published_counts: [0; TaskStatus::ALL.len()],
             published_offers: 0,

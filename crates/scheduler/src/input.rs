@@ -5,6 +5,7 @@ use model::{InstanceId, JobKey, TaskId, TaskStatus};
 
 use crate::command::{Command, Reply};
 use crate::record::Record;
+use crate::sla::coordinator::{CoordinatorAnswer, CoordinatorQuestion};
 
 /// The time of a step, handed in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +57,13 @@ pub enum Input {
     },
     /// Something from the engine.
     Engine(Event),
+    /// What a coordinator said to the question of that number.
+    CoordinatorAnswer {
+        /// Which question.
+        question: u64,
+        /// The answer.
+        answer: CoordinatorAnswer,
+    },
     /// Whether the journal is short of room: while true, what grows state is refused.
     SpaceLow(bool),
     /// Work of an earlier step that was cut at its bound goes on.
@@ -71,9 +79,14 @@ impl Input {
             Command::AddInstances { count, .. } => usize::try_from(*count).unwrap_or(1),
             Command::KillTasks { instances, .. } | Command::RestartTasks { instances, .. } => instances.len(),
             Command::Admin(command) => command.work(),
+            Command::Maintenance(command) => command.hosts().len(),
             Command::StartUpdate { .. }
             | Command::ControlUpdate { .. }
             | Command::PulseUpdate { .. }
+            | Command::ScheduleCronJob(_)
+            | Command::ReplaceCronTemplate(_)
+            | Command::DescheduleCronJob { .. }
+            | Command::StartCronJob { .. }
             | Command::SetQuota { .. } => 1,
         };
         count.max(1)
@@ -111,6 +124,8 @@ pub enum Effect {
     },
     /// Asks the engine.
     Engine(Call),
+    /// Asks a coordinator; answered by [`Input::CoordinatorAnswer`].
+    AskCoordinator(Box<CoordinatorQuestion>),
     /// Tells the log and followers.
     Transition(Transition),
     /// A plain sentence for the operator's log.

@@ -9,14 +9,16 @@
 //! `tasks::transition` changes a task's status, by the one table in [`tasks::table`]. A step's work is bounded
 //! ([`Settings::max_step_work`]); what is left goes on with [`Input::Resume`].
 //!
-//! Not here: cron, workflows, host maintenance, SLA-aware kills and update affinity.
+//! Not here: cron, workflows and update affinity.
 
 pub mod admin;
 pub mod command;
 mod commands;
 mod core;
+pub mod cron;
 mod engine_events;
 pub mod input;
+pub mod maintenance;
 mod placement;
 mod quota;
 mod random;
@@ -26,6 +28,8 @@ mod recovery;
 pub mod restore;
 mod scheduler;
 pub mod settings;
+mod silence;
+pub mod sla;
 mod store;
 pub mod task;
 pub mod tasks;
@@ -35,10 +39,12 @@ mod verify;
 pub mod view;
 
 pub use admin::AdminCommand;
-pub use command::{Command, Reply, ReplyCode};
+pub use command::{Command, MaintenanceCommand, Reply, ReplyCode};
 pub use input::{Effect, Input, Now, Output, Principal, RequestId, Transition};
 pub use record::{Record, RecordError};
 pub use scheduler::{PlacementWork, Scheduler};
 pub use settings::Settings;
+pub use updates::progress::{InstanceProgress, InstanceStage};
+pub use sla::coordinator::{CoordinatorAnswer, CoordinatorQuestion};
 pub use task::{SharedText, Task, TaskEvent};
 pub use view::View;

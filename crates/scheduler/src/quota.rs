@@ -3,7 +3,7 @@
 
 use model::constraint::DEDICATED;
 use model::update::{InstanceConfig, Update, from_ranges};
-use model::{InstanceId, JobKey, ResourceType, Resources, TaskConfig};
+use model::{InstanceId, JobConfiguration, JobKey, ResourceType, Resources, TaskConfig};
 
 use crate::core::Core;
 use crate::placement::offers::MaxEach;
@@ -47,6 +47,9 @@ impl Core {
             .collect();
         let mut total = updates.iter().fold(Resources::ZERO, |total, update| total + update_demand(update));
         for (job, index) in self.jobs.range(first..).take_while(|(job, _)| of_role(job)) {
+            if self.store.view.cron_jobs.contains_key(job) {
+                continue;
+            }
             let updating: std::collections::BTreeSet<InstanceId> = updates
                 .iter()
                 .filter(|update| update.key.job == *job)
@@ -59,7 +62,34 @@ impl Core {
                 }
             }
         }
+        for (_, job) in self.store.view.cron_jobs.range(JobKey::new(role, "", "")..).take_while(|(job, _)| of_role(job)) {
+            if counts(&job.config.task) {
+                total += self.cron_demand(&job.config);
+            }
+        }
         Resources { ports: 0, gpus: 0, ..total }
+    }
+
+    /// What a cron job may hold: its configuration or, if that is more, its active tasks.
+    fn cron_demand(&self, config: &JobConfiguration) -> Resources {
+        let active = self.jobs.get(&config.key).into_iter().flat_map(|index| index.active.values());
+        let tasks = active.filter_map(|active| self.store.view.tasks.get(&active.id));
+        let held = tasks.fold(Resources::ZERO, |total, task| total + task.config.resources);
+        held.max_each(&config.task.resources.times(i64::from(config.instance_count)))
+    }
+
+    /// Whether a cron job, new or in place of the one that is there, is within the quota of its role. One for dedicated hosts
+    /// needs none, as everywhere else (in Aurora it does).
+    pub(crate) fn check_cron_quota(&self, job: &JobConfiguration) -> Result<(), String> {
+        if !counts(&job.task) {
+            return Ok(());
+        }
+        let size = |config: &JobConfiguration| config.task.resources.times(i64::from(config.instance_count));
+        let mut needed = self.production_consumption(&job.key.role, None) + size(job);
+        if let Some(known) = self.store.view.cron_jobs.get(&job.key).filter(|known| counts(&known.config.task)) {
+            needed = needed - size(&known.config);
+        }
+        self.within_quota(&job.key.role, &needed)
     }
 
     /// Whether `count` more tasks of that configuration are within the quota of their role.

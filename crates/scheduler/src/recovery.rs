@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::{TaskId, TaskStatus};
 
-use crate::core::Core;
+use crate::core::{Core, ms};
 use crate::input::Effect;
 use crate::random::Random;
 use crate::scheduler::Scheduler;
@@ -13,9 +13,6 @@ use crate::task::Task;
 use crate::tasks::index::{Active, Ended};
 use crate::tasks::table::State;
 use crate::timers::Timer;
-
-/// Between two looks for ended updates to forget (spec scheduler 3.11).
-pub(crate) const PRUNE_UPDATES_INTERVAL_MS: u64 = 15 * 60 * 1000;
 
 impl Scheduler {
     /// The input `Start`.
@@ -32,11 +29,13 @@ impl Scheduler {
         }
         core.store.begin_epoch(epoch);
         core.rebuild();
-        core.arm_after(PRUNE_UPDATES_INTERVAL_MS, Timer::PruneUpdates);
+        core.resume_maintenance();
+        core.arm_after(ms(core.settings.job_update_history_pruning_interval), Timer::PruneUpdates);
         core.arm_reconciliation();
         core.resume_grace();
         core.store.view.disconnected_since_ms = Some(core.now.wall_ms);
         self.resume_updates();
+        self.start_cron();
         let core = &mut self.core;
         if core.settings.forget_framework.is_some() {
             if core.store.view.framework_id.as_deref() == core.settings.forget_framework.as_deref() {
@@ -73,6 +72,9 @@ impl Core {
             let index = self.job_index(&task.config.job);
             if task.status.is_terminal() {
                 index.ended.insert(Ended(task.clone()));
+                if task.status == TaskStatus::Lost {
+                    self.give_up(task);
+                }
                 continue;
             }
             let active = Active::new(task.id.clone());

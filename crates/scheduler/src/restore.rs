@@ -298,6 +298,7 @@ impl Scheduler {
             .or_else(|error| refuse(ReplyCode::Error, format!("The backup cannot be restored: {error}.")))?;
         let records = difference(present, &target.view);
         self.begin_again(target, records);
+        self.cron_restored();
         for task in &composed.dropped {
             self.forget_later(task);
         }

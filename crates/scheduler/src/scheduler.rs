@@ -1,6 +1,7 @@
 //! The front: [`Scheduler`] takes inputs and hands out records and effects. What they mean is decided below.
 
 use crate::core::Core;
+use crate::cron::{self, Cron};
 use crate::input::{Effect, Input, Now, Output};
 use crate::record::{Record, RecordError};
 use crate::settings::Settings;
@@ -16,12 +17,26 @@ use crate::view::View;
 pub struct Scheduler {
     pub(crate) core: Core,
     pub(crate) updates: Updates,
+    pub(crate) cron: Cron,
+    /// The step before was cut: what it left goes on with [`Input::Resume`], and with nothing else.
+    cut: bool,
+}
+
+/// How far a step goes beyond its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// Everything that is due or waits.
+    All,
+    /// Timers, and what follows from the input.
+    Timers,
+    /// Only what follows from the input.
+    Input,
 }
 
 impl Scheduler {
     /// An empty scheduler.
     pub fn new(settings: Settings) -> Self {
-        Self { core: Core::new(settings), updates: Updates::default() }
+        Self { core: Core::new(settings), updates: Updates::default(), cron: Cron::default(), cut: false }
     }
 
     /// Takes a stored record into the state. Idempotent; nothing is answered, launched or timed before [`Input::Start`].
@@ -36,23 +51,42 @@ impl Scheduler {
             if self.core.started { now.monotonic_ms.max(self.core.now.monotonic_ms) } else { now.monotonic_ms };
         self.core.now = Now { monotonic_ms, ..now };
         self.core.work = 0;
+        let extent = self.extent(&input);
+        if self.core.started {
+            self.look_at_clock();
+        }
         self.take_in(input);
         // One that was replaced decides nothing any more.
-        let done = self.core.deposed || self.core.started && self.go_on();
+        let done = self.core.deposed || self.core.started && self.go_on(extent);
+        self.cut = self.core.started && !done;
+        if self.core.started && !self.core.deposed {
+            self.arm_cron();
+        }
         self.core.prune_after_end();
         self.core.publish_gauges();
         self.core.store.view.frozen_ms = now.wall_ms;
         Output {
             records: self.core.store.take_records(),
             effects: std::mem::take(&mut self.core.effects),
-            more: self.core.started && !done,
+            more: self.cut,
+        }
+    }
+
+    /// Whoever hosts the scheduler says when long work goes on. If every input took a share of it, a thousand statuses would wait for
+    /// a million placements that bring statuses of their own.
+    fn extent(&self, input: &Input) -> Extent {
+        match input {
+            Input::Resume | Input::Start { .. } => Extent::All,
+            _ if !self.cut => Extent::All,
+            Input::Tick => Extent::Timers,
+            _ => Extent::Input,
         }
     }
 
     fn take_in(&mut self, input: Input) {
         match input {
             // Whatever happens is the other scheduler's affair; only who asks is told so.
-            Input::Engine(_) | Input::SpaceLow(_) if self.core.deposed => {}
+            Input::Engine(_) | Input::SpaceLow(_) | Input::CoordinatorAnswer { .. } if self.core.deposed => {}
             Input::Start { seed, epoch } => self.start(seed, epoch),
             Input::Tick | Input::Resume => {}
             Input::Command { request, principal, command } => {
@@ -60,6 +94,7 @@ impl Scheduler {
                 self.core.effects.push(Effect::Reply { request, reply });
             }
             Input::Engine(event) => self.engine_event(event),
+            Input::CoordinatorAnswer { question, answer } => self.coordinator_answered(question, answer),
             Input::SpaceLow(low) => self.space_low(low),
         }
     }
@@ -76,17 +111,28 @@ impl Scheduler {
 
     /// Timers that are due, what follows from changes, and placement, until nothing is left or the step's work is used up.
     /// True when nothing is left.
-    fn go_on(&mut self) -> bool {
+    fn go_on(&mut self, extent: Extent) -> bool {
         loop {
             self.follow_changes();
-            if !self.core.may_work() {
+            if !self.core.may_work() || extent == Extent::Input {
                 return false;
             }
             if let Some(timer) = self.core.timers.pop_due(self.core.now.monotonic_ms) {
                 self.fire(timer);
                 continue;
             }
-            if !self.core.reconcile_some() || !self.core.search_slots() || !self.core.place_groups() {
+            if extent == Extent::Timers {
+                return false;
+            }
+            match self.cron_turn() {
+                cron::Turn::Worked => continue,
+                cron::Turn::Enough => {
+                    self.follow_changes();
+                    return false;
+                }
+                cron::Turn::Idle => {}
+            }
+            if !self.core.reconcile_some() || !self.core.drain_some() || !self.core.search_slots() || !self.core.place_groups() {
                 self.follow_changes();
                 return false;
             }
@@ -100,6 +146,8 @@ impl Scheduler {
         let core = &mut self.core;
         match timer {
             Timer::Transient(id, status) => core.transient_timed_out(&id, status),
+            Timer::Silent(id, status) => core.silent_for_long(&id, status),
+            Timer::AskGivenUp => core.ask_given_up_on_schedule(),
             Timer::KillRetry(id, last_ms) => core.retry_kill(&id, last_ms),
             Timer::Throttle(id) => core.end_throttle(&id),
             Timer::Partition(id) => core.end_partition(&id),
@@ -110,10 +158,16 @@ impl Scheduler {
             Timer::PruneJob(job) => core.prune_job(&job),
             Timer::PruneUpdates => self.prune_updates(),
             Timer::Watch(key, instance) => self.watch_ended(&key, instance),
+            Timer::SlaKill(key, instance) => self.retry_sla_kill(&key, instance),
+            Timer::Cron => self.cron_woke(),
             Timer::Reconcile => core.reconcile_on_schedule(),
             Timer::ReconcileImplicit => core.reconcile_implicitly_on_schedule(),
             Timer::ReconcileNext => core.end_reconciliation_pause(),
             Timer::MasterGrace => core.end_grace(),
+            Timer::MaintenancePoll => core.poll_maintenance(),
+            Timer::DrainDeadline(host) => core.drain_deadline(&host),
+            Timer::DrainRecheck(job) => core.recheck_job(&job),
+            Timer::CoordinatorSilence(question) => self.coordinator_silent(question),
             Timer::Idle => core.fall_idle(),
         }
     }

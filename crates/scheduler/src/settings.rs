@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use model::cron::Zone;
 use model::validation::AdmissionRules;
 
 /// What a second offer of an agent means whose first one is still held.
@@ -27,6 +28,9 @@ pub struct Settings {
     pub max_flapping_task_delay: Duration,
     /// ASSIGNED, PREEMPTING, RESTARTING, KILLING, DRAINING become LOST after this.
     pub transient_task_state_timeout: Duration,
+    /// A task of which nothing was heard for so long in such a status, or in STARTING, is asked about; after that one that was given
+    /// up, too.
+    pub silent_task_question_delay: Duration,
     /// First repetition of a kill.
     pub initial_task_kill_retry_interval: Duration,
     /// First wait of a group that found no place.
@@ -59,8 +63,21 @@ pub struct Settings {
     pub history_min_retention_threshold: Duration,
     /// Ended updates kept per job.
     pub job_update_history_per_job_threshold: usize,
+    /// How often ended updates are looked through for those to delete.
+    pub job_update_history_pruning_interval: Duration,
     /// Ended updates are deleted after this.
     pub job_update_history_pruning_threshold: Duration,
+    /// First wait between two looks whether an SLA-aware update may kill a task.
+    pub sla_aware_kill_retry_min_delay: Duration,
+    /// Cap of that wait.
+    pub sla_aware_kill_retry_max_delay: Duration,
+    /// The zone that cron schedules are meant in.
+    pub cron_timezone: Zone,
+    /// Cron runs triggered in one step; what else is due follows in the next.
+    pub cron_scheduling_max_batch_size: usize,
+    /// A time of a cron schedule that passed while no scheduler was there is still met when one begins within this; later it is
+    /// missed.
+    pub cron_restart_grace: Duration,
     /// maxPerInstanceFailures times instances of an update may not exceed this.
     pub max_update_instance_failures: i64,
     /// When this is the id by which the engine knows this scheduler, it is forgotten at the start, and every placed task is given
@@ -87,6 +104,12 @@ pub struct Settings {
     /// believed. The default is the shortest time that a Mesos master gives its agents to come back (its
     /// `--agent_reregister_timeout`); operators who raised that raise this.
     pub master_failover_grace: Duration,
+    /// How often hosts that are being drained are looked at.
+    pub host_maintenance_polling_interval: Duration,
+    /// Coordinators that are asked at the same time, at most; each has one question at a time.
+    pub max_parallel_coordinated_maintenance: usize,
+    /// How long a coordinator may take to answer.
+    pub sla_coordinator_timeout: Duration,
     /// Bound of work of one step, in tasks touched; the rest follows after [`crate::Input::Resume`].
     pub max_step_work: usize,
 }
@@ -100,6 +123,7 @@ impl Default for Settings {
             initial_flapping_task_delay: secs(30),
             max_flapping_task_delay: secs(300),
             transient_task_state_timeout: secs(300),
+            silent_task_question_delay: secs(60),
             initial_task_kill_retry_interval: secs(15),
             initial_schedule_penalty: secs(1),
             max_schedule_penalty: secs(60),
@@ -116,7 +140,13 @@ impl Default for Settings {
             history_max_per_job_threshold: 100,
             history_min_retention_threshold: secs(3600),
             job_update_history_per_job_threshold: 10,
+            job_update_history_pruning_interval: secs(15 * 60),
             job_update_history_pruning_threshold: secs(30 * 86_400),
+            sla_aware_kill_retry_min_delay: secs(60),
+            sla_aware_kill_retry_max_delay: secs(300),
+            cron_timezone: Zone::default(),
+            cron_scheduling_max_batch_size: 10,
+            cron_restart_grace: secs(30),
             max_update_instance_failures: 20_000,
             forget_framework: None,
             hold_offers_forever: false,
@@ -128,6 +158,9 @@ impl Default for Settings {
             reconciliation_explicit_batch_size: 1000,
             reconciliation_explicit_batch_interval: secs(5),
             master_failover_grace: secs(600),
+            host_maintenance_polling_interval: secs(60),
+            max_parallel_coordinated_maintenance: 10,
+            sla_coordinator_timeout: secs(60),
             max_step_work: 4096,
         }
     }

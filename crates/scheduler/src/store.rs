@@ -4,18 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use imbl::OrdSet;
+use imbl::{OrdMap, OrdSet};
 use model::update::{InstanceUpdateEvent, Update, UpdateEvent};
-use model::{Host, Resources, Role, TaskConfig, TaskId, UpdateKey};
+use model::{Host, InstanceId, JobKey, Resources, Role, TaskConfig, TaskId, UpdateKey};
 use prost::Message;
 
+use crate::cron::CronRun;
 use crate::record::schema::{
-    ConfigMessage, HostMessage, IdentityMessage, InstanceEventMessage, ResourcesMessage, TaskMessage,
+    ConfigMessage, HostMessage, IdentityMessage, InstanceEventMessage, MaintenanceMessage, ProgressMessage, PulseMessage, ResourcesMessage, TaskMessage,
     UpdateEventMessage, UpdateMessage,
 };
 use crate::record::{self, Record, RecordError, convert, table_name};
 use crate::task::{SharedText, Task};
-use crate::view::{HostRecord, View};
+use crate::updates::progress::InstanceProgress;
+use crate::view::{HostRecord, MaintenanceRequest, View};
+
+mod cron;
 
 /// Numbers of a new epoch begin at its value shifted by this, so that no number is ever given twice.
 const CONFIG_NUMBERS_PER_EPOCH_BITS: u32 = 32;
@@ -49,6 +53,7 @@ pub(crate) struct Store {
 #[derive(Debug, Default)]
 struct Early {
     tasks: BTreeMap<TaskId, TaskMessage>,
+    cron_runs: BTreeMap<JobKey, Vec<CronRun>>,
     update_events: BTreeMap<(UpdateKey, usize), UpdateEvent>,
     instance_events: BTreeMap<(UpdateKey, usize), InstanceUpdateEvent>,
 }
@@ -90,9 +95,7 @@ impl Store {
     /// The same as [`Self::intern`], under the number that the configuration has in another store, if it has one there.
     pub(crate) fn intern_as(&mut self, other: &Store, config: TaskConfig) -> Arc<TaskConfig> {
         match other.config_by_content.get(&config) {
-            Some(number)
-                if !self.view.configs.contains_key(number) && !self.config_by_content.contains_key(&config) =>
-            {
+            Some(number) if !self.view.configs.contains_key(number) && !self.config_by_content.contains_key(&config) => {
                 let shared = Arc::new(config);
                 self.add_config(*number, shared.clone());
                 self.unused_configs.insert(*number);
@@ -263,6 +266,75 @@ impl Store {
         self.other_records.extend(delete(record::TABLE_UPDATE_EVENTS, update.events.len()));
         self.other_records.extend(delete(record::TABLE_INSTANCE_EVENTS, update.instance_events.len()));
         self.other_records.push(Record::delete(record::TABLE_UPDATES, convert::update_key_bytes(key)));
+        self.forget_progress(key, false);
+        self.forget_pulse(key);
+    }
+
+    /// Sets how far an instance of an update is, if that is news.
+    pub(crate) fn put_progress(&mut self, key: &UpdateKey, instance: InstanceId, value: InstanceProgress) {
+        let known = self.view.update_progress.get(key).and_then(|progress| progress.get(&instance));
+        if known.copied().unwrap_or_default() == value {
+            return;
+        }
+        let bytes = convert::event_key_bytes(key, instance as usize);
+        if value == InstanceProgress::default() {
+            self.other_records.push(Record::delete(record::TABLE_UPDATE_PROGRESS, bytes));
+        } else {
+            let message = convert::progress_message(&value);
+            self.other_records.push(Record::put(record::TABLE_UPDATE_PROGRESS, bytes, &message));
+        }
+        self.set_progress(key, instance, Some(value).filter(|value| *value != InstanceProgress::default()));
+    }
+
+    fn set_progress(&mut self, key: &UpdateKey, instance: InstanceId, value: Option<InstanceProgress>) {
+        let Some(value) = value else {
+            if let Some(progress) = self.view.update_progress.get_mut(key) {
+                progress.remove(&instance);
+                if progress.is_empty() {
+                    self.view.update_progress.remove(key);
+                }
+            }
+            return;
+        };
+        match self.view.update_progress.get_mut(key) {
+            Some(progress) => drop(progress.insert(instance, value)),
+            None => drop(self.view.update_progress.insert(key.clone(), OrdMap::unit(instance, value))),
+        }
+    }
+
+    /// Forgets how far the instances of an update are, except, when wanted, which of its batches have begun.
+    pub(crate) fn forget_progress(&mut self, key: &UpdateKey, keep_begun: bool) {
+        for (instance, known) in self.view.update_progress.get(key).cloned().into_iter().flatten() {
+            let begun = keep_begun && known.begun;
+            self.put_progress(key, instance, InstanceProgress { begun, ..InstanceProgress::default() });
+        }
+    }
+
+    /// Remembers when the latest pulse of an update came.
+    pub(crate) fn put_pulse(&mut self, key: &UpdateKey, timestamp_ms: i64) {
+        let bytes = convert::update_key_bytes(key);
+        self.other_records.push(Record::put(record::TABLE_UPDATE_PULSES, bytes, &PulseMessage { timestamp_ms }));
+        self.view.update_pulses.insert(key.clone(), timestamp_ms);
+    }
+
+    /// Forgets the pulses of an update.
+    pub(crate) fn forget_pulse(&mut self, key: &UpdateKey) {
+        if self.view.update_pulses.remove(key).is_some() {
+            let bytes = convert::update_key_bytes(key);
+            self.other_records.push(Record::delete(record::TABLE_UPDATE_PULSES, bytes));
+        }
+    }
+
+    /// Forgets progress and pulses that belong to no active update: a journal or backup that holds some is not sound.
+    pub(crate) fn forget_strays_of_updates(&mut self) {
+        let view = &self.view;
+        let is_stray = |key: &&UpdateKey| view.updates.get(*key).is_none_or(|update| !update.status().is_active());
+        let strays: BTreeSet<UpdateKey> =
+            view.update_progress.keys().chain(view.update_pulses.keys()).filter(is_stray).cloned().collect();
+        for key in strays {
+            self.forget_progress(&key, false);
+            self.forget_pulse(&key);
+        }
     }
 
     // ---- the rest ----
@@ -275,6 +347,22 @@ impl Store {
         let key = host.as_bytes().to_vec();
         self.other_records.push(Record::put(record::TABLE_HOSTS, key, &convert::host_message(&value)));
         self.view.hosts.insert(host.clone(), Arc::new(value));
+    }
+
+    /// Remembers the wish to drain a host; `None` forgets it.
+    pub(crate) fn set_maintenance(&mut self, host: &Host, request: Option<MaintenanceRequest>) {
+        let key = host.as_bytes().to_vec();
+        match request {
+            Some(request) => {
+                let message = convert::maintenance_message(&request);
+                self.other_records.push(Record::put(record::TABLE_MAINTENANCE, key, &message));
+                self.view.maintenance.insert(host.clone(), Arc::new(request));
+            }
+            None if self.view.maintenance.remove(host).is_some() => {
+                self.other_records.push(Record::delete(record::TABLE_MAINTENANCE, key));
+            }
+            None => {}
+        }
     }
 
     /// Sets the quota of a role.
@@ -368,11 +456,41 @@ impl Store {
                 let key = convert::event_key_of(&record.key).ok_or_else(malformed_key)?;
                 self.apply_event(record.table == record::TABLE_UPDATE_EVENTS, key, value).map_err(malformed)
             }
+            record::TABLE_UPDATE_PROGRESS => {
+                let (key, instance) = convert::event_key_of(&record.key).ok_or_else(malformed_key)?;
+                let message = decode::<ProgressMessage>(value).map_err(malformed)?;
+                let value = message.map(convert::progress_of).transpose().map_err(malformed)?;
+                self.set_progress(&key, instance as InstanceId, value);
+                Ok(())
+            }
+            record::TABLE_UPDATE_PULSES => {
+                let key = convert::update_key_of(&record.key).ok_or_else(malformed_key)?;
+                match decode::<PulseMessage>(value).map_err(malformed)? {
+                    Some(message) => drop(self.view.update_pulses.insert(key, message.timestamp_ms)),
+                    None => drop(self.view.update_pulses.remove(&key)),
+                }
+                Ok(())
+            }
+            record::TABLE_CRON_JOBS | record::TABLE_CRON_RUNS => self.apply_cron(record),
             record::TABLE_HOSTS => {
                 let host = text()?;
                 match decode::<HostMessage>(value).map_err(malformed)? {
-                    Some(message) => drop(self.view.hosts.insert(host, Arc::new(convert::host_of(message)))),
+                    Some(message) => {
+                        let value = convert::host_of(message).map_err(malformed)?;
+                        self.view.hosts.insert(host, Arc::new(value));
+                    }
                     None => drop(self.view.hosts.remove(&host)),
+                }
+                Ok(())
+            }
+            record::TABLE_MAINTENANCE => {
+                let host = text()?;
+                match decode::<MaintenanceMessage>(value).map_err(malformed)? {
+                    Some(message) => {
+                        let request = convert::maintenance_of(message).map_err(malformed)?;
+                        self.view.maintenance.insert(host, Arc::new(request));
+                    }
+                    None => drop(self.view.maintenance.remove(&host)),
                 }
                 Ok(())
             }
@@ -527,7 +645,7 @@ impl Store {
         let without = self.view.updates.values().filter(|update| update.events.is_empty()).map(|update| {
             format!("Update {} of {} has no event in the journal; it counts as failed.", update.key.id, update.key.job)
         });
-        tasks.chain(updates).chain(without).collect()
+        tasks.chain(updates).chain(without).chain(self.dangling_cron_runs()).collect()
     }
 }
 
@@ -589,13 +707,28 @@ pub fn records(view: &View) -> impl Iterator<Item = Record> + Send + use<> {
     let tasks =
         view.tasks.clone().into_iter().map(move |(_, task)| task_record(&task, numbers[&address(&task.config)]));
     let updates = view.updates.clone().into_iter().flat_map(|(key, update)| update_records(&key, &update));
+    let progress = view.update_progress.clone().into_iter().flat_map(|(key, progress)| {
+        let record = move |(instance, value): (InstanceId, InstanceProgress)| {
+            let bytes = convert::event_key_bytes(&key, instance as usize);
+            Record::put(record::TABLE_UPDATE_PROGRESS, bytes, &convert::progress_message(&value))
+        };
+        progress.into_iter().map(record)
+    });
+    let pulses = view.update_pulses.clone().into_iter().map(|(key, timestamp_ms)| {
+        Record::put(record::TABLE_UPDATE_PULSES, convert::update_key_bytes(&key), &PulseMessage { timestamp_ms })
+    });
+    let updates = updates.chain(progress).chain(pulses);
     let hosts = view.hosts.clone().into_iter().map(|(host, value)| {
         Record::put(record::TABLE_HOSTS, host.as_bytes().to_vec(), &convert::host_message(&value))
     });
     let quotas = view.quotas.clone().into_iter().map(|(role, quota)| {
         Record::put(record::TABLE_QUOTAS, role.as_bytes().to_vec(), &convert::resources_message(&quota))
     });
-    std::iter::once(identity).chain(configs).chain(tasks).chain(updates).chain(hosts).chain(quotas)
+    let maintenance = view.maintenance.clone().into_iter().map(|(host, request)| {
+        Record::put(record::TABLE_MAINTENANCE, host.as_bytes().to_vec(), &convert::maintenance_message(&request))
+    });
+    let rest = hosts.chain(quotas).chain(maintenance).chain(cron::records(view));
+    std::iter::once(identity).chain(configs).chain(tasks).chain(updates).chain(rest)
 }
 
 fn update_records(key: &UpdateKey, update: &Update) -> Vec<Record> {

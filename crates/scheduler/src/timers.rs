@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{InstanceId, JobKey, TaskId, TaskStatus, UpdateKey};
+use model::{Host, InstanceId, JobKey, TaskId, TaskStatus, UpdateKey};
 
 /// Names an armed timer; ordered by deadline, then by the order of arming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +16,10 @@ pub(crate) struct TimerKey {
 pub(crate) enum Timer {
     /// A task stayed in a passing status for too long (spec scheduler 1.7).
     Transient(TaskId, TaskStatus),
+    /// Nothing was heard of a task for long.
+    Silent(TaskId, TaskStatus),
+    /// Tasks that were given up are asked about.
+    AskGivenUp,
     /// A task is still being killed; carries the wait before this one.
     KillRetry(TaskId, u64),
     /// A flapping task may be placed now.
@@ -36,6 +40,10 @@ pub(crate) enum Timer {
     PruneUpdates,
     /// An instance may have run for long enough to count as updated.
     Watch(UpdateKey, InstanceId),
+    /// A task may be killed by an SLA-aware update, if its policy allows it by now.
+    SlaKill(UpdateKey, InstanceId),
+    /// A time of a cron schedule may have come.
+    Cron,
     /// Every placed task is asked about.
     Reconcile,
     /// The engine is asked for every task it knows.
@@ -44,6 +52,14 @@ pub(crate) enum Timer {
     ReconcileNext,
     /// A new leader had the time to learn of all tasks.
     MasterGrace,
+    /// Hosts that are being drained are looked at again.
+    MaintenancePoll,
+    /// What is left on a host that is being drained goes, whatever the policies say.
+    DrainDeadline(Host),
+    /// Tasks of a job that could not be moved may be by now.
+    DrainRecheck(JobKey),
+    /// The host of this scheduler has not said what a coordinator answered to that question.
+    CoordinatorSilence(u64),
     /// Nothing has been pending for long enough to want no more offers.
     Idle,
 }

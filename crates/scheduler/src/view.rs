@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
+use model::cron::Zone;
 use model::update::Update;
-use model::{Host, JobKey, Resources, Role, TaskConfig, TaskId, TaskStatus, UpdateKey};
+use model::task::SlaPolicy;
+use model::{Host, InstanceId, JobKey, MaintenanceMode, Resources, Role, TaskConfig, TaskId, TaskStatus, UpdateKey};
 
+use crate::cron::CronJob;
 use crate::task::Task;
+use crate::updates::progress::InstanceProgress;
 
 /// What is known of a host, kept for as long as the state directory lives (spec scheduler 5.6).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +20,26 @@ pub struct HostRecord {
     pub agent_id: String,
     /// Attributes.
     pub attributes: BTreeMap<String, Vec<String>>,
+    /// Maintenance mode.
+    pub mode: MaintenanceMode,
+}
+
+/// The wish to drain a host, kept until it is drained or in use again (spec scheduler 5.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaintenanceRequest {
+    /// For tasks that have no policy of their own.
+    pub default_policy: SlaPolicy,
+    /// After so many seconds the rest is drained whatever the policies say.
+    pub timeout_secs: i64,
+    /// When it was made, in ms since the epoch.
+    pub created_ms: i64,
+}
+
+impl MaintenanceRequest {
+    /// When the rest is drained whatever the policies say, in ms since the epoch.
+    pub fn forced_from_ms(&self) -> i64 {
+        self.created_ms.saturating_add(self.timeout_secs.saturating_mul(1000))
+    }
 }
 
 /// Capacity and free room of an agent, from its latest offer and the tasks placed there. Not durable.
@@ -59,8 +83,18 @@ pub struct View {
     pub tasks_by_job: OrdMap<JobKey, OrdSet<TaskId>>,
     /// All stored updates.
     pub updates: OrdMap<UpdateKey, Arc<Update>>,
+    /// How far the instances of active updates are; what is not listed was not taken yet.
+    pub update_progress: OrdMap<UpdateKey, OrdMap<InstanceId, InstanceProgress>>,
+    /// When the latest pulse of an active update came, in ms since the epoch.
+    pub update_pulses: OrdMap<UpdateKey, i64>,
+    /// Cron jobs.
+    pub cron_jobs: OrdMap<JobKey, Arc<CronJob>>,
+    /// The zone that their schedules are meant in. Not durable.
+    pub cron_timezone: Arc<Zone>,
     /// Known hosts.
     pub hosts: OrdMap<Host, Arc<HostRecord>>,
+    /// Hosts that are to be drained.
+    pub maintenance: OrdMap<Host, Arc<MaintenanceRequest>>,
     /// Agents connected now, by agent id.
     pub agents: OrdMap<String, Arc<AgentView>>,
     /// Reasons of pending tasks; absent when nothing is known yet.

@@ -5,6 +5,7 @@
 //! error that names it; an unknown field of a known table is passed over.
 
 pub(crate) mod convert;
+pub(crate) mod cron;
 pub(crate) mod schema;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,19 @@ pub const TABLE_QUOTAS: u32 = 7;
 /// Table of the scheduler's own identity: framework id and epoch.
 pub const TABLE_IDENTITY: u32 = 8;
 
+/// Table of wishes to drain hosts.
+pub const TABLE_MAINTENANCE: u32 = 11;
+
+/// Table of how far the instances of active updates are.
+pub const TABLE_UPDATE_PROGRESS: u32 = 13;
+/// Table of the latest pulses of active updates.
+pub const TABLE_UPDATE_PULSES: u32 = 14;
+
+/// Table of cron jobs.
+pub const TABLE_CRON_JOBS: u32 = 9;
+/// Table of the runs of cron jobs.
+pub const TABLE_CRON_RUNS: u32 = 10;
+
 /// Name of a table, for people.
 pub fn table_name(table: u32) -> Option<&'static str> {
     Some(match table {
@@ -37,6 +51,11 @@ pub fn table_name(table: u32) -> Option<&'static str> {
         TABLE_HOSTS => "hosts",
         TABLE_QUOTAS => "quotas",
         TABLE_IDENTITY => "identity",
+        TABLE_CRON_JOBS => "cron_jobs",
+        TABLE_CRON_RUNS => "cron_runs",
+        TABLE_MAINTENANCE => "maintenance",
+        TABLE_UPDATE_PROGRESS => "update_progress",
+        TABLE_UPDATE_PULSES => "update_pulses",
         _ => return None,
     })
 }

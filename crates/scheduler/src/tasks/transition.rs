@@ -255,6 +255,10 @@ impl Core {
     /// Tells the layer above of a change, if it looks at the job.
     fn follow(&mut self, task: &Task, status: Option<TaskStatus>) {
         let job = &task.config.job;
+        let has_ended = status.is_none_or(TaskStatus::is_terminal);
+        if has_ended && self.awaited.contains(job) && self.jobs.get(job).is_none_or(|index| index.active.is_empty()) {
+            self.emptied.insert(job.clone());
+        }
         if self.followed.contains(job) {
             let (job, instance, task_id) = (job.clone(), task.instance, task.id.clone());
             self.changes.push_back(TaskChange { job, instance, task_id, status });
@@ -280,6 +284,8 @@ impl Core {
             TaskStatus::Pending => self.join_group(task),
             TaskStatus::Throttled => self.arm_throttle(task),
             TaskStatus::Partitioned => self.arm_partition(task),
+            TaskStatus::Running => self.came_up(task),
+            TaskStatus::Starting => self.arm_silent(task),
             _ if status.is_transient() => self.arm_transient(task),
             _ => {}
         }
@@ -293,6 +299,9 @@ impl Core {
             index.ended.insert(Ended(task.clone()));
             // Not now: with no history kept the task would be gone before it is replaced.
             self.ended_jobs.insert(task.config.job.clone());
+        }
+        if status == TaskStatus::Lost {
+            self.give_up(task);
         }
     }
 
@@ -309,6 +318,7 @@ impl Core {
         self.count_status(task.status, -1);
         let job = &task.config.job;
         if task.status.is_terminal() {
+            self.lay_to_rest(&task);
             if let Some(index) = self.jobs.get_mut(job) {
                 index.ended.remove(&Ended(task.clone()));
             }
@@ -332,6 +342,7 @@ impl Core {
                 self.timers.cancel(timer);
             }
             self.jobs.remove(job);
+            self.forget_coordinator_counters(job);
             // Counters of jobs go with the jobs: there may be a new one every second.
             for status in COUNTED_PER_JOB {
                 self.store.view.counters.remove(per_job(status, job).as_str());
@@ -378,8 +389,17 @@ impl Core {
     }
 
     fn arm_transient(&mut self, task: &Task) {
+        if self.silence_ms(task.status).is_some() {
+            return self.arm_silent(task);
+        }
         let delay_ms = ms(self.settings.transient_task_state_timeout);
         self.arm_task_timer(task, delay_ms, Timer::Transient(task.id.clone(), task.status));
+    }
+
+    fn arm_silent(&mut self, task: &Task) {
+        if let Some(delay_ms) = self.silence_ms(task.status) {
+            self.arm_task_timer(task, delay_ms, Timer::Silent(task.id.clone(), task.status));
+        }
     }
 
     fn arm_kill_retry(&mut self, task: &Task, last_ms: u64) {
@@ -400,6 +420,20 @@ impl Core {
     }
 
     // ---- timers that fired ----
+
+    /// Nothing was heard of a task for long: it is asked about. After that its time goes on; one that is starting may take as long as
+    /// it likes.
+    pub(crate) fn silent_for_long(&mut self, id: &TaskId, status: TaskStatus) {
+        let Some(task) = self.ask_about_silent(id, status) else { return };
+        let whole_ms = ms(self.settings.transient_task_state_timeout);
+        match self.silence_ms(status).filter(|_| status.is_transient()) {
+            Some(passed_ms) => {
+                let left_ms = whole_ms.saturating_sub(passed_ms);
+                self.arm_task_timer(&task, left_ms, Timer::Transient(id.clone(), status));
+            }
+            None => self.arm_task_timer(&task, whole_ms.max(1), Timer::Silent(id.clone(), status)),
+        }
+    }
 
     /// A task stayed in a passing status for too long (spec scheduler 1.7).
     pub(crate) fn transient_timed_out(&mut self, id: &TaskId, status: TaskStatus) {
