@@ -111,6 +111,7 @@ fn set_quota(arguments: SetQuotaArguments) -> MethodResult<Command> {
 pub fn answer(reply: Reply) -> Answer {
     let result = match &reply.outcome {
         Outcome::None | Outcome::Tasks(_) => None,
+        Outcome::Hosts(_) => None,
         Outcome::Update(update) => Some(started_update(update, reply.code == ReplyCode::Ok)),
         Outcome::Pulse { active } => {
             let status = if *active { JobUpdatePulseStatus::Ok } else { JobUpdatePulseStatus::Finished };

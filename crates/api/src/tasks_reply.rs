@@ -53,6 +53,21 @@ pub fn body<W: Writer + Send + 'static>(tasks: Vec<Arc<Task>>, frame: Frame) -> 
     Body::from_stream(futures::stream::iter(all.map(|piece| piece.map(Bytes::from))))
 }
 
+/// One task as plain JSON, in the shape of `ScheduledTask`.
+pub fn plain_json(task: &Task, scheduler_host: &str) -> Vec<u8> {
+    let frame = Frame {
+        envelope: None,
+        server_info: ServerInfo::default(),
+        scheduler_host: scheduler_host.into(),
+        with_executor_data: true,
+    };
+    let writer = thrift::PlainWriter::with_buffer(Vec::new());
+    let tasks = Vec::new().into_iter();
+    let mut pieces = Pieces { writer, tasks, frame, configs: HashMap::new(), cached_bytes: 0, ended: false };
+    pieces.write_scheduled(task);
+    pieces.writer.into_buffer()
+}
+
 impl<W: Writer> Pieces<W> {
     fn new(tasks: Vec<Arc<Task>>, frame: Frame) -> Self {
         let mut writer = W::with_buffer(Vec::with_capacity(if tasks.len() > 64 { PIECE_BYTES + 4096 } else { 4096 }));
@@ -92,6 +107,10 @@ impl<W: Writer> Pieces<W> {
 
     fn write_task(&mut self, task: &Task) {
         self.writer.element();
+        self.write_scheduled(task);
+    }
+
+    fn write_scheduled(&mut self, task: &Task) {
         let writer = &mut self.writer;
         writer.struct_begin();
         writer.field_begin(FieldSpec::of(ScheduledTask::FIELDS, 1));
@@ -216,6 +235,16 @@ mod tests {
 
     use super::*;
     use crate::samples::sample_task;
+
+    #[test]
+    fn one_task_is_plain_json_of_its_own() {
+        let task = tasks(2).remove(1);
+        let text = String::from_utf8(plain_json(&task, "scheduler.example")).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["status"], "RUNNING");
+        assert_eq!(value["assignedTask"]["task"]["job"]["role"], "r");
+        assert_eq!(value["taskEvents"][0]["scheduler"], "scheduler.example");
+    }
 
     fn tasks(count: u32) -> Vec<Arc<Task>> {
         (0..count)

@@ -67,7 +67,7 @@ impl Gateway {
         let (sender, receiver) = oneshot::channel();
         self.lock_waiting().insert(request, sender);
         let lane = match command {
-            Command::KillTasks { .. } | Command::Admin(_) => Lane::Urgent,
+            Command::KillTasks { .. } | Command::Admin(_) | Command::Maintenance(_) => Lane::Urgent,
             _ => Lane::Normal,
         };
         if !self.door.enter(lane, Input::Command { request, principal, command }) {

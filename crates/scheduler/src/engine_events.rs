@@ -25,6 +25,7 @@ impl Scheduler {
             Event::Offers(offers) => {
                 for offer in &offers {
                     core.work += 1;
+                    core.agent_is_heard(&offer.agent_id);
                     core.add_offer(offer);
                 }
             }
@@ -76,6 +77,9 @@ impl Scheduler {
             core.count("reconciliation_answers_doubted", 1);
             return;
         }
+        if core.is_old_news(&update) {
+            return;
+        }
         let to = task_status(update.state);
         let message = status_message(&update);
         if matches!(to, TaskStatus::Starting | TaskStatus::Running) {
@@ -84,6 +88,7 @@ impl Scheduler {
         core.reporting_agent.clone_from(&update.agent_id);
         let result = core.transition(&update.task_id, None, State::Stored(to), message);
         core.reporting_agent = None;
+        core.note_last_word(&update);
         let reason = update.reason.map_or("NONE", Reason::name);
         core.count(&format!("status_update_{reason}_{}", result.name()), 1);
         if let Some(token) = update.token {
@@ -100,6 +105,7 @@ impl Core {
         self.store.view.disconnected_since_ms.get_or_insert(self.now.wall_ms);
         self.gauge("framework_registered", 0);
         self.stop_reconciliation();
+        self.pause_draining();
         self.clear_offers();
     }
 
@@ -128,13 +134,7 @@ impl Core {
         };
         let agents = self.book.agents().filter(|(_, agent)| asked(agent));
         let placed: Vec<TaskId> = agents.flat_map(|(_, agent)| agent.placed.iter().cloned()).collect();
-        let message: Arc<str> = "Draining machine for maintenance.".into();
-        for id in placed {
-            let status = self.store.view.tasks.get(&id).map(|task| task.status);
-            if matches!(status, Some(TaskStatus::Assigned | TaskStatus::Starting | TaskStatus::Running)) {
-                self.transition(&id, status, State::Stored(TaskStatus::Draining), Some(message.clone()));
-            }
-        }
+        self.drain_for_engine(placed);
     }
 
     /// Another scheduler took this one's place. Nothing is decided any more, and nothing that was decided is undone: the next

@@ -61,13 +61,16 @@ impl Core {
             // Told twice: its room is there once.
             return;
         }
-        let record = HostRecord { agent_id: offer.agent_id.clone(), attributes: offer.attributes.clone() };
+        // The engine does not know of maintenance modes: what was set stays (spec scheduler 5.6).
+        let mode = self.mode_of(&offer.host);
+        let record = HostRecord { agent_id: offer.agent_id.clone(), attributes: offer.attributes.clone(), mode };
         self.store.put_host(&offer.host, record);
         let (slot, changed) =
             self.book.ensure(&offer.agent_id, offer.role.as_ref(), &offer.host, Some(&offer.attributes));
         if changed {
             self.groups.forget_slot(slot);
         }
+        self.book.set_mode(slot, mode);
         let hold_ms = ms(self.settings.min_offer_hold_time);
         let jitter_ms = self.random.below(ms(self.settings.offer_hold_jitter_window));
         // One held for ever has a timer that is never reached: an offer without a timer would be one more case everywhere.
@@ -183,7 +186,9 @@ impl Core {
         let (agent_id, host) = (task.agent_id.as_ref()?, task.host.as_ref()?);
         let attributes = self.store.view.hosts.get(host.as_ref()).map(|record| record.attributes.clone());
         let known = self.book.slots_of(agent_id).first().copied();
-        Some(known.unwrap_or_else(|| self.book.ensure(agent_id, None, host, attributes.as_ref()).0))
+        let slot = known.unwrap_or_else(|| self.book.ensure(agent_id, None, host, attributes.as_ref()).0);
+        self.book.set_mode(slot, self.mode_of(host));
+        Some(slot)
     }
 
     /// A task holds room on its agent from now on.
@@ -203,6 +208,7 @@ impl Core {
         let demand = self.demand(&task.config);
         let preemptible = self.tier_of(&task.config).is_some_and(|tier| tier.preemptible);
         self.book.unplace(slot, &task.id, demand, preemptible);
+        self.vacated(slot, task);
         if let Some(index) = self.jobs.get_mut(&task.config.job) {
             index.remove_placed(slot);
         }
@@ -333,17 +339,38 @@ impl Core {
         let turn = group.queue.len().min(TURN);
         let mut counts = self.limit_counts(&config);
         let query = self.query(&config, class);
-        let Some(mut wanted) = query.wanted(&self.book, &counts) else { return 0 };
         let few = query.few_candidates(&self.book);
         let listed: Option<&[usize]> = match (candidates, &few) {
             (Candidates::Only(slots), _) => Some(slots),
             (Candidates::All, few) => few.as_deref(),
         };
-        let mut walk = Walk::new(listed, self.book.slot_count(), &mut self.random);
         let mut placed = 0;
+        for choice in self.book.choices() {
+            if placed == turn {
+                break;
+            }
+            placed += self.fill(number, (&query, class), &mut counts, (listed, *choice), turn - placed);
+        }
+        placed
+    }
+
+    /// Places at most `turn` tasks of a group on agents of one choice.
+    fn fill(
+        &mut self,
+        number: u64,
+        (query, class): (&Query<'_>, Class),
+        counts: &mut LimitCounts,
+        (listed, choice): (Option<&[usize]>, u128),
+        turn: usize,
+    ) -> usize {
+        let mut placed = 0;
+        let Some(wanted) = query.wanted(&self.book, counts) else { return 0 };
+        let mut wanted = wanted.among(choice);
+        let mut walk = Walk::new(listed, self.book.slot_count(), &mut self.random);
         while placed < turn {
             let Some(slot) = walk.next(self, listed, &wanted) else { break };
             let Some(group) = self.groups.by_number.get_mut(&number) else { break };
+            let config = group.config.clone();
             if group.is_banned(slot) {
                 continue;
             }
@@ -352,7 +379,7 @@ impl Core {
                 continue;
             }
             let usable = agent.usable(class.revocable);
-            let veto = query.veto(agent, &usable, &counts);
+            let veto = query.veto(agent, &usable, counts);
             self.book.examined += 1;
             if let Some(veto) = veto {
                 if veto.is_lasting() {
@@ -363,15 +390,15 @@ impl Core {
                 continue;
             }
             let Some(agent) = self.book.agent(slot) else { continue };
-            let room = query.limit_room(&agent.attributes, &counts).min((turn - placed) as u64);
+            let room = query.limit_room(&agent.attributes, counts).min((turn - placed) as u64);
             let fitting = usable.fits(&class.demand, room) as usize;
             let attributes = (!config.constraints.is_empty()).then(|| agent.attributes.clone());
             let launched = self.launch(slot, number, &config, class, fitting);
             placed += launched;
             if let Some(attributes) = attributes {
                 counts.add(&attributes, launched as i64);
-                let Some(now_wanted) = query.wanted(&self.book, &counts) else { break };
-                wanted = now_wanted;
+                let Some(now_wanted) = query.wanted(&self.book, counts) else { break };
+                wanted = now_wanted.among(choice);
             }
         }
         placed

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use model::constraint::DEDICATED;
-use model::{ResourceType, Resources, TaskConfig, TaskConstraint};
+use model::{MaintenanceMode, ResourceType, Resources, TaskConfig, TaskConstraint};
 
 use super::index::{UNDEDICATED, Wanted, value_bit};
 use super::offers::{Agent, Attributes, OfferBook};
@@ -15,7 +15,10 @@ pub(crate) enum Veto<'a> {
     /// The host is kept for others.
     Dedicated,
     /// The host goes away.
-    Maintenance,
+    Maintenance {
+        /// Nothing runs there any more.
+        drained: bool,
+    },
     /// A value constraint fails, or the host lacks the attribute a limit speaks of.
     Constraint(&'a str),
     /// A limit is reached.
@@ -39,7 +42,7 @@ impl Veto<'_> {
     pub(crate) fn score(&self) -> i64 {
         match self {
             Self::Dedicated => 1_000_000,
-            Self::Maintenance => 100_000,
+            Self::Maintenance { .. } => 100_000,
             Self::Constraint(_) | Self::Limit(_) => 10_000,
             Self::Resources(missing) => {
                 ResourceType::ALL.into_iter().zip(missing).map(|(kind, missing)| resource_score(kind, *missing)).sum()
@@ -59,7 +62,8 @@ impl Veto<'_> {
     pub(crate) fn texts(&self) -> Vec<String> {
         match self {
             Self::Dedicated => vec!["Host is dedicated".into()],
-            Self::Maintenance => vec!["Host draining for maintenance".into()],
+            Self::Maintenance { drained: false } => vec!["Host draining for maintenance".into()],
+            Self::Maintenance { drained: true } => vec!["Host drained for maintenance".into()],
             Self::Constraint(name) => vec![format!("Constraint not satisfied: {name}")],
             Self::Limit(name) => vec![format!("Limit not satisfied: {name}")],
             Self::Resources(missing) => ResourceType::ALL
@@ -131,8 +135,11 @@ impl<'a> Query<'a> {
         if agent.attributes.contains_key(DEDICATED) && self.config.constraint(DEDICATED).is_none() {
             return Some(Veto::Dedicated);
         }
+        if !agent.mode.takes_tasks() {
+            return Some(Veto::Maintenance { drained: agent.mode == MaintenanceMode::Drained });
+        }
         if agent.unavailable_from_ms.is_some_and(|from_ms| from_ms < self.unavailable_until_ms) {
-            return Some(Veto::Maintenance);
+            return Some(Veto::Maintenance { drained: false });
         }
         self.constraint_veto(&agent.attributes, counts).or_else(|| self.resource_veto(usable))
     }
@@ -228,7 +235,7 @@ mod tests {
     #[test]
     fn scores_are_those_of_the_reference() {
         assert_eq!(Veto::Dedicated.score(), 1_000_000);
-        assert_eq!(Veto::Maintenance.score(), 100_000);
+        assert_eq!(Veto::Maintenance { drained: false }.score(), 100_000);
         assert_eq!(Veto::Constraint("rack").score(), 10_000);
         assert_eq!(Veto::Limit("rack").score(), 10_000);
         assert_eq!(missing(1000, 0, 0, 0, 0).score(), 62, "1000 * 1 / 16");
@@ -243,7 +250,8 @@ mod tests {
     #[test]
     fn texts_are_those_of_the_reference() {
         assert_eq!(Veto::Dedicated.texts(), ["Host is dedicated"]);
-        assert_eq!(Veto::Maintenance.texts(), ["Host draining for maintenance"]);
+        assert_eq!(Veto::Maintenance { drained: false }.texts(), ["Host draining for maintenance"]);
+        assert_eq!(Veto::Maintenance { drained: true }.texts(), ["Host drained for maintenance"]);
         assert_eq!(Veto::Constraint("rack").texts(), ["Constraint not satisfied: rack"]);
         assert_eq!(Veto::Limit("host").texts(), ["Limit not satisfied: host"]);
         let all = ["CPU", "RAM", "disk", "ports", "GPU"].map(|name| format!("Insufficient: {name}"));
@@ -272,7 +280,10 @@ mod tests {
         let veto = |agent: &Agent| query.veto(agent, &poor, &counts);
         assert_eq!(veto(&agent), Some(Veto::Dedicated));
         agent.attributes.remove("dedicated");
-        assert_eq!(veto(&agent), Some(Veto::Maintenance));
+        assert_eq!(veto(&agent), Some(Veto::Maintenance { drained: false }));
+        agent.mode = MaintenanceMode::Drained;
+        assert_eq!(veto(&agent), Some(Veto::Maintenance { drained: true }));
+        agent.mode = MaintenanceMode::Scheduled;
         agent.unavailable_from_ms = Some(1000);
         assert_eq!(veto(&agent), Some(Veto::Constraint("rack")));
         agent.attributes = attributes(&[("rack", "r1")]);

@@ -5,7 +5,11 @@ use model::{CpuMillis, Resources};
 
 /// Bit of agents that take any task: those with no `dedicated` attribute.
 pub(crate) const UNDEDICATED: u128 = 1 << 127;
-const VALUE_BITS: u64 = 127;
+/// Bit of agents that no maintenance is announced for.
+pub(crate) const IN_USE: u128 = 1 << 126;
+/// Bit of those among them that the engine has not asked back either: the first choice.
+pub(crate) const STAYS: u128 = 1 << 125;
+const VALUE_BITS: u64 = 125;
 
 /// The bit that stands for an attribute's value. Different values may share one; the exact check comes later.
 pub(crate) fn value_bit(name: &str, value: &str) -> u128 {
@@ -53,6 +57,14 @@ impl Wanted {
     pub(crate) fn new(demand: &Resources, revocable: bool, masks: Vec<u128>) -> Self {
         let (cpu, revocable_cpu) = if revocable { (0, demand.cpu.0) } else { (demand.cpu.0, 0) };
         Self { amounts: [cpu, demand.ram_mb, demand.disk_mb, demand.ports, demand.gpus, revocable_cpu], masks }
+    }
+
+    /// The same among agents that have at least one bit of the mask; all of them when it is empty.
+    pub(crate) fn among(mut self, mask: u128) -> Self {
+        if mask != 0 {
+            self.masks.push(mask);
+        }
+        self
     }
 
     /// Whether an agent, or one below a node, may do.

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::Offer;
 use model::constraint::DEDICATED;
-use model::{CpuMillis, Host, Ports, Resources, Role, TaskId};
+use model::{CpuMillis, Host, MaintenanceMode, Ports, Resources, Role, TaskId};
 
-use super::index::{Summary, Tree, UNDEDICATED, Wanted, value_bit};
+use super::index::{IN_USE, STAYS, Summary, Tree, UNDEDICATED, Wanted, value_bit};
 use crate::timers::TimerKey;
 use crate::view::AgentView;
 
@@ -43,6 +43,8 @@ pub(crate) struct Agent {
     pub(crate) revocable_cpu: CpuMillis,
     pub(crate) ports: Ports,
     pub(crate) unavailable_from_ms: Option<i64>,
+    /// Maintenance mode of its host.
+    pub(crate) mode: MaintenanceMode,
     /// Tasks placed here and what they hold together.
     pub(crate) placed: BTreeSet<TaskId>,
     pub(crate) placed_resources: Resources,
@@ -81,6 +83,9 @@ pub(crate) struct OfferBook {
     /// Slots of each agent, one for each role.
     by_id: BTreeMap<String, Vec<usize>>,
     by_offer: BTreeMap<String, usize>,
+    by_host: BTreeMap<Host, Vec<usize>>,
+    /// Agents that are not the first choice: maintenance is announced for them, or the engine asks them back.
+    second_choices: BTreeSet<usize>,
     /// Attribute name to value to slots.
     by_value: BTreeMap<String, BTreeMap<String, BTreeSet<usize>>>,
     tree: Tree,
@@ -135,6 +140,27 @@ impl OfferBook {
         self.by_id.get(id).map_or(&[], Vec::as_slice)
     }
 
+    /// The slots of the agents of a host.
+    pub(crate) fn slots_on(&self, host: &str) -> &[usize] {
+        self.by_host.get(host).map_or(&[], Vec::as_slice)
+    }
+
+    /// The maintenance mode of an agent's host has changed, or the agent is new.
+    pub(crate) fn set_mode(&mut self, slot: usize, mode: MaintenanceMode) {
+        if let Some(agent) = self.agent_mut(slot)
+            && agent.mode != mode
+        {
+            agent.mode = mode;
+            self.refresh(slot);
+        }
+    }
+
+    /// Which agents are to be tried one after another, as masks for [`Wanted::among`] (spec scheduler 2.2): those that stay, those
+    /// in use, all.
+    pub(crate) fn choices(&self) -> &'static [u128] {
+        if self.second_choices.is_empty() { &[0] } else { &[STAYS, IN_USE, 0] }
+    }
+
     /// All agents with their slots, in order of slot.
     pub(crate) fn agents(&self) -> impl Iterator<Item = (usize, &Agent)> {
         self.slots.iter().enumerate().filter_map(|(slot, agent)| Some((slot, agent.as_ref()?)))
@@ -158,6 +184,7 @@ impl OfferBook {
                     self.slots.push(None);
                 }
                 self.by_id.entry(id.into()).or_default().push(slot);
+                self.by_host.entry(host.into()).or_default().push(slot);
                 let (id, role, host) = (id.into(), role.cloned(), host.into());
                 self.slots[slot] = Some(Agent { id, role, host, values: UNDEDICATED, ..Agent::default() });
                 self.set_attributes(slot, attributes.cloned().unwrap_or_default());
@@ -167,9 +194,12 @@ impl OfferBook {
         let agent = self.slots[slot].as_mut().expect("listed by id");
         let mut changed = false;
         if agent.host != host {
-            agent.host = host.into();
+            let old = std::mem::replace(&mut agent.host, host.into());
+            unlist(&mut self.by_host, &old, slot);
+            self.by_host.entry(host.into()).or_default().push(slot);
             changed = true;
         }
+        let agent = self.slots[slot].as_mut().expect("listed by id");
         if let Some(attributes) = attributes.filter(|attributes| **attributes != agent.attributes) {
             self.set_attributes(slot, attributes.clone());
             changed = true;
@@ -267,14 +297,25 @@ impl OfferBook {
 
     /// Brings the index in line with what an agent offers.
     pub(crate) fn refresh(&mut self, slot: usize) {
+        let second = |agent: &Agent| agent.mode == MaintenanceMode::Scheduled || agent.unavailable_from_ms.is_some();
+        if self.agent(slot).is_some_and(second) {
+            self.second_choices.insert(slot);
+        } else {
+            self.second_choices.remove(&slot);
+        }
         let summary = match self.agent(slot) {
             // An offer without CPU or memory serves nobody (spec scheduler 2.2).
             Some(agent)
                 if agent.is_offered()
+                    && agent.mode.takes_tasks()
                     && agent.free.ram_mb > 0
                     && (agent.free.cpu.0 > 0 || agent.revocable_cpu.0 > 0) =>
             {
-                Summary::of(&agent.free, agent.revocable_cpu, agent.values)
+                let mut values = agent.values;
+                if agent.mode == MaintenanceMode::None {
+                    values |= if agent.unavailable_from_ms.is_none() { IN_USE | STAYS } else { IN_USE };
+                }
+                Summary::of(&agent.free, agent.revocable_cpu, values)
             }
             _ => Summary::NONE,
         };
@@ -320,12 +361,8 @@ impl OfferBook {
         }
         self.unlist_values(slot);
         if let Some(agent) = self.slots[slot].take() {
-            if let Some(slots) = self.by_id.get_mut(&agent.id) {
-                slots.retain(|other| *other != slot);
-                if slots.is_empty() {
-                    self.by_id.remove(&agent.id);
-                }
-            }
+            unlist(&mut self.by_id, &agent.id, slot);
+            unlist(&mut self.by_host, &agent.host, slot);
             self.vacant.push(slot);
         }
         self.refresh(slot);
@@ -361,6 +398,16 @@ impl OfferBook {
     /// Whether the agent of a slot may serve, by the index alone.
     pub(crate) fn may_serve(&self, slot: usize, wanted: &Wanted) -> bool {
         wanted.may_match(&self.tree.leaf(slot))
+    }
+}
+
+/// Takes a slot off the list under a name.
+fn unlist(lists: &mut BTreeMap<String, Vec<usize>>, name: &str, slot: usize) {
+    if let Some(slots) = lists.get_mut(name) {
+        slots.retain(|other| *other != slot);
+        if slots.is_empty() {
+            lists.remove(name);
+        }
     }
 }
 

@@ -132,7 +132,7 @@ impl Sight {
             None if self.agents == 0 => "no machine is connected".into(),
             None => "waits for a machine to offer its room again".into(),
             Some(Veto::Dedicated) => "every machine is dedicated to others".into(),
-            Some(Veto::Maintenance) => "every machine that would do is going into maintenance".into(),
+            Some(Veto::Maintenance { .. }) => "every machine that would do is going into maintenance".into(),
             Some(Veto::Constraint(name)) => format!("no machine satisfies the constraint {name}"),
             Some(Veto::Limit(name)) => format!("the limit on {name} is reached on every machine that would do"),
             Some(Veto::Resources(_)) => self.resource_sentence(query),

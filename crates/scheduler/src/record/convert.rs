@@ -7,11 +7,12 @@ use model::update::{
     InstanceConfig, InstanceRange, InstanceUpdateEvent, Update, UpdateAction, UpdateEvent, UpdateSettings,
     UpdateStatus, UpdateStrategy,
 };
-use model::{CpuMillis, JobKey, Resources, TaskConfig, TaskStatus, UpdateKey};
+use model::{CpuMillis, JobKey, MaintenanceMode, Resources, TaskConfig, TaskStatus, UpdateKey};
 
 use super::schema::*;
 use crate::task::{SharedText, Task, TaskEvent};
-use crate::view::HostRecord;
+use crate::updates::progress::{InstanceProgress, InstanceStage};
+use crate::view::{HostRecord, MaintenanceRequest};
 
 /// What is wrong with a value; the caller adds the table.
 pub(crate) type Reason = String;
@@ -372,6 +373,17 @@ pub(crate) fn instance_event_of(message: InstanceEventMessage) -> Result<Instanc
     })
 }
 
+pub(crate) fn progress_message(progress: &InstanceProgress) -> ProgressMessage {
+    let InstanceProgress { stage, failures, begun } = *progress;
+    ProgressMessage { stage: stage as i32, failures, begun }
+}
+
+pub(crate) fn progress_of(message: ProgressMessage) -> Result<InstanceProgress, Reason> {
+    let stage =
+        InstanceStage::from_id(message.stage).ok_or_else(|| format!("update stage {} is unknown", message.stage))?;
+    Ok(InstanceProgress { stage, failures: message.failures, begun: message.begun })
+}
+
 pub(crate) fn host_message(host: &HostRecord) -> HostMessage {
     HostMessage {
         agent_id: host.agent_id.clone(),
@@ -380,14 +392,33 @@ pub(crate) fn host_message(host: &HostRecord) -> HostMessage {
             .iter()
             .map(|(name, values)| AttributeMessage { name: name.clone(), values: values.clone() })
             .collect(),
+        mode: if host.mode == MaintenanceMode::None { 0 } else { host.mode as i32 },
     }
 }
 
-pub(crate) fn host_of(message: HostMessage) -> HostRecord {
-    HostRecord {
-        agent_id: message.agent_id,
-        attributes: message.attributes.into_iter().map(|attribute| (attribute.name, attribute.values)).collect(),
+pub(crate) fn host_of(message: HostMessage) -> Result<HostRecord, Reason> {
+    let mode = match message.mode {
+        0 => MaintenanceMode::None,
+        id => MaintenanceMode::from_id(id).ok_or_else(|| format!("maintenance mode {id} is unknown"))?,
+    };
+    let attributes = message.attributes.into_iter().map(|attribute| (attribute.name, attribute.values)).collect();
+    Ok(HostRecord { agent_id: message.agent_id, attributes, mode })
+}
+
+pub(crate) fn maintenance_message(request: &MaintenanceRequest) -> MaintenanceMessage {
+    MaintenanceMessage {
+        default_policy: Some(sla_message(&request.default_policy)),
+        timeout_secs: request.timeout_secs,
+        created_ms: request.created_ms,
     }
+}
+
+pub(crate) fn maintenance_of(message: MaintenanceMessage) -> Result<MaintenanceRequest, Reason> {
+    Ok(MaintenanceRequest {
+        default_policy: sla_of(message.default_policy.ok_or_else(|| missing("the default policy"))?)?,
+        timeout_secs: message.timeout_secs,
+        created_ms: message.created_ms,
+    })
 }
 
 /// Key of an update's record; identifiers hold no zero byte, so keys of different updates differ and none begins another.

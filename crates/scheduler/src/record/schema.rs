@@ -277,6 +277,25 @@ pub(crate) struct InstanceEventMessage {
     pub message: Option<String>,
 }
 
+/// Value of the table of how far instances of active updates are; its key is the update's, then the instance in four bytes, high
+/// byte first.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ProgressMessage {
+    #[prost(int32, tag = "1")]
+    pub stage: i32,
+    #[prost(sint32, tag = "2")]
+    pub failures: i32,
+    #[prost(bool, tag = "3")]
+    pub begun: bool,
+}
+
+/// Value of the table of the latest pulses of active updates; its key is the update's.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PulseMessage {
+    #[prost(sint64, tag = "1")]
+    pub timestamp_ms: i64,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct AttributeMessage {
     #[prost(string, tag = "1")]
@@ -292,6 +311,20 @@ pub(crate) struct HostMessage {
     pub agent_id: String,
     #[prost(message, repeated, tag = "2")]
     pub attributes: Vec<AttributeMessage>,
+    /// Id of the maintenance mode; 0, as in records of versions that knew none, is NONE.
+    #[prost(int32, tag = "3")]
+    pub mode: i32,
+}
+
+/// Value of the table of wishes to drain hosts; its key is the host name.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MaintenanceMessage {
+    #[prost(message, optional, tag = "1")]
+    pub default_policy: Option<SlaPolicyMessage>,
+    #[prost(sint64, tag = "2")]
+    pub timeout_secs: i64,
+    #[prost(sint64, tag = "3")]
+    pub created_ms: i64,
 }
 
 /// Value of the table of the scheduler's own identity; its key is empty.

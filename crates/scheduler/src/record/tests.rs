@@ -164,7 +164,7 @@ fn full_store() -> Store {
         autopause_after_batch: true,
     }));
     let attributes = [("rack".to_owned(), vec!["b".to_owned(), "a".to_owned()]), ("empty".to_owned(), vec![])].into();
-    store.put_host(&"host".to_owned(), HostRecord { agent_id: "agent".into(), attributes });
+    store.put_host(&"host".to_owned(), HostRecord { agent_id: "agent".into(), attributes, mode: model::MaintenanceMode::Draining });
     store.put_quota(&"role".to_owned(), Resources { cpu: CpuMillis(1), ram_mb: 2, disk_mb: 3, ports: 0, gpus: 0 });
     store
 }

@@ -14,7 +14,7 @@ use model::{
 };
 use scheduler::settings::SecondOffer;
 use scheduler::{
-    Command, Effect, Input, Now, Output, Principal, Record, Reply, RequestId, Scheduler, Settings, Task, Transition,
+    Command, CoordinatorQuestion, Effect, Input, Now, Output, Principal, Record, Reply, RequestId, Scheduler, Settings, Task, Transition,
     View,
 };
 
@@ -36,6 +36,8 @@ pub struct World {
     pub calls: Vec<Call>,
     pub transitions: Vec<Transition>,
     pub notices: Vec<String>,
+    /// Questions to coordinators that nobody has answered.
+    pub questions: Vec<CoordinatorQuestion>,
     /// Why the process was asked to end.
     pub stopped: Option<String>,
     /// Launches by task, and how often each was launched.
@@ -77,6 +79,7 @@ impl World {
             calls: Vec::new(),
             transitions: Vec::new(),
             notices: Vec::new(),
+            questions: Vec::new(),
             stopped: None,
             launched: BTreeMap::new(),
             outstanding: BTreeMap::new(),
@@ -151,6 +154,7 @@ impl World {
                 }
                 Effect::Transition(transition) => self.transitions.push(transition),
                 Effect::Notice(notice) => self.notices.push(notice),
+                Effect::AskCoordinator(question) => self.questions.push(*question),
                 Effect::Stop { reason } => self.stopped = Some(reason),
             }
         }

@@ -535,7 +535,7 @@ impl Oracle {
             }
             Command::StartUpdate { request, .. } => drop(self.wanted.insert(request.task.job.clone(), None)),
             Command::ControlUpdate { key, .. } => drop(self.wanted.insert(key.job.clone(), None)),
-            Command::PulseUpdate { .. } | Command::SetQuota { .. } | Command::Admin(_) => {}
+            Command::PulseUpdate { .. } | Command::SetQuota { .. } | Command::Admin(_) | Command::Maintenance(_) => {}
         }
     }
 
@@ -686,7 +686,7 @@ pub(super) fn job_of(command: &Command) -> Option<&JobKey> {
         }
         Command::StartUpdate { request, .. } => Some(&request.task.job),
         Command::ControlUpdate { key, .. } | Command::PulseUpdate { key } => Some(&key.job),
-        Command::SetQuota { .. } | Command::Admin(_) => None,
+        Command::SetQuota { .. } | Command::Admin(_) | Command::Maintenance(_) => None,
     }
 }
 
@@ -702,6 +702,7 @@ pub(super) fn name_of(command: &Command) -> &'static str {
         Command::PulseUpdate { .. } => "pulse",
         Command::SetQuota { .. } => "quota",
         Command::Admin(_) => "admin",
+        Command::Maintenance(_) => "maintenance",
     }
 }
 

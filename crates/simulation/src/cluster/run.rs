@@ -463,7 +463,7 @@ impl Simulation {
                 Effect::Reply { request, .. } => self.watch.borrow_mut().oracle.replied(request),
                 Effect::Engine(call) => calls.push(call),
                 Effect::Stop { .. } => self.deposed = true,
-                Effect::Transition(_) | Effect::Notice(_) => {}
+                Effect::Transition(_) | Effect::Notice(_) | Effect::AskCoordinator(_) => {}
             }
         }
         self.release_calls(epoch, calls);

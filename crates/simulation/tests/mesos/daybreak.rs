@@ -125,7 +125,7 @@ impl Outlet<Scheduler> for Out {
                 Effect::Transition(transition) if self.told.keeps => {
                     self.told.transitions.lock().unwrap().push(transition);
                 }
-                Effect::Transition(_) | Effect::Notice(_) => {}
+                Effect::Transition(_) | Effect::Notice(_) | Effect::AskCoordinator(_) => {}
                 Effect::Stop { reason } => drop(self.told.deposed.set(reason)),
             }
         }
@@ -138,6 +138,10 @@ impl Outlet<Scheduler> for Out {
         }
         drop(counted);
         self.engine.lock().unwrap().call(epoch.0, calls);
+    }
+
+    fn is_congested(&self) -> bool {
+        self.engine.lock().unwrap().is_congested()
     }
 }
 
