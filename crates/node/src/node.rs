@@ -103,6 +103,7 @@ pub struct Node<C: Core, S: Storage, K: Clock, O: Outlet<C>> {
     /// The newest published view: durable, so fit for a snapshot.
     published: (Position, Epoch, Arc<C::View>),
     snapshots: SnapshotRhythm,
+    asked: AskedSnapshot,
     failure: Option<StorageError>,
 }
 
@@ -113,6 +114,17 @@ struct SnapshotRhythm {
     begun_ms: u64,
     /// The position of the last one, or the recovered one.
     position: Position,
+}
+
+/// A snapshot that somebody waits for.
+#[derive(Clone, Debug, Default)]
+struct AskedSnapshot {
+    /// One is to be begun as soon as none is under way.
+    wanted: bool,
+    /// The one that was begun for those who asked.
+    begun: Option<Position>,
+    /// How it went, until that is taken.
+    outcome: Option<Result<Position, String>>,
 }
 
 impl<C: Core, S: Storage, K: Clock, O: Outlet<C>> Node<C, S, K, O> {
@@ -144,6 +156,7 @@ impl<C: Core, S: Storage, K: Clock, O: Outlet<C>> Node<C, S, K, O> {
             queue: ReleaseQueue::new(),
             published: (recovered.position, recovered.epoch, view),
             snapshots: SnapshotRhythm { begun_ms: now.monotonic_ms, position: recovered.position },
+            asked: AskedSnapshot::default(),
             failure: None,
         };
         Ok((node, recovered))
@@ -162,6 +175,16 @@ impl<C: Core, S: Storage, K: Clock, O: Outlet<C>> Node<C, S, K, O> {
     /// The storage, for statistics.
     pub fn storage(&self) -> &S {
         &self.storage
+    }
+
+    /// Asks for a snapshot of what is durable when it is begun: now, or when the one under way has ended.
+    pub fn ask_for_snapshot(&mut self) {
+        self.asked.wanted = true;
+    }
+
+    /// How the snapshot went that was asked for, once: the position it holds, or why it failed.
+    pub fn take_snapshot_outcome(&mut self) -> Option<Result<Position, String>> {
+        self.asked.outcome.take()
     }
 
     /// How many turns wait for the disk.
@@ -286,10 +309,17 @@ impl<C: Core, S: Storage, K: Clock, O: Outlet<C>> Node<C, S, K, O> {
     }
 
     fn maybe_snapshot(&mut self, now: Now, progress: &Progress) -> Result<(), StorageError> {
-        if !self.is_snapshot_due(now, progress) {
+        if let Some(position) = self.asked.begun.take_if(|_| !progress.snapshot_running) {
+            self.asked.outcome = Some(progress.snapshot_failure.clone().map_or(Ok(position), Err));
+        }
+        let asked = self.asked.wanted && !progress.snapshot_running;
+        if !asked && !self.is_snapshot_due(now, progress) {
             return Ok(());
         }
         let (position, epoch, view) = &self.published;
+        if asked {
+            (self.asked.wanted, self.asked.begun) = (false, Some(*position));
+        }
         self.snapshots = SnapshotRhythm { begun_ms: now.monotonic_ms, position: *position };
         self.storage.start_snapshot(*position, *epoch, C::records_of(view))
     }

@@ -511,6 +511,34 @@ fn the_log_to_be_replayed_is_bounded_however_large_the_state_is() {
 }
 
 #[test]
+fn a_snapshot_that_is_asked_for_holds_what_was_durable_and_is_answered_when_it_is_done() {
+    let mut stage = running(Settings::default());
+    stage.send(Input::Set(1, 10));
+    stage.turn();
+    stage.disk.sync();
+    stage.turn();
+    stage.node.ask_for_snapshot();
+    stage.disk.0.borrow_mut().progress.snapshot_running = true;
+    stage.turn();
+    assert!(stage.disk.0.borrow().snapshots.is_empty(), "one is under way, and may hold less");
+    stage.disk.0.borrow_mut().progress.snapshot_running = false;
+    stage.turn();
+    assert_eq!(stage.disk.0.borrow().snapshots.iter().map(|(at, ..)| *at).collect::<Vec<_>>(), [Position(2)]);
+    stage.disk.0.borrow_mut().progress.snapshot_running = true;
+    stage.turn();
+    assert_eq!(stage.node.take_snapshot_outcome(), None);
+    stage.disk.0.borrow_mut().progress.snapshot_running = false;
+    stage.turn();
+    assert_eq!(stage.node.take_snapshot_outcome(), Some(Ok(Position(2))));
+    assert_eq!(stage.node.take_snapshot_outcome(), None);
+    stage.node.ask_for_snapshot();
+    stage.turn();
+    stage.disk.0.borrow_mut().progress.snapshot_failure = Some("no room".into());
+    stage.turn();
+    assert_eq!(stage.node.take_snapshot_outcome(), Some(Err("no room".into())));
+}
+
+#[test]
 fn the_end_of_the_epoch_ends_the_node() {
     let mut stage = running(Settings::default());
     stage.send(Input::Set(1, 10));
