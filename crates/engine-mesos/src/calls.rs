@@ -85,6 +85,7 @@ impl Core {
                 emit(scheduler::Call { kill: Some(kill), ..self.of_type(kind) }, SentKind::Other(kind));
             }
             Call::Acknowledge { task_id, token, .. } => {
+                self.telling.borrow_mut().end(&token);
                 if let Some(call) = self.acknowledgement(&task_id, &token) {
                     emit(call, SentKind::Other(call::Type::Acknowledge));
                 }
@@ -181,6 +182,7 @@ impl Core {
         self.count_outstanding();
         for launch in &launches {
             if let Err((reason, message)) = self.put_launch(launch, &mut batches) {
+                self.settled(1);
                 self.lose(launch, reason, &message);
             }
         }

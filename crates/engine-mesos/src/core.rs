@@ -15,8 +15,10 @@ use tokio::time::Instant;
 use crate::directory::Directory;
 use crate::offers::Book;
 use crate::options::Options;
+use crate::repetition::Telling;
 use crate::statistics::Statistics;
 use crate::tasks::Tasks;
+use crate::worker::launches_of;
 
 /// Events that are told together at most.
 const OUTBOX_MAX: usize = 256;
@@ -72,8 +74,13 @@ pub(crate) struct Core {
     pub(crate) framework_id: RefCell<Option<String>>,
     /// Whether no offers are wanted; each subscription says so anew.
     pub(crate) suppressed: Cell<bool>,
-    /// Calls that wait to be written.
+    /// Calls that wait to be written, in order.
     pub(crate) backlog: RefCell<VecDeque<Work>>,
+    /// Acknowledgements that wait to be written. They go first: an agent sends an update again that is not answered soon, and holds the
+    /// task's next one back. No other call depends on their order.
+    pub(crate) acknowledgements: RefCell<VecDeque<Work>>,
+    /// Updates the scheduler is busy with.
+    pub(crate) telling: RefCell<Telling>,
     pub(crate) has_work: Notify,
     /// Kills that came while nobody could take them.
     kills: RefCell<BTreeMap<TaskId, Option<AgentId>>>,
@@ -104,6 +111,8 @@ impl Core {
             framework_id: RefCell::default(),
             suppressed: Cell::new(false),
             backlog: RefCell::default(),
+            acknowledgements: RefCell::default(),
+            telling: RefCell::default(),
             has_work: Notify::new(),
             kills: RefCell::default(),
             in_flight: RefCell::default(),
@@ -143,17 +152,34 @@ impl Core {
     pub(crate) fn put(&self, work: Work) {
         match self.standing.get() {
             Standing::Subscribed => {
-                self.backlog.borrow_mut().push_back(work);
+                let queue = match work {
+                    Work::Call(Call::Acknowledge { .. }) | Work::Raw(_) => &self.acknowledgements,
+                    _ => &self.backlog,
+                };
+                queue.borrow_mut().push_back(work);
                 self.has_work.notify_one();
             }
             Standing::Apart => self.without_master(work),
             Standing::Over => {
                 Statistics::add(&self.statistics.mesos_calls_dropped, 1);
-                if let Work::Teardown(answer) = work {
-                    let _ = answer.send(false);
+                match work {
+                    Work::Teardown(answer) => drop(answer.send(false)),
+                    Work::Call(call) => self.settled(launches_of(&call)),
+                    Work::Raw(_) => {}
                 }
             }
         }
+    }
+
+    /// The next work to be sent.
+    pub(crate) fn next_work(&self) -> Option<Work> {
+        let urgent = self.acknowledgements.borrow_mut().pop_front();
+        urgent.or_else(|| self.backlog.borrow_mut().pop_front())
+    }
+
+    /// So many launches wait no longer: the master has them, or nobody ever will.
+    pub(crate) fn settled(&self, launches: usize) {
+        Statistics::subtract(&self.statistics.mesos_launches_waiting, launches);
     }
 
     /// Nobody takes calls. Tasks are answered, because their offers are void; kills are kept; wishes about offers are remembered; what
@@ -161,6 +187,7 @@ impl Core {
     fn without_master(&self, work: Work) {
         match work {
             Work::Call(Call::Accept { launches, .. }) => {
+                self.settled(launches.len());
                 for launch in &launches {
                     self.lose(launch, Reason::InvalidOffer, "The master was lost before the task could be sent to it.");
                 }
@@ -220,15 +247,18 @@ impl Core {
         Statistics::set(&self.statistics.mesos_registered, 0);
         Statistics::set(&self.statistics.mesos_offers_outstanding, 0);
         for sent in self.in_flight.take() {
-            if let SentKind::Teardown(Some(answer)) = sent.kind {
-                let _ = answer.send(false);
+            match sent.kind {
+                SentKind::Teardown(Some(answer)) => drop(answer.send(false)),
+                SentKind::Accept(tasks) => self.settled(tasks.len()),
+                SentKind::Teardown(None) | SentKind::Other(_) => {}
             }
         }
+        self.telling.borrow_mut().clear();
         if was == Standing::Subscribed {
             Statistics::add(&self.statistics.mesos_disconnects, 1);
             self.tell(Event::Disconnected);
         }
-        for work in self.backlog.take() {
+        for work in self.acknowledgements.take().into_iter().chain(self.backlog.take()) {
             self.without_master(work);
         }
         self.tasks.borrow_mut().tidy();

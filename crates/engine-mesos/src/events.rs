@@ -5,6 +5,7 @@ use engine::Event;
 use mesos::v1::scheduler::{self, event};
 use mesos::v1::{self, TaskStatus};
 use prost::Message;
+use tokio::time::Instant;
 
 use crate::core::{Core, Work};
 use crate::offers::start_ms;
@@ -73,7 +74,15 @@ impl Core {
         Statistics::add(&self.statistics.mesos_status_updates, 1);
         let task_id = model::TaskId(status.task_id.value.as_str().into());
         match tell(status) {
-            Told::Update(update) => self.tell_soon(Event::Status(update)),
+            Told::Update(update) => {
+                if let Some(token) = &update.token
+                    && !self.telling.borrow_mut().begin(&task_id, token, Instant::now())
+                {
+                    Statistics::add(&self.statistics.mesos_status_updates_repeated, 1);
+                    return;
+                }
+                self.tell_soon(Event::Status(update));
+            }
             Told::Nothing { unknown_state, token } => {
                 if let Some(number) = unknown_state {
                     Statistics::add(&self.statistics.mesos_unknown_events, 1);

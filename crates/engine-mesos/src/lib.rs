@@ -26,6 +26,7 @@ mod http;
 mod masters;
 mod offers;
 mod options;
+mod repetition;
 mod session;
 mod statistics;
 mod status;
@@ -36,6 +37,7 @@ mod worker;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -57,6 +59,10 @@ use masters::Masters;
 use session::Wire;
 use tasks::Tasks;
 use worker::Command;
+
+/// Launches that may wait before the scheduler is asked to hold back: enough for the master never to be idle, and few enough for the
+/// updates that they bring to be taken before agents send them again.
+const LAUNCHES_WAITING_MAX: i64 = 4096;
 
 /// Why the engine does not start; the message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -182,8 +188,13 @@ impl Control {
 
 impl Engine for MesosEngine {
     fn call(&mut self, epoch: u64, calls: Vec<Call>) {
+        Statistics::add(&self.statistics.mesos_launches_waiting, calls.iter().map(worker::launches_of).sum());
         // The thread ends before this only if nobody listens to it any more.
         let _ = self.commands.send(Command::Calls(epoch, calls));
+    }
+
+    fn is_congested(&self) -> bool {
+        self.statistics.mesos_launches_waiting.load(Ordering::Relaxed) >= LAUNCHES_WAITING_MAX
     }
 }
 

@@ -218,7 +218,7 @@ impl Core {
             let io = match connected.take() {
                 Some(io) => io,
                 None => {
-                    while self.backlog.borrow().is_empty() {
+                    while self.backlog.borrow().is_empty() && self.acknowledgements.borrow().is_empty() {
                         self.has_work.notified().await;
                     }
                     match http::connect(master, &wire.tls, self.options.timing.connect_timeout).await {
@@ -251,7 +251,7 @@ impl Core {
         let mut wire = Vec::new();
         loop {
             let is_full = self.in_flight.borrow().len() >= IN_FLIGHT_MAX;
-            let work = if is_full { None } else { self.backlog.borrow_mut().pop_front() };
+            let work = if is_full { None } else { self.next_work() };
             if let Some(work) = work {
                 self.translate(work, &mut |call, kind| {
                     head.write(&call, &mut wire);
@@ -299,6 +299,9 @@ impl Core {
                 return Err(End::Broken("it answers what was not asked".to_owned()));
             };
             self.answered.notify_one();
+            if let SentKind::Accept(tasks) = &sent.kind {
+                self.settled(tasks.len());
+            }
             if let Some(end) = self.answer(&head, text, sent.kind) {
                 return Err(end);
             }

@@ -48,6 +48,8 @@ statistics! {
     mesos_offers_outstanding,
     /// Status updates received.
     mesos_status_updates,
+    /// Of those, the ones that the scheduler had before it already and has not yet answered.
+    mesos_status_updates_repeated,
     /// Inverse offers received.
     mesos_inverse_offers,
     /// Agents the master gave up.
@@ -62,6 +64,8 @@ statistics! {
     mesos_calls_dropped,
     /// Tasks sent to the master.
     mesos_tasks_launched,
+    /// Tasks that wait to be sent, or for the master to take them.
+    mesos_launches_waiting,
     /// Tasks not sent because their offer was void.
     mesos_launches_void,
 }
@@ -69,6 +73,10 @@ statistics! {
 impl Statistics {
     pub(crate) fn add(counter: &AtomicI64, amount: usize) {
         counter.fetch_add(amount as i64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subtract(gauge: &AtomicI64, amount: usize) {
+        gauge.fetch_sub(amount as i64, Ordering::Relaxed);
     }
 
     pub(crate) fn set(gauge: &AtomicI64, value: usize) {

@@ -29,6 +29,14 @@ pub(crate) enum Command {
     Stop,
 }
 
+/// How many tasks a call starts.
+pub(crate) fn launches_of(call: &Call) -> usize {
+    match call {
+        Call::Accept { launches, .. } => launches.len(),
+        _ => 0,
+    }
+}
+
 /// Runs until it is told to stop or nobody listens any more.
 pub(crate) async fn run(core: Core, wire: Wire, masters: Masters, commands: UnboundedReceiver<Command>) {
     let (begin, begun) = oneshot::channel();
@@ -55,7 +63,10 @@ async fn intake(core: &Core, mut commands: UnboundedReceiver<Command>, begin: on
                 epoch = of;
                 calls.into_iter().for_each(|call| core.put(Work::Call(call)));
             }
-            Command::Calls(_, calls) => Statistics::add(&core.statistics.mesos_calls_dropped, calls.len()),
+            Command::Calls(_, calls) => {
+                core.settled(calls.iter().map(launches_of).sum());
+                Statistics::add(&core.statistics.mesos_calls_dropped, calls.len());
+            }
             Command::Teardown(answer) => core.put(Work::Teardown(answer)),
             Command::Stop => return,
         }

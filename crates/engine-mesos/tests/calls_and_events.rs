@@ -2,12 +2,13 @@
 
 mod common;
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::*;
 use engine::{Call, Engine, Event, Reason, TaskState};
-use engine_mesos::{Credentials, Framework, Options};
+use engine_mesos::{Credentials, Framework, MesosEngine, Options};
 use mesos::v1::scheduler::{self, call, event};
 use mesos::v1::{self, offer as v1_offer};
 use model::TaskId;
@@ -113,6 +114,107 @@ fn calls_do_not_wait_for_answers_and_keep_their_order() {
     engine.call(1, vec![kill(500)]);
     assert_eq!(subscription.call().kill.unwrap().task_id.value, "t500");
     heard.nothing();
+}
+
+fn running(task: &str, uuid: &'static [u8]) -> v1::TaskStatus {
+    v1::TaskStatus {
+        task_id: task.into(),
+        state: v1::TaskState::Running as i32,
+        agent_id: Some("S1".into()),
+        uuid: Some(Bytes::from_static(uuid)),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn acknowledgements_go_before_other_calls_that_wait() {
+    let port = Port::open();
+    let (mut engine, heard) = engine(&port.address());
+    engine.begin(None);
+    let mut subscription = port.subscribe("f-1");
+    heard.registered();
+    subscription.stream.event(&update(running("t1", &[9; 16])));
+    let token = heard.status().token.unwrap();
+    let kill = Call::Kill { task_id: task("t2"), agent_id: None };
+    engine.call(1, vec![kill, Call::Acknowledge { task_id: task("t1"), agent_id: None, token }]);
+    assert!(subscription.call().acknowledge.is_some());
+    assert!(subscription.call().kill.is_some());
+}
+
+#[test]
+fn an_update_that_is_sent_again_before_it_is_answered_is_told_once() {
+    let port = Port::open();
+    let (mut engine, heard) = engine(&port.address());
+    engine.begin(None);
+    let mut subscription = port.subscribe("f-1");
+    heard.registered();
+    for _ in 0..3 {
+        subscription.stream.event(&update(running("t1", &[9; 16])));
+    }
+    subscription.stream.event(&update(running("t2", &[8; 16])));
+    let token = heard.status().token.unwrap();
+    assert_eq!(heard.status().task_id, task("t2"));
+    heard.nothing();
+    assert!(engine.statistics().snapshot().contains(&("mesos_status_updates_repeated", 2)));
+    engine.call(1, vec![Call::Acknowledge { task_id: task("t1"), agent_id: None, token }]);
+    assert!(subscription.call().acknowledge.is_some());
+    // The answer did not arrive: the agent says it once more, and gets another.
+    subscription.stream.event(&update(running("t1", &[9; 16])));
+    assert_eq!(heard.status().task_id, task("t1"));
+    // Nor would one that was under way when the subscription ended.
+    drop(subscription);
+    let mut subscription = port.subscribe("f-1");
+    heard.registered();
+    subscription.stream.event(&update(running("t1", &[9; 16])));
+    assert_eq!(heard.status().task_id, task("t1"));
+}
+
+#[test]
+fn a_master_that_does_not_keep_up_is_told_to_the_scheduler() {
+    let port = Port::open();
+    let (mut engine, heard) = engine(&port.address());
+    engine.begin(None);
+    let mut subscription = port.subscribe("f-1");
+    heard.registered();
+    let large = |id: &str, agent: &str| {
+        let mut offer = offer(id, agent, "*", 4000.0);
+        for amount in offer.resources.iter_mut().filter_map(|resource| resource.scalar.as_mut()) {
+            amount.value = 1e6;
+        }
+        offer
+    };
+    subscription.stream.event(&offers(vec![large("O1", "S1"), large("O2", "S2")]));
+    heard.next();
+    assert!(!engine.is_congested());
+    let accept = |offer: &str, first: usize| Call::Accept {
+        offers: vec![offer.into()],
+        launches: (first..first + 3000).map(|number| launch(&format!("t{number}"), 0.01)).collect(),
+    };
+    engine.call(1, vec![accept("O1", 0)]);
+    assert!(!engine.is_congested());
+    engine.call(1, vec![accept("O2", 3000)]);
+    assert!(engine.is_congested());
+    // Taken one after the other; none is answered yet.
+    for _ in 0..2 {
+        assert!(subscription.calls.request().call.accept.is_some());
+    }
+    assert!(engine.is_congested());
+    subscription.calls.respond("202 Accepted", &[], b"");
+    let waits = |engine: &MesosEngine| engine.statistics().mesos_launches_waiting.load(Ordering::Relaxed);
+    let becomes = |engine: &MesosEngine, wanted: i64| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while waits(engine) != wanted {
+            assert!(Instant::now() < deadline, "{} instead of {wanted} wait", waits(engine));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    becomes(&engine, 3000);
+    assert!(!engine.is_congested());
+    drop(subscription);
+    becomes(&engine, 0);
+    // Without a master every launch is answered at once.
+    engine.call(1, vec![accept("O3", 6000)]);
+    becomes(&engine, 0);
 }
 
 #[test]

@@ -252,6 +252,12 @@ pub enum Call {
 pub trait Engine {
     /// Hands over calls in order. `epoch` is the scheduler's term: an engine that has seen a higher one refuses them.
     fn call(&mut self, epoch: u64, calls: Vec<Call>);
+
+    /// Whether many launches still wait to be sent or taken. More of them would only wait too: a scheduler that has the choice does
+    /// something else meanwhile.
+    fn is_congested(&self) -> bool {
+        false
+    }
 }
 
 /// Where an engine puts its events. Blocking is allowed: a full inbox must slow the engine, never lose an event.

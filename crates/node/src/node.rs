@@ -8,11 +8,17 @@ use crate::ports::{Clock, Core, Entropy, Now, Outlet};
 use crate::release::{Held, ReleaseQueue};
 use crate::storage::{Epoch, Group, Position, Progress, Record, Recovered, Space, Storage, StorageError};
 
+/// How often is looked whether what was released has been sent on, in ms.
+const CONGESTION_LOOK_MS: u64 = 2;
+
 /// Bounds and rhythms of the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Inputs in one turn at most.
     pub inputs_per_turn: usize,
+    /// While inputs wait, a step that was cut goes on only after this many of them: what it does brings inputs of its own, and they
+    /// must not pile up.
+    pub inputs_per_resume: usize,
     /// A turn ends early when its records reach this size, in bytes.
     pub group_bytes: usize,
     /// Turns that may wait for the disk; beyond, no input is taken.
@@ -34,6 +40,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             inputs_per_turn: 512,
+            inputs_per_resume: 8192,
             group_bytes: 1 << 20,
             held_turns: 1024,
             held_bytes: 32 << 20,
@@ -96,6 +103,8 @@ pub struct Node<C: Core, S: Storage, K: Clock, O: Outlet<C>> {
     /// Inputs of the loop itself; they go first.
     own: VecDeque<C::Input>,
     wants_resume: bool,
+    /// Inputs stepped since a step that was cut went on, or was cut.
+    since_resume: usize,
     /// The inbox held more than a turn takes.
     more_waits: bool,
     space_low: bool,
@@ -151,6 +160,7 @@ impl<C: Core, S: Storage, K: Clock, O: Outlet<C>> Node<C, S, K, O> {
             taken: VecDeque::new(),
             own: VecDeque::from([C::start(entropy.seed(), epoch)]),
             wants_resume: false,
+            since_resume: 0,
             more_waits: false,
             space_low: false,
             queue: ReleaseQueue::new(),
@@ -267,15 +277,19 @@ impl<C: Core, S: Storage, K: Clock, O: Outlet<C>> Node<C, S, K, O> {
     fn step_all(&mut self, now: Now) -> Result<bool, StorageError> {
         let (mut records, mut effects) = (Vec::new(), Vec::new());
         let (mut bytes, mut stepped) = (0, 0);
-        let resume = std::mem::take(&mut self.wants_resume);
+        let wanted_resume = std::mem::take(&mut self.wants_resume);
         while stepped < self.settings.inputs_per_turn && bytes < self.settings.group_bytes {
             let Some(input) = self.own.pop_front().or_else(|| self.taken.pop_front()) else { break };
             bytes += self.step(now, input, &mut records, &mut effects);
             stepped += 1;
         }
-        if resume {
+        self.since_resume = if wanted_resume { self.since_resume + stepped } else { 0 };
+        if wanted_resume && self.may_resume() {
+            (self.wants_resume, self.since_resume) = (false, 0);
             bytes += self.step(now, C::resume(), &mut records, &mut effects);
             stepped += 1;
+        } else {
+            self.wants_resume |= wanted_resume;
         }
         if stepped == 0 {
             return Ok(false);
@@ -287,6 +301,12 @@ impl<C: Core, S: Storage, K: Clock, O: Outlet<C>> Node<C, S, K, O> {
         let view = Arc::new(self.core.freeze(self.appended, now));
         self.queue.hold(Held { position: self.appended, view, effects, bytes });
         Ok(true)
+    }
+
+    /// Whether a step that was cut may go on: not while its calls would only wait, nor much faster than inputs are taken.
+    fn may_resume(&self) -> bool {
+        let inputs_wait = self.more_waits || !self.taken.is_empty();
+        !self.outlet.is_congested() && (!inputs_wait || self.since_resume >= self.settings.inputs_per_resume)
     }
 
     fn step(&mut self, now: Now, input: C::Input, records: &mut Vec<Record>, effects: &mut Vec<C::Effect>) -> usize {
@@ -339,12 +359,17 @@ impl<C: Core, S: Storage, K: Clock, O: Outlet<C>> Node<C, S, K, O> {
     }
 
     fn next_turn(&self, now: Now) -> Turn {
-        if !self.own.is_empty() || !self.taken.is_empty() || self.wants_resume || self.more_waits {
+        if !self.own.is_empty() || !self.taken.is_empty() || self.more_waits {
             return Turn::Again;
         }
+        let look = match self.wants_resume {
+            true if !self.outlet.is_congested() => return Turn::Again,
+            true => Some(now.monotonic_ms + CONGESTION_LOOK_MS),
+            false => None,
+        };
         match self.core.next_wake() {
             Some(wake) if wake <= now.monotonic_ms => Turn::Again,
-            wake => Turn::WaitUntil(wake),
+            wake => Turn::WaitUntil([wake, look].into_iter().flatten().min()),
         }
     }
 }

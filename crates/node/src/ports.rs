@@ -65,4 +65,8 @@ pub trait Outlet<C: Core> {
     fn publish(&mut self, view: Arc<C::View>);
     /// Effects, in order. `epoch` is the reign that decided them: engines refuse those of an older one.
     fn release(&mut self, epoch: Epoch, effects: Vec<C::Effect>);
+    /// Whether much of what was released still waits to be sent on. Steps that were cut go on later then.
+    fn is_congested(&self) -> bool {
+        false
+    }
 }

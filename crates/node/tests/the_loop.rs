@@ -1,6 +1,6 @@
 //! The loop's promises, shown with a core of a few lines: a register that counts what it is told.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -208,7 +208,7 @@ enum Seen {
 }
 
 #[derive(Clone, Default)]
-struct Witness(Rc<RefCell<VecDeque<Seen>>>);
+struct Witness(Rc<RefCell<VecDeque<Seen>>>, Rc<Cell<bool>>);
 
 impl Outlet<Register> for Witness {
     fn publish(&mut self, view: Arc<(Position, BTreeMap<u64, u64>)>) {
@@ -217,6 +217,10 @@ impl Outlet<Register> for Witness {
 
     fn release(&mut self, _: Epoch, effects: Vec<Effect>) {
         self.0.borrow_mut().extend(effects.into_iter().map(Seen::Effect));
+    }
+
+    fn is_congested(&self) -> bool {
+        self.1.get()
     }
 }
 
@@ -422,6 +426,40 @@ fn long_work_alternates_with_other_inputs() {
     assert_eq!(stage.turn(), Turn::Again);
     let second = stage.disk.0.borrow().groups[2].records.clone();
     assert_eq!((second.len(), &second[0]), (4, &record(1, 1)), "the other input was stepped before the work went on");
+    while stage.turn() == Turn::Again {}
+    let total: usize = stage.disk.0.borrow().groups.iter().map(|group| group.records.len()).sum();
+    assert_eq!(total, 10);
+}
+
+#[test]
+fn while_inputs_wait_long_work_goes_on_after_a_number_of_them_only() {
+    let mut stage = running(Settings { inputs_per_turn: 4, inputs_per_resume: 10, ..Settings::default() });
+    stage.send(Input::Bulk(9));
+    stage.turn();
+    // Sizes of groups beyond that of the first three of the bulk; a reading input makes the core take a share of the bulk itself.
+    (0..30).for_each(|key| stage.send(Input::Set(key, 1)));
+    let sizes = |stage: &Stage| -> Vec<usize> {
+        stage.disk.0.borrow().groups[2..].iter().map(|group| group.records.len()).collect()
+    };
+    for _ in 0..6 {
+        stage.turn();
+    }
+    assert_eq!(sizes(&stage), [4, 4, 4 + 3, 4, 4, 4 + 3], "the bulk goes on after ten inputs");
+    (0..3).for_each(|_| drop(stage.turn()));
+    assert_eq!(sizes(&stage)[6..], [4, 2]);
+}
+
+#[test]
+fn long_work_waits_while_what_was_released_is_not_sent_on() {
+    let mut stage = running(Settings::default());
+    stage.witness.1.set(true);
+    stage.send(Input::Bulk(9));
+    assert_eq!(stage.turn(), Turn::WaitUntil(Some(2)), "and looks again soon");
+    stage.send(Input::Set(1, 1));
+    assert_eq!(stage.turn(), Turn::WaitUntil(Some(2)));
+    let lengths: Vec<usize> = stage.disk.0.borrow().groups[1..].iter().map(|group| group.records.len()).collect();
+    assert_eq!(lengths, [3, 1], "inputs are taken all the same");
+    stage.witness.1.set(false);
     while stage.turn() == Turn::Again {}
     let total: usize = stage.disk.0.borrow().groups.iter().map(|group| group.records.len()).sum();
     assert_eq!(total, 10);

@@ -17,6 +17,7 @@ use engine::{AgentId, Call, Reason, StatusUpdate, TaskState};
 use model::{TaskId, TaskStatus};
 
 use crate::core::{Core, ms};
+use crate::silence::Silence;
 use crate::timers::{Timer, TimerKey};
 
 /// Stored tasks looked at before the walk checks whether the step may go on.
@@ -37,6 +38,8 @@ pub(crate) struct Reconciliation {
     grace: Option<TimerKey>,
     /// Whether it was said in this time that answers are doubted.
     doubt_told: bool,
+    /// Tasks that are asked about on other grounds than the schedule.
+    pub(crate) silence: Silence,
 }
 
 impl Reconciliation {
@@ -82,10 +85,12 @@ impl Core {
 
     /// The connection is gone, and with it whatever was asked.
     pub(crate) fn stop_reconciliation(&mut self) {
+        let silence = std::mem::take(&mut self.reconciliation.silence);
         let Reconciliation { leaders_met, grace_until_ms, .. } = self.reconciliation;
-        let fresh = Reconciliation { leaders_met, grace_until_ms, ..Reconciliation::default() };
+        let fresh = Reconciliation { leaders_met, grace_until_ms, silence, ..Reconciliation::default() };
         let Reconciliation { pause, grace, .. } = std::mem::replace(&mut self.reconciliation, fresh);
         [pause, grace].into_iter().flatten().for_each(|timer| self.timers.cancel(timer));
+        self.silence_at_connection();
     }
 
     /// Every placed task is asked about, from the first on.
@@ -95,6 +100,7 @@ impl Core {
             self.timers.cancel(timer);
         }
         self.reconciliation.walk = Some(Walk::default());
+        self.ask_about_given_up();
     }
 
     /// The same in batches of that many.
@@ -136,7 +142,12 @@ impl Core {
 
     /// Goes on asking. False when the step's work is used up before.
     pub(crate) fn reconcile_some(&mut self) -> bool {
+        let size = self.settings.reconciliation_explicit_batch_size.max(1);
         while self.reconciliation.pause.is_none() {
+            if let Some(full) = self.may_work().then(|| self.ask_soon(size)).flatten() {
+                self.pause_after(full);
+                continue;
+            }
             let Some(walk) = self.reconciliation.walk.take() else { return true };
             if !self.may_work() {
                 self.reconciliation.walk = Some(walk);
@@ -178,6 +189,10 @@ impl Core {
             return;
         }
         self.reconciliation.walk = Some(walk);
+        self.pause_after(full);
+    }
+
+    fn pause_after(&mut self, full: bool) {
         let pause_ms = ms(self.settings.reconciliation_explicit_batch_interval);
         if full && pause_ms > 0 {
             self.reconciliation.pause = Some(self.arm_after(pause_ms, Timer::ReconcileNext));
@@ -243,7 +258,16 @@ impl Core {
         (self.reconciliation.grace, self.reconciliation.doubt_told) = (None, false);
         if self.store.view.registered {
             self.begin_reconciliation();
+            // Agents that came back after the connection was made may run what nobody here knows.
+            if self.settings.reconciliation_implicit_interval.is_some() {
+                self.reconcile_implicitly();
+            }
         }
+    }
+
+    /// Whether the present leader may not know yet what runs.
+    pub(crate) fn is_leader_new(&self) -> bool {
+        self.grace_ms() > 0
     }
 
     /// How long nothing is concluded about a task that was placed before the leader's time, in ms; `None` when conclusions may
@@ -262,7 +286,9 @@ impl Core {
 
     /// Whether an answer is not believed: a new leader gives up on a task that was placed before its time.
     pub(crate) fn is_doubtful(&mut self, update: &StatusUpdate) -> bool {
+        // An agent's own word, which waits to be acknowledged, is no guess.
         if update.reason != Some(Reason::Reconciliation)
+            || update.token.is_some()
             || !matches!(update.state, TaskState::Lost | TaskState::Unreachable)
         {
             return false;

@@ -1,0 +1,183 @@
+//! Tasks of which nothing is heard, and tasks that were given up without the engine's last word (spec mesos 3.6, 3.7).
+//!
+//! **Silence.** A launch, a kill, or what followed it may be lost on its way. So a task that stays in a passing status, or never gets
+//! from STARTING to RUNNING, is asked about long before its time is over: if the engine has never heard of it, it is replaced then.
+//!
+//! **Given up.** A task that is LOST may run all the same: on an agent out of reach, or because the order to kill it was lost. Its
+//! replacement runs as well. When its agent is heard of again, at each new connection, when a new leader's time to learn is over, and
+//! now and then in between, such tasks are asked about; one that runs is killed. The engine's last word ends it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use engine::{AgentId, Call, Reason, StatusUpdate, TaskState};
+use model::{TaskId, TaskStatus};
+
+use crate::core::{Core, ms};
+use crate::task::Task;
+use crate::timers::{Timer, TimerKey};
+
+/// The wait between two questions about tasks given up doubles up to this many times the first one.
+const WAIT_GROWTH_MAX: u64 = 16;
+
+/// What is to be asked, and about what.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Silence {
+    /// To be asked about in the next batch, besides those of the walk.
+    soon: VecDeque<TaskId>,
+    given_up: BTreeMap<Arc<str>, GivenUp>,
+    /// Asks about all given up.
+    timer: Option<TimerKey>,
+    wait_ms: u64,
+}
+
+/// What an agent may still run.
+#[derive(Clone, Debug, Default)]
+struct GivenUp {
+    tasks: BTreeSet<TaskId>,
+    /// When its tasks were asked about because it was heard of.
+    asked_ms: Option<u64>,
+}
+
+impl Core {
+    /// How long a task may be silent in its present status before it is asked about; `None` where silence means nothing, or where the
+    /// end of its time comes first.
+    pub(crate) fn silence_ms(&self, status: TaskStatus) -> Option<u64> {
+        let wait_ms = ms(self.settings.silent_task_question_delay).max(1);
+        match status {
+            TaskStatus::Starting => Some(wait_ms),
+            // Its kill is repeated anyway.
+            TaskStatus::Killing => None,
+            _ if status.is_transient() => (wait_ms < ms(self.settings.transient_task_state_timeout)).then_some(wait_ms),
+            _ => None,
+        }
+    }
+
+    /// Nothing was heard of a task for long: it is asked about. Whether it is still in that status.
+    pub(crate) fn ask_about_silent(&mut self, id: &TaskId, status: TaskStatus) -> Option<Arc<Task>> {
+        let task = self.store.view.tasks.get(id).filter(|task| task.status == status).cloned()?;
+        if self.store.view.registered {
+            self.count("silent_tasks_asked", 1);
+            self.reconciliation.silence.soon.push_back(id.clone());
+        }
+        Some(task)
+    }
+
+    /// A task ended without anybody having seen it end.
+    pub(crate) fn give_up(&mut self, task: &Task) {
+        let Some(agent) = task.agent_id.clone() else { return };
+        self.reconciliation.silence.given_up.entry(agent).or_default().tasks.insert(task.id.clone());
+        self.reconciliation.silence.wait_ms = 0;
+        self.arm_given_up();
+    }
+
+    /// A task is given up no longer: it is known to have ended, or forgotten.
+    pub(crate) fn lay_to_rest(&mut self, task: &Task) {
+        let Some(agent) = task.agent_id.as_ref() else { return };
+        let given_up = &mut self.reconciliation.silence.given_up;
+        if let Some(of_agent) = given_up.get_mut(agent) {
+            of_agent.tasks.remove(&task.id);
+            if of_agent.tasks.is_empty() {
+                given_up.remove(agent);
+            }
+        }
+    }
+
+    /// Whether an answer says nothing new: that a task which has ended here is out of reach.
+    pub(crate) fn is_old_news(&self, update: &StatusUpdate) -> bool {
+        let task = self.store.view.tasks.get(&update.task_id);
+        update.reason == Some(Reason::Reconciliation)
+            && update.token.is_none()
+            && update.state == TaskState::Unreachable
+            && task.is_some_and(|task| task.status.is_terminal())
+    }
+
+    /// Looks whether the engine has said its last word about a task: that it ended, and not only that its agent is gone, which may
+    /// come back. What a new leader answers is no last word either.
+    pub(crate) fn note_last_word(&mut self, update: &StatusUpdate) {
+        let guesses = update.reason == Some(Reason::Reconciliation) && update.token.is_none() && self.is_leader_new();
+        if !update.state.is_terminal() || update.reason == Some(Reason::AgentRemoved) || guesses {
+            return;
+        }
+        let task = self.store.view.tasks.get(&update.task_id);
+        if let Some(task) = task.filter(|task| task.status.is_terminal()).cloned() {
+            self.lay_to_rest(&task);
+        }
+    }
+
+    fn arm_given_up(&mut self) {
+        let first_ms = ms(self.settings.silent_task_question_delay).max(1);
+        let silence = &mut self.reconciliation.silence;
+        if silence.wait_ms == 0
+            && let Some(timer) = silence.timer.take()
+        {
+            self.timers.cancel(timer);
+        }
+        if silence.timer.is_some() || silence.given_up.is_empty() {
+            return;
+        }
+        let next_ms = silence.wait_ms.saturating_mul(2).clamp(first_ms, first_ms.saturating_mul(WAIT_GROWTH_MAX));
+        silence.wait_ms = next_ms;
+        let timer = self.arm_after(next_ms, Timer::AskGivenUp);
+        self.reconciliation.silence.timer = Some(timer);
+    }
+
+    /// It is time to ask about all that were given up.
+    pub(crate) fn ask_given_up_on_schedule(&mut self) {
+        self.reconciliation.silence.timer = None;
+        if self.store.view.registered {
+            self.ask_about_given_up();
+        }
+        self.arm_given_up();
+    }
+
+    /// All that were given up are asked about.
+    pub(crate) fn ask_about_given_up(&mut self) {
+        let silence = &mut self.reconciliation.silence;
+        silence.soon.extend(silence.given_up.values().flat_map(|of_agent| of_agent.tasks.iter().cloned()));
+    }
+
+    /// An agent is heard of: what was given up on it is asked about, unless it was just before.
+    pub(crate) fn agent_is_heard(&mut self, agent: &str) {
+        let Some(of_agent) = self.reconciliation.silence.given_up.get_mut(agent) else { return };
+        let wait_ms = ms(self.settings.silent_task_question_delay);
+        let now_ms = self.now.monotonic_ms;
+        if of_agent.asked_ms.is_some_and(|asked_ms| now_ms < asked_ms.saturating_add(wait_ms)) {
+            return;
+        }
+        of_agent.asked_ms = Some(now_ms);
+        self.reconciliation.silence.soon.extend(of_agent.tasks.iter().cloned());
+    }
+
+    /// A new connection, or none: what was asked is not answered any more. All is asked anew.
+    pub(crate) fn silence_at_connection(&mut self) {
+        let silence = &mut self.reconciliation.silence;
+        silence.soon.clear();
+        silence.wait_ms = 0;
+        silence.given_up.values_mut().for_each(|of_agent| of_agent.asked_ms = None);
+        self.arm_given_up();
+    }
+
+    /// Asks about the next of those that cannot wait for the walk. `None` when there are none, else whether the batch was full.
+    pub(crate) fn ask_soon(&mut self, size: usize) -> Option<bool> {
+        if self.reconciliation.silence.soon.is_empty() {
+            return None;
+        }
+        let mut asked: Vec<(TaskId, Option<AgentId>)> = Vec::new();
+        while asked.len() < size
+            && let Some(id) = self.reconciliation.silence.soon.pop_front()
+        {
+            self.work += 1;
+            // It may have ended, or been forgotten, meanwhile.
+            let task = self.store.view.tasks.get(&id);
+            if let Some(task) = task.filter(|task| task.status.is_assigned() || task.status == TaskStatus::Lost) {
+                asked.push((id, task.agent_id.as_deref().map(str::to_owned)));
+            }
+        }
+        let full = asked.len() == size;
+        if !asked.is_empty() {
+            self.call(Call::Reconcile { tasks: asked });
+        }
+        Some(full)
+    }
+}
