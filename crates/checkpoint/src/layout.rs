@@ -172,6 +172,15 @@ impl RunDirectory {
     }
 }
 
+/// Folder of a task's own files below a checkpoint root of Thermos (spec executor 1.9); for a task that our runner runs, its run
+/// directory.
+pub fn below_thermos_root(root: &Path, task_id: &str) -> PathBuf {
+    root.join("checkpoints").join(task_id)
+}
+
+/// First argument with which this program is told to be the runner of one task. Its standard input is the socket of whoever wants that.
+pub const RUNNER_ARGUMENT: &str = "__thermos-runner";
+
 /// Whether `name` may be used as one path segment of this layout: not empty, at most 255 bytes, no `/`, no NUL, and not
 /// starting with `.` (which also keeps out `.` and `..`).
 pub fn is_safe_segment(name: &str) -> bool {

@@ -361,6 +361,66 @@ pub struct Launch {
     /// How long statuses may wait to be told together with later ones, milliseconds from the launch; the last one never waits.
     #[prost(uint64, tag = "22")]
     pub status_delay_ms: u64,
+    /// Directory that is the sandbox, absolute; it may exist. Empty for the one inside the run directory.
+    #[prost(string, tag = "23")]
+    pub sandbox: String,
+    /// Whether only the task's processes are run, as a bare runner does: no health checks, no lifecycle, nothing announced, and runs
+    /// without a limit (spec executor 1.6).
+    #[prost(bool, tag = "24")]
+    pub only_processes: bool,
+    /// Whether the sandbox is the root directory of the processes.
+    #[prost(bool, tag = "25")]
+    pub changes_root: bool,
+}
+
+/// What the command line says to a runner that it has started for one task, without any engine (spec executor 4.6). The runner answers
+/// with [`FromSlot`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ToRunner {
+    /// The message.
+    #[prost(oneof = "ToRunnerBody", tags = "1, 2, 3")]
+    pub body: Option<ToRunnerBody>,
+}
+
+/// Kinds of message to a runner.
+// There is one message at a time.
+#[allow(clippy::large_enum_variant)]
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum ToRunnerBody {
+    /// Run a task; the first message, unless the next but one is.
+    #[prost(message, tag = "1")]
+    Run(RunTask),
+    /// End the task.
+    #[prost(message, tag = "2")]
+    Kill(Kill),
+    /// Complete what a dead runner has left of a task.
+    #[prost(message, tag = "3")]
+    Complete(CompleteTask),
+}
+
+/// Run a task under a checkpoint root.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RunTask {
+    /// The task. Its run directory is that of its id below `checkpoints` of the root.
+    #[prost(message, optional, tag = "1")]
+    pub launch: Option<Launch>,
+    /// The checkpoint root, absolute (spec executor 1.9).
+    #[prost(string, tag = "2")]
+    pub root: String,
+    /// Whether the task goes on when whoever started the runner is gone.
+    #[prost(bool, tag = "3")]
+    pub is_detached: bool,
+}
+
+/// Complete what is left of a task.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CompleteTask {
+    /// The checkpoint root, absolute.
+    #[prost(string, tag = "1")]
+    pub root: String,
+    /// The task.
+    #[prost(string, tag = "2")]
+    pub task_id: String,
 }
 
 /// A root file system and how to enter it (spec executor 3.3).

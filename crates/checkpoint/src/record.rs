@@ -98,6 +98,9 @@ pub struct Header {
     /// Present when the run may have containers: the value of `DOCKER_HOST` under which they are found, empty for the usual socket.
     #[prost(string, optional, tag = "19")]
     pub docker_host: Option<String>,
+    /// Whether the sandbox may be somebody else's too, so that a home in it does not make a process the task's.
+    #[prost(bool, tag = "20")]
+    pub shares_sandbox: bool,
 }
 
 /// State of one run of one process (spec executor 1.4; the numbers are those of Thermos).

@@ -97,6 +97,49 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluation, String> {
     Ok(Evaluation { keys, job: Some(loaded), warnings })
 }
 
+/// A task of a file, for whoever runs it without a scheduler.
+#[derive(Clone, Debug)]
+pub struct LoadedTask {
+    /// Its name.
+    pub name: String,
+    /// As JSON, with references that are left to whoever runs it.
+    pub raw: Value,
+    /// Names of the ports it refers to, sorted.
+    pub ports: Vec<String>,
+}
+
+/// Evaluates a file in a child process of this program, and checks the task that is wanted: the one of that name, or the only one.
+#[cfg(feature = "evaluator")]
+pub fn evaluate_task(
+    path: &std::path::Path,
+    is_json: bool,
+    bindings: &[Binding],
+    wanted: Option<&str>,
+) -> Result<LoadedTask, String> {
+    let text = |error: config::ConfigError| error.render().trim_start_matches("error: ").trim_end().to_owned();
+    let mut question = config::EvaluationRequest::new(path.to_string_lossy());
+    question.as_tasks = true;
+    question.read_json = is_json;
+    question.bindings = bindings.iter().map(|binding| (binding.name.clone(), binding.value.clone())).collect();
+    let evaluation = config::evaluate(&question).map_err(text)?;
+    let task = evaluation.select_task(wanted).map_err(text)?;
+    let raw = task.checked(&evaluation.path).map_err(text)?.clone();
+    let port = |address: &str| address.strip_prefix("thermos.ports[")?.strip_suffix(']').map(str::to_owned);
+    let ports = task.content.unbound.iter().filter_map(|unbound| port(&unbound.address)).collect();
+    Ok(LoadedTask { name: task.name.shown().to_owned(), raw, ports })
+}
+
+/// Evaluates a file in a child process.
+#[cfg(not(feature = "evaluator"))]
+pub fn evaluate_task(
+    _path: &std::path::Path,
+    _is_json: bool,
+    _bindings: &[Binding],
+    _wanted: Option<&str>,
+) -> Result<LoadedTask, String> {
+    Err("this program was built without the evaluator of job files".into())
+}
+
 /// Evaluates a job file in a child process.
 #[cfg(not(feature = "evaluator"))]
 pub fn evaluate(_request: &EvaluationRequest) -> Result<Evaluation, String> {

@@ -126,7 +126,11 @@ fn kill_left(state: &RunState) {
             !recycled && stat.start_ticks + START_TICKS_TOLERANCE >= *started
         });
         // What has left its session still has the home that no other process has, unless it has taken another on purpose.
-        if in_session || (stat.start_ticks + START_TICKS_TOLERANCE >= oldest && procfs::has_variable(*pid, &home)) {
+        if in_session
+            || (!header.shares_sandbox
+                && stat.start_ticks + START_TICKS_TOLERANCE >= oldest
+                && procfs::has_variable(*pid, &home))
+        {
             doomed.push(*pid);
         }
     }

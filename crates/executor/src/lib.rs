@@ -3,6 +3,7 @@
 //! - [`launcher`]: the tiny process that outlives the daemon and is the last parent of everything that tasks start.
 //! - [`supervisor`]: a fork of the launcher that runs tasks, one at a time: processes, logs, limits, ending.
 //! - [`mesos`]: the executor on a Mesos agent, which has one supervisor and no launcher.
+//! - [`runner`]: one task without any engine, for the command line.
 //! - [`aftermath`]: completing the checkpoint of a run whose supervisor is dead.
 //! - [`system`]: the kernel calls underneath.
 //!
@@ -14,10 +15,14 @@
 pub mod aftermath;
 mod announcer;
 mod checks;
+mod child;
 mod docker;
 pub mod http;
 pub mod launcher;
+mod log;
 pub mod mesos;
+mod mirror;
+pub mod runner;
 pub mod supervisor;
 pub mod system;
 
@@ -30,6 +35,9 @@ pub const LAUNCHER_ARGUMENT: &str = "__launcher";
 /// Runs the launcher, or a helper of a supervisor, if `arguments` (without the program's name) ask for it. A program that can be a
 /// launcher calls this before it does anything else: the launcher must be the only thread.
 pub fn launcher_main(arguments: &[String]) -> Option<ExitCode> {
+    if arguments.first().is_some_and(|mode| mode == checkpoint::layout::RUNNER_ARGUMENT) {
+        return Some(runner::main());
+    }
     let [mode, directory] = arguments else { return None };
     if mode == announcer::ARGUMENT {
         return Some(announcer::main());

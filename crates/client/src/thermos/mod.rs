@@ -2,8 +2,12 @@
 //! the crate `observer`'s.
 
 pub mod arguments;
+mod file;
+mod follow;
 mod kill;
+mod launch;
 mod read;
+mod runner;
 mod status;
 mod tail;
 
@@ -41,6 +45,9 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 /// Runs a verb.
 pub fn run_verb(verb: &Verb, roots: &Roots, console: &mut Console) -> Outcome {
     match verb {
+        Verb::Run(arguments) => launch::run(arguments, &own_root(roots), console),
+        Verb::Simplerun(arguments) => launch::simplerun(arguments, &own_root(roots), console),
+        Verb::Inspect(arguments) => file::inspect(arguments, console),
         Verb::Status(arguments) => status::run(arguments, &store(roots), console),
         Verb::Tail(arguments) => tail::run(arguments, &store(roots), console),
         Verb::Kill(arguments) => kill::run(arguments, &store(roots), console),
@@ -55,8 +62,29 @@ pub fn own_engine(state_dir: Option<PathBuf>) -> Option<Root> {
     (is_named || engine.is_dir()).then_some(Root::Engine(engine))
 }
 
+/// Where the original keeps its tasks.
+const SYSTEM_ROOT: &str = "/var/run/thermos";
+
+/// The root below which tasks are run: the one that was named last, or the user's own. That of the original takes root.
+fn own_root(roots: &Roots) -> PathBuf {
+    let default = || {
+        if nix::unistd::Uid::effective().is_root() { PathBuf::from(SYSTEM_ROOT) } else { own_state_directory() }
+    };
+    let root = roots.roots.last().cloned().unwrap_or_else(default);
+    std::path::absolute(&root).unwrap_or(root)
+}
+
+/// Where tasks of users other than root are kept.
+fn own_state_directory() -> PathBuf {
+    default_state_directory().join("thermos")
+}
+
 fn store(roots: &Roots) -> Store {
-    let thermos = if roots.roots.is_empty() { vec![PathBuf::from("/var/run/thermos")] } else { roots.roots.clone() };
+    let mut thermos = roots.roots.clone();
+    if thermos.is_empty() {
+        thermos = vec![PathBuf::from(SYSTEM_ROOT), own_root(roots)];
+        thermos.dedup();
+    }
     let mesos =
         if roots.mesos_roots.is_empty() { vec![observer::default_mesos_root()] } else { roots.mesos_roots.clone() };
     let all = thermos.into_iter().map(Root::Thermos).chain(mesos.into_iter().map(Root::Mesos));

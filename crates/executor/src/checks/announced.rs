@@ -266,6 +266,7 @@ impl Helper {
             program: PROGRAM,
             arguments: &[c"daybreak", &argument, &task_id],
             environment: std::slice::from_ref(&surroundings.path),
+            root: None,
             directory: c"/",
             stdin: their_input.as_fd(),
             stdout: their_output.as_fd(),

@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, FileType};
 use super::http_probe::{self, failed_to_signal};
 use super::shell_probe::{ShellCommand, ShellProbe};
 use super::{Background, Facts, HEALTH_PORT, Source, Tools};
+use crate::log::detail;
 use crate::system::identity::acting_as;
 use crate::system::spawn::Identity;
 use crate::system::wait::Exit;
@@ -58,6 +59,7 @@ pub(super) struct HealthSource {
     sandbox: OwnedFd,
     phase: Phase,
     metrics: Metrics,
+    last_failed: Option<bool>,
 }
 
 impl HealthSource {
@@ -85,6 +87,7 @@ impl HealthSource {
             sandbox: facts.sandbox.try_clone().map_err(|error| error.to_string())?,
             phase: Phase::Waiting(0),
             metrics: Metrics::default(),
+            last_failed: None,
         }))
     }
 
@@ -123,6 +126,15 @@ impl HealthSource {
 
     fn account(&mut self, result: ProbeResult, began_ms: u64, now_ms: u64) {
         self.metrics.total_latency_ms += now_ms.saturating_sub(began_ms);
+        // Each failure is told, of successes the first after one.
+        match &result {
+            Err(reason) => detail(|| format!("health check {} failed: {reason}", self.metrics.checks)),
+            Ok(()) if self.last_failed != Some(false) => {
+                detail(|| format!("health check {} succeeded", self.metrics.checks));
+            }
+            Ok(()) => {}
+        }
+        self.last_failed = Some(result.is_err());
         self.health.account(result);
         let over = matches!(self.health.opinion(), Opinion::Failed(_));
         self.phase = if over { Phase::Ended } else { Phase::Waiting(now_ms + self.interval_ms) };

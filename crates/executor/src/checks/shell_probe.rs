@@ -59,6 +59,7 @@ impl ShellProbe {
             program: arguments[0],
             arguments,
             environment: &command.environment,
+            root: None,
             directory: &command.directory,
             stdin: surroundings.null.as_fd(),
             stdout: child_end.as_fd(),

@@ -170,6 +170,7 @@ pub(crate) fn start(order: &Order, output: impl AsFd, null: impl AsFd) -> Result
         program: PROGRAM,
         arguments: &arguments,
         environment: &[],
+        root: None,
         directory: c"/",
         stdin: null.as_fd(),
         stdout: output.as_fd(),

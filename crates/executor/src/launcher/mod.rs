@@ -144,11 +144,8 @@ fn prepare_supervisors() {
     checkpoint::stream::encode_frame(&checkpoint::record::Record::default(), &mut Vec::new());
 }
 
-/// Writes a line to the launcher's log, which is its standard error.
-pub(crate) fn log(text: &str) {
-    let pid = rustix::process::getpid().as_raw_nonzero();
-    let _ = writeln!(io::stderr(), "{} [{pid}] {text}", crate::system::wall_ms());
-}
+// The launcher's log is its standard error.
+pub(crate) use crate::log::log;
 
 /// There is a descriptor for each supervisor. Returns the limit that tasks are to have: what the engine says, or what was there before.
 fn raise_open_files() -> Option<u64> {

@@ -20,6 +20,9 @@ const DISK_INTERVAL_MS: u64 = 60_000;
 const GRACE_MS: u64 = 60_000;
 const MIB: u64 = 1 << 20;
 
+/// What agents tell their executors in the environment: nothing of an image's.
+const AGENTS_VARIABLES: [&str; 2] = ["MESOS_", "LIBPROCESS_"];
+
 /// Name of the one process of a docker-compose project.
 const PROJECT_PROCESS: &str = "docker-compose";
 
@@ -78,6 +81,13 @@ pub(super) fn assignment(info: &TaskInfo, options: &Options, variables: Vec<Stri
         .iter()
         .filter_map(|(name, port)| Some((name.clone(), u32::try_from(*port).ok()?)))
         .collect();
+    let of_image = |text: &String| !AGENTS_VARIABLES.iter().any(|prefix| text.starts_with(prefix));
+    let environment = match (options.preserve_environment, in_docker) {
+        (true, _) => variables,
+        // Those of the image and of Docker's parameters: processes find what others in the container would.
+        (false, true) => variables.into_iter().filter(of_image).collect(),
+        (false, false) => Vec::new(),
+    };
     let launch = Launch {
         task_id: info.task_id.value.clone(),
         agent_id: info.agent_id.value.clone(),
@@ -98,7 +108,7 @@ pub(super) fn assignment(info: &TaskInfo, options: &Options, variables: Vec<Stri
         health_checks_keep_user: options.health_checks_keep_user,
         stop_timeout_ms: milliseconds(options.stop_timeout),
         run_directory_exists: true,
-        environment: if options.preserve_environment { variables } else { Vec::new() },
+        environment,
         logger: Some(options.logger.clone()),
         announcing,
         ..Launch::default()
@@ -269,7 +279,23 @@ mod tests {
         assert_eq!(role(config(), &keep), "");
         assert_eq!(role(config(), &other), "u");
         assert!(read(docker, &keep).unwrap().in_docker);
-        assert_eq!(read(config(), &keep).unwrap().launch.environment, ["A=b"]);
+    }
+
+    #[test]
+    fn processes_in_a_container_have_its_variables() {
+        let docker = TaskConfig {
+            container: Some(Container::Docker(DockerContainer { image: "i".into(), parameters: None })),
+            ..config()
+        };
+        let keep = Options { preserve_environment: true, ..Options::default() };
+        let environment = |config: TaskConfig, options: &Options| {
+            let variables = vec!["A=b".into(), "MESOS_TASK_ID=t".into(), "LIBPROCESS_IP=127.0.0.1".into()];
+            assignment(&info(Some(config)), options, variables).unwrap().launch.environment
+        };
+        assert!(environment(config(), &Options::default()).is_empty());
+        assert_eq!(environment(docker.clone(), &Options::default()), ["A=b"]);
+        assert_eq!(environment(docker, &keep).len(), 3);
+        assert_eq!(environment(config(), &keep).len(), 3);
     }
 
     #[test]

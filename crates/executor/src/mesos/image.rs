@@ -63,6 +63,7 @@ impl<'a> Image<'a> {
             Ok(None) => return Err(format!("role {role} is no user of {}", user::looked_in())),
             Err(error) => return Err(format!("looking up user {role}: {error}")),
         };
+        self.make_writable()?;
         if !self.options.no_create_user {
             self.make_user(&user)?;
         }
@@ -90,6 +91,21 @@ impl<'a> Image<'a> {
             takes_launch_info: self.takes_launch_info(),
             user: user.name,
         })
+    }
+
+    /// Agents since 1.8 mount the image read-only, as its volume says; what is below is this container's own copy.
+    fn make_writable(&self) -> Result<(), String> {
+        let shown = self.root.display().to_string();
+        let status = rustix::fs::statvfs(&self.root).map_err(|error| format!("{shown}: {error}"))?;
+        if !status.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+            return Ok(());
+        }
+        let mounted = run("mount", &["-n", "-o", "remount,bind,rw", &shown])?;
+        if mounted.code == Some(0) {
+            Ok(())
+        } else {
+            Err(format!("making the image writable: {}", mounted.output.trim()))
+        }
     }
 
     /// The user and the group of the machine, with the same numbers.

@@ -5,9 +5,10 @@
 //! - [`agent`]: the two connections to the agent, in threads of their own.
 //! - [`book`]: tasks and updates that the agent has not stored yet.
 //! - [`assignment`]: from what the agent delivers to what a supervisor runs.
-//! - [`child`]: the supervisor, a fork of this process made while it has one thread.
 //! - [`image`]: making the root file system of an image fit for the task.
-//! - [`thermos`]: the checkpoint again, where and as tools for Thermos read it.
+//!
+//! Beside them: `child`, the supervisor, a fork of this process made while it has one thread, and `mirror`, the checkpoint again, where and as
+//! tools for Thermos read it.
 //!
 //! The supervisor records what happens and tells this process, which tells the agent. If the supervisor dies, this process kills what is
 //! left, completes the record and reports; if this process dies, the supervisor kills the task, because nobody could report it any more.
@@ -15,11 +16,9 @@
 mod agent;
 mod assignment;
 mod book;
-mod child;
 mod image;
 mod options;
 mod run;
-mod thermos;
 
 use std::process::ExitCode;
 

@@ -33,11 +33,12 @@ Runs one task on an Apache Mesos agent, which starts this program. It is not sta
                                         credentials and access lists, JSON
   --mesos-containerizer-path PATH, --sandbox-mount-point PATH, --no-create-user
                                         for tasks in images of the Mesos containerizer
+  --log_dir DIR                         folder of the executor's own log, __main__.log (its sandbox)
   --version, --help
-Logging flags of the original executor are accepted and without effect: the log is standard error.";
+The other logging flags of the original executor are accepted and without effect: the log is that file and standard error.";
 
 /// Flags for logging that the original takes from its framework: with a value, and without.
-const LOGGING_WITH_VALUE: [&str; 4] = ["log_to_stderr", "log_to_disk", "log_dir", "log_simple_format"];
+const LOGGING_WITH_VALUE: [&str; 3] = ["log_to_stderr", "log_to_disk", "log_simple_format"];
 const LOGGING_BARE: [&str; 4] = ["log_simple", "nolog_simple", "app_debug", "app_daemonize"];
 
 /// The command line.
@@ -45,6 +46,8 @@ const LOGGING_BARE: [&str; 4] = ["log_simple", "nolog_simple", "app_debug", "app
 pub struct Options {
     /// Bound on ending a task.
     pub stop_timeout: Duration,
+    /// Folder of the executor's own log; unset for its sandbox.
+    pub log_directory: Option<PathBuf>,
     /// User of the processes, instead of the role.
     pub execute_as_user: Option<String>,
     /// Processes run as the executor's user.
@@ -87,6 +90,7 @@ impl Default for Options {
         Self {
             stop_timeout: Duration::from_secs(120),
             execute_as_user: None,
+            log_directory: None,
             keep_user: false,
             health_checks_keep_user: false,
             preserve_environment: false,
@@ -180,6 +184,7 @@ impl Options {
             "announcer_hostname" => self.announcer.hostname = Some(value),
             "announcer_zookeeper_auth_config" => self.announcer.auth_file = Some(value.into()),
             "mesos_containerizer_path" => self.containerizer = value.into(),
+            "log_dir" => self.log_directory = Some(value.into()),
             "sandbox_mount_point" => self.sandbox_mount_point = value,
             _ if LOGGING_WITH_VALUE.contains(&name) => self.without_effect.push(argument.to_owned()),
             _ => return Err(format!("unknown flag {argument}; see --help")),
@@ -287,7 +292,7 @@ mod tests {
              --announcer-hostname h --announcer-zookeeper-auth-config /a --mesos-containerizer-path /m --no-create-user \
              --sandbox-mount-point /s --execute-as-user u --nosetuid --nosetuid-health-checks \
              --runner-logger-destination both --runner-logger-mode rotate --runner-rotate-log-size-mb 7 \
-             --runner-rotate-log-backups 3 --preserve_env --stop_timeout_in_secs 9 --log_to_disk DEBUG --log_simple",
+             --runner-rotate-log-backups 3 --preserve_env --stop_timeout_in_secs 9 --log_to_disk DEBUG --log_dir /logs --log_simple",
         )
         .unwrap();
         let announcer = AnnouncerOptions {
@@ -304,6 +309,7 @@ mod tests {
             rotate_backups: 3,
         };
         let expected = Options {
+            log_directory: Some("/logs".into()),
             stop_timeout: Duration::from_secs(9),
             execute_as_user: Some("u".into()),
             keep_user: true,

@@ -19,11 +19,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::agent::{Agent, FromAgent};
 use super::assignment::{Assignment, assignment, grace_of, milliseconds, prepare_directory};
-use super::child::Child;
 use super::image::Image;
 use super::options::{Environment, Options};
-use super::thermos::Mirror;
+use crate::child::Child;
 use crate::launcher::log;
+use crate::log::{detail, to_file};
+use crate::mirror::Mirror;
 use crate::system::signals::{SignalSource, restore_default_effects};
 use crate::system::{is_root, monotonic_ms, wait, wall_ms};
 
@@ -35,6 +36,9 @@ const LAST_UPDATE_MS_MAX: u64 = 300_000;
 const TELLING_MS: u64 = 1_000;
 /// Pause between looks for a checkpoint that can be followed, milliseconds.
 const MIRROR_MS: u64 = 1_000;
+
+/// The executor's own log, in its sandbox, under the name that people and programs know it by.
+const LOG: &str = "__main__.log";
 
 const KILLED: &str = "Instructed to kill task.";
 const SHUT_DOWN: &str = "Told to shut down executor.";
@@ -72,6 +76,7 @@ pub(super) fn run(options: Options, environment: Environment) -> io::Result<()> 
         // Nobody but this process and root may read the token, which is in its memory; and no child inherits it.
         crate::system::hide_variable(c"MESOS_EXECUTOR_AUTHENTICATION_TOKEN");
     }
+    to_file(options.log_directory.as_ref().unwrap_or(&environment.sandbox).join(LOG), false);
     let signals = SignalSource::open()?;
     wait::become_subreaper()?;
     let child = Child::start(is_root())?;
@@ -220,6 +225,7 @@ impl Executor {
             }
             Some(Type::Acknowledged) => {
                 if let Some(stored) = event.acknowledged {
+                    detail(|| "the agent has stored an update".to_owned());
                     self.agent.book().acknowledge(&stored.task_id.value, &stored.uuid);
                 }
             }
@@ -248,7 +254,7 @@ impl Executor {
         }
         self.deadline_ms = None;
         let mut running = Running {
-            mirror: Mirror::new(&self.environment.directory, &task_id),
+            mirror: Mirror::of_run(&self.environment.directory, &task_id),
             task_id: task_id.clone(),
             run_directory: self.environment.directory.clone(),
             grace_ms: 0,
@@ -278,7 +284,7 @@ impl Executor {
         let Environment { directory, sandbox, .. } = &self.environment;
         running.grace_ms = grace_ms;
         running.run_directory = prepare_directory(directory, sandbox, in_docker, &launch.role)?;
-        running.mirror = Mirror::new(&running.run_directory, &running.task_id);
+        running.mirror = Mirror::of_run(&running.run_directory, &running.task_id);
         launch.run_directory = running.run_directory.to_string_lossy().into_owned();
         if in_image {
             let image = Image::new(&self.options, directory, info.executor.as_ref())?;
@@ -410,6 +416,7 @@ impl Executor {
     }
 
     fn update(&self, task_id: &str, state: TaskState, message: &str, timestamp_ms: i64) {
+        detail(|| format!("update for the agent: {state:?} {message}"));
         let status = TaskStatus {
             task_id: TaskId { value: task_id.to_owned() },
             state: state as i32,

@@ -7,6 +7,7 @@ use super::Surroundings;
 use super::stopping::WATCHERS_MS_MAX;
 use super::task::{RunningTask, Verdict};
 use crate::launcher::log;
+use crate::log::detail;
 use crate::system::procfs;
 use crate::system::wait::{self, Look};
 
@@ -31,6 +32,7 @@ impl RunningTask {
     /// The task ends at once, for a reason that is not its processes' end.
     pub(super) fn fail(&mut self, verdict: Verdict) {
         if self.verdict.is_none() && self.ending.is_none() {
+            detail(|| format!("the task is killed: {}", verdict.message));
             self.verdict = Some(verdict);
             self.forced.get_or_insert(Forced::Killed);
             self.deadline_ms = Some(0);
@@ -108,6 +110,7 @@ impl RunningTask {
         // Children of this process are those, and no others but helpers of watchers: the shells and the strays.
         let helpers = self.watch.processes();
         for pid in procfs::own_children().into_iter().filter(|pid| !helpers.contains(pid)) {
+            detail(|| format!("SIGTERM to {pid}"));
             wait::signal(pid, libc::SIGTERM);
         }
     }
@@ -126,6 +129,9 @@ impl RunningTask {
         if alive {
             if now_ms < ending.began_ms + STUCK_MS_MAX {
                 if now_ms >= ending.next_attempt_ms {
+                    if ending.next_attempt_ms == ending.began_ms {
+                        detail(|| "SIGKILL to what is left of the task".to_owned());
+                    }
                     ending.next_attempt_ms = now_ms + ATTEMPT_PAUSE_MS;
                     let first = !ending.killed_group;
                     let spared = if spares_helpers { self.watch.processes() } else { Vec::new() };

@@ -232,6 +232,7 @@ impl RunningTask {
                 program: PROGRAM,
                 arguments: &[PROGRAM, FETCH_ARGUMENT],
                 environment: &environment,
+                root: None,
                 directory: &work.sandbox_path,
                 stdin: their_input.as_fd(),
                 stdout: output,

@@ -75,13 +75,15 @@ struct Rotation {
     backups: u64,
 }
 
-/// Opens both streams of run `run` of `process`. `sandbox` is the sandbox's directory, `owner` the user to act as (when root).
+/// Opens both streams of run `run` of `process`. `sandbox` is the sandbox's directory, `owner` the user to act as (when root). Where the
+/// sandbox is `shared`, what others have written there stays.
 pub(super) fn open_outputs(
     sandbox: BorrowedFd<'_>,
     process: &str,
     run: u32,
     logger: Logger,
     owner: Option<&Identity>,
+    shared: bool,
 ) -> io::Result<[Output; 2]> {
     let files = matches!(logger.destination, LoggerDestination::File | LoggerDestination::Both);
     let console = matches!(logger.destination, LoggerDestination::Console | LoggerDestination::Both);
@@ -98,7 +100,10 @@ pub(super) fn open_outputs(
     let directory = if files { Some(acting_as(owner, || log_directory(sandbox, process, run))?) } else { None };
     let open = |stream: OutputStream| -> io::Result<Output> {
         let file = match &directory {
-            Some(directory) => Some(acting_as(owner, || create_log(directory.as_fd(), stream.file_name()))?),
+            Some(directory) => Some(acting_as(owner, || {
+                let open = if shared { continue_log } else { create_log };
+                open(directory.as_fd(), stream.file_name())
+            })?),
             None => None,
         };
         if !console && rotation.is_none() {
@@ -158,6 +163,19 @@ fn create_log(directory: BorrowedFd<'_>, name: &str) -> io::Result<File> {
             rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
             Ok(rustix::fs::openat(directory, name, flags, mode)?.into())
         }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A log that may be there already.
+fn continue_log(directory: BorrowedFd<'_>, name: &str) -> io::Result<File> {
+    // Something else than a file must not keep this process waiting.
+    let flags =
+        OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644)).map(File::from) {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        // A pipe has another answer when nobody reads from it.
+        Ok(_) | Err(Errno::NXIO) => create_log(directory, name),
         Err(error) => Err(error.into()),
     }
 }
@@ -245,7 +263,7 @@ mod tests {
             mode: LoggerMode::Rotate,
             rotate: Some(RotatePolicy { log_size_bytes: 70, backups: 2 }),
         };
-        let [output, _] = open_outputs(sandbox.as_fd(), "p", 0, logger, None).unwrap();
+        let [output, _] = open_outputs(sandbox.as_fd(), "p", 0, logger, None, false).unwrap();
         let mut pump = output.pump.unwrap();
         let mut child = File::from(output.child_end);
         for number in 0..40 {
@@ -263,13 +281,35 @@ mod tests {
     }
 
     #[test]
+    fn in_a_shared_sandbox_logs_go_on_where_they_are_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let sandbox = File::open(folder.path()).unwrap();
+        let logs = folder.path().join(".logs/p/0");
+        for round in 1..3 {
+            let [stdout, stderr] = open_outputs(sandbox.as_fd(), "p", 0, Logger::default(), None, true).unwrap();
+            writeln!(File::from(stdout.child_end), "{round}").unwrap();
+            writeln!(File::from(stderr.child_end), "{round}").unwrap();
+            std::fs::remove_file(logs.join("stderr")).unwrap();
+            make_fifo(&logs.join("stderr"));
+        }
+        assert_eq!(std::fs::read_to_string(logs.join("stdout")).unwrap(), "1\n2\n");
+        std::fs::remove_file(logs.join("stdout")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", logs.join("stdout")).unwrap();
+        assert!(open_outputs(sandbox.as_fd(), "p", 0, Logger::default(), None, true).is_err());
+    }
+
+    fn make_fifo(path: &std::path::Path) {
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    }
+
+    #[test]
     fn a_link_in_the_place_of_a_log_folder_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join(".logs")).unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), folder.path().join(".logs/p")).unwrap();
         let sandbox = File::open(folder.path()).unwrap();
-        assert!(open_outputs(sandbox.as_fd(), "p", 0, Logger::default(), None).is_err());
+        assert!(open_outputs(sandbox.as_fd(), "p", 0, Logger::default(), None, false).is_err());
         assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
     }
 }

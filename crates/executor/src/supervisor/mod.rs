@@ -7,6 +7,7 @@ mod ending;
 mod helper;
 pub(crate) mod image;
 mod logs;
+mod shell;
 mod start;
 mod stopping;
 mod task;
@@ -70,6 +71,8 @@ pub(crate) struct Surroundings {
     pub(crate) pid: i32,
     pub(crate) start_ticks: u64,
     pub(crate) path: std::ffi::CString,
+    /// What runs command lines.
+    shell: shell::Shell,
     pub(crate) root: bool,
     pub(crate) oom_protected: bool,
     pub(crate) open_files_soft: Option<u64>,
@@ -114,6 +117,7 @@ pub fn run(birth: Birth<'_>) -> io::Result<()> {
         pid,
         start_ticks: procfs::own_start_ticks(),
         path: std::ffi::CString::new(format!("PATH={search}")).map_err(io::Error::other)?,
+        shell: shell::Shell::find(),
         root: birth.root,
         oom_protected: procfs::set_oom_score(-1000),
         open_files_soft: birth.open_files_soft,

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use checkpoint::layout::{LOGS, RunDirectory};
 use checkpoint::protocol::{ContainerKind, Containers, Launch, LaunchRefused};
@@ -115,6 +115,7 @@ pub(super) fn prepare(
     })?;
     // The user inside a container is the image's affair: the role need not be a user of this machine.
     let in_container = is_container(launch);
+    let sandbox_path = sandbox_of(launch, &run);
     let found = payloads
         .user(&launch.role, surroundings.root)
         .or_else(|why| if in_container { Ok(user::current()) } else { Err(why) });
@@ -123,7 +124,7 @@ pub(super) fn prepare(
         .map_or_else(|_| User { name: launch.role.clone(), identity: user::current().identity }, User::clone);
     let owner = (surroundings.root && user.identity.uid != 0).then(|| user.identity.clone());
     let ready = match found {
-        Ok(_) => make_ready(launch, &run, &user, owner.as_ref(), payloads),
+        Ok(_) => make_ready(launch, &sandbox_path, &user, owner.as_ref(), payloads),
         Err(error) => Err(format!("Failed to initialize sandbox: {error}")),
     };
     writer.push(Header {
@@ -131,7 +132,7 @@ pub(super) fn prepare(
         agent_id: launch.agent_id.clone(),
         launch_time_ms: wall_ms(),
         boot_id: surroundings.boot_id.clone(),
-        sandbox: run.sandbox().to_string_lossy().into_owned(),
+        sandbox: sandbox_path.to_string_lossy().into_owned(),
         hostname: launch.hostname.clone(),
         user: user.name.clone(),
         uid: Some(user.identity.uid),
@@ -145,6 +146,7 @@ pub(super) fn prepare(
         memory_bytes: launch.memory_bytes,
         disk_bytes: launch.disk_bytes,
         slot_id: surroundings.slot_id,
+        shares_sandbox: !launch.sandbox.is_empty(),
         docker_host: launch.containers.as_ref().map(|containers| containers.docker_host.clone()),
     });
     Ok(Prepared { writer, user, owner, ready })
@@ -152,15 +154,19 @@ pub(super) fn prepare(
 
 fn make_ready(
     launch: &Launch,
-    run: &RunDirectory,
+    sandbox_path: &Path,
     user: &User,
     owner: Option<&Identity>,
     payloads: &mut PayloadCache,
 ) -> Result<Ready, String> {
     // Users of containers are others than the task's on this machine; theirs are the modes of what they make.
     let mode = if is_container(launch) { 0o755 } else { 0o700 };
-    let sandbox = make_sandbox(&run.sandbox(), mode, owner, launch.run_directory_exists)
-        .map_err(|error| format!("Failed to initialize sandbox: {}: {error}", run.sandbox().display()))?;
+    let made = if launch.sandbox.is_empty() {
+        make_sandbox(sandbox_path, mode, owner, launch.run_directory_exists)
+    } else {
+        enter_sandbox(sandbox_path, mode, owner)
+    };
+    let sandbox = made.map_err(|error| format!("Failed to initialize sandbox: {}: {error}", sandbox_path.display()))?;
     let payload = payloads.payload(&launch.payload)?;
     // Names that stand for other ports (spec executor 2.9).
     let ports = match &payload.shape().announce {
@@ -175,20 +181,43 @@ fn make_ready(
         ports,
     };
     let filled = payload.fill(&values).map_err(|error| error.to_string())?;
-    let plan = check_task(&filled.task).map_err(|error| error.to_string())?;
+    let mut plan = check_task(&filled.task).map_err(|error| error.to_string())?;
+    if launch.only_processes {
+        plan = TaskPlan::with_run_limit(&filled.task, u32::MAX).map_err(|error| error.to_string())?;
+    }
     Ok(Ready {
         sandbox,
-        sandbox_path: CString::new(run.sandbox().as_os_str().as_bytes()).map_err(|error| error.to_string())?,
+        sandbox_path: CString::new(sandbox_path.as_os_str().as_bytes()).map_err(|error| error.to_string())?,
         plan,
         ports: values.ports,
         payload: filled,
     })
 }
 
+/// Where the sandbox of a run is.
+fn sandbox_of(launch: &Launch, run: &RunDirectory) -> PathBuf {
+    if launch.sandbox.is_empty() { run.sandbox() } else { PathBuf::from(&launch.sandbox) }
+}
+
 /// Whether the task is a container, or its processes are in one.
 fn is_container(launch: &Launch) -> bool {
     let kind = launch.containers.as_ref().map(Containers::kind);
     matches!(kind, Some(ContainerKind::Processes | ContainerKind::Alone))
+}
+
+/// A sandbox that somebody has chosen. Where it exists it stays as it is, and whoever may write to it may use it.
+fn enter_sandbox(path: &Path, mode: u32, owner: Option<&Identity>) -> io::Result<OwnedFd> {
+    if !path.exists() {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        return make_sandbox(path, mode, owner, true);
+    }
+    let sandbox = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    match acting_as(owner, || rustix::fs::mkdirat(&sandbox, LOGS, Mode::from_raw_mode(0o755))) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(sandbox),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The sandbox: private to the user, with the folder for logs in it.

@@ -11,6 +11,7 @@ use super::helper::Preparing;
 use super::task::{RunningTask, Verdict};
 use crate::checks::{Background, ask_to_end, signaler_timeout};
 use crate::launcher::log;
+use crate::log::detail;
 
 /// Time for processes to end after SIGTERM when nobody says another, milliseconds (spec executor 1.11).
 const GRACE_MS: u64 = 60_000;
@@ -102,6 +103,7 @@ impl RunningTask {
             return;
         }
         message.clone_into(&mut self.kill_message);
+        detail(|| format!("told to end the task; its processes have {grace_ms} ms after the signal. {message}"));
         self.begin_stopping(grace_ms, now_ms);
     }
 
@@ -182,6 +184,7 @@ impl RunningTask {
             let timeout = signaler_timeout();
             let until_ms = now_ms + u64::try_from(timeout.as_millis()).unwrap_or(STOP_MS_MAX) + SLACK_MS;
             let Step { port, endpoint, wait_ms } = step;
+            detail(|| format!("asks the task to end: POST {endpoint} on port {port}"));
             match Background::start("lifecycle", move || ask_to_end(port, &endpoint, timeout)) {
                 Ok(answer) => stopping.phase = Phase::Asking { answer, until_ms, wait_ms },
                 // Not handled: the next step at once.

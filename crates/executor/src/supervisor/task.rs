@@ -20,13 +20,12 @@ use super::start::{self, PayloadCache, Prepared};
 use super::stopping::{self, Step, Stopping};
 use crate::checks::{self, Tools, Watch};
 use crate::launcher::log;
+use crate::log::detail;
 use crate::system::spawn::{Identity, Spawn, spawn};
-use crate::system::user::User;
+use crate::system::user::{self, User};
 use crate::system::wait::{self, Exit, Look};
 use crate::system::{boot_ticks, monotonic_ms, wall_ms};
 
-/// The shell that runs every command line (spec executor 1.7).
-const SHELL: &CStr = c"/bin/bash";
 /// Files looked at in one step of measuring a sandbox.
 const DISK_STEP_ENTRIES: usize = 2_000;
 /// Pause between such steps, milliseconds.
@@ -179,8 +178,10 @@ impl RunningTask {
             sandbox: &ready.sandbox,
             environment: &environment,
         };
-        self.watch = Watch::new(checks::sources(&facts)?);
-        self.lifecycle = stopping::lifecycle(&ready.payload, &ready.ports);
+        if !self.launch.only_processes {
+            self.watch = Watch::new(checks::sources(&facts)?);
+            self.lifecycle = stopping::lifecycle(&ready.payload, &ready.ports);
+        }
         self.preparing = Preparing::of(&self.launch);
         self.work = Some(Work {
             task: ready.payload.task,
@@ -203,7 +204,8 @@ impl RunningTask {
         let variable = |name: &str, value: &[u8]| {
             CString::new([name.as_bytes(), b"=", value].concat()).expect("names of users and paths have no NUL")
         };
-        let home = self.launch.image.as_ref().map_or(sandbox.to_bytes(), |image| image.sandbox.as_bytes());
+        let own_home = self.launch.changes_root.then(|| user::home_of(&self.user.name));
+        let home = own_home.as_ref().map_or_else(|| sandbox_inside(&self.launch, sandbox), |home| home.as_bytes());
         environment.extend([
             variable("HOME", home),
             variable("LOGNAME", self.user.name.as_bytes()),
@@ -332,6 +334,7 @@ impl RunningTask {
         } else {
             format!("was ended by signal {}", -exit.return_code)
         };
+        self.detail(run.index, run.run, &what);
         self.ended(run.index, end, Some(exit.return_code), what, now_ms);
         if exit.return_code != 0 && self.launch.containers.is_some() {
             self.explain(exit.return_code, run.said.as_ref());
@@ -467,6 +470,7 @@ impl RunningTask {
         match result {
             Ok((pid, said)) => {
                 self.live.push(LiveRun { index, run, pid, said });
+                self.detail(index, run, &format_args!("runs, pid {pid}"));
                 let record = ProcessRecord {
                     start_time_ms: Some(wall_ms()),
                     pid: Some(pid),
@@ -477,6 +481,7 @@ impl RunningTask {
             }
             Err(reason) => {
                 let what = format!("could not be started: {reason}");
+                self.detail(index, run, &what);
                 let record = ProcessRecord {
                     stop_time_ms: Some(wall_ms()),
                     reason: Some(reason),
@@ -506,17 +511,18 @@ impl RunningTask {
         let Some(work) = &mut self.work else { return Err("nothing to run".to_owned()) };
         let process = &work.task.processes[index];
         let logger = process.logger.unwrap_or_else(|| logs::default_logger(self.launch.logger.as_ref()));
-        let outputs = logs::open_outputs(work.sandbox.as_fd(), &process.name, run, logger, self.owner.as_ref())
+        let shares = !self.launch.sandbox.is_empty();
+        let outputs = logs::open_outputs(work.sandbox.as_fd(), &process.name, run, logger, self.owner.as_ref(), shares)
             .map_err(|error| format!("opening its logs: {error}"))?;
-        let command = CString::new(process.cmdline.as_str()).map_err(|error| error.to_string())?;
         // The profile may have been written by a process before this one.
         if !work.has_profile && has_profile(&work.sandbox) {
-            let home =
-                self.launch.image.as_ref().map_or(work.sandbox_path.to_bytes(), |image| image.sandbox.as_bytes());
-            let path = [b"BASH_ENV=", home, b"/", checkpoint::layout::PROFILE.as_bytes()].concat();
+            let inside = sandbox_inside(&self.launch, &work.sandbox_path);
+            let path = [b"BASH_ENV=", inside, b"/", checkpoint::layout::PROFILE.as_bytes()].concat();
             work.environment.push(CString::new(path).map_err(|error| error.to_string())?);
             work.has_profile = true;
         }
+        let command = CString::new(&*surroundings.shell.line(&process.cmdline, work.has_profile));
+        let command = command.map_err(|error| error.to_string())?;
         let [stdout, stderr] = &outputs;
         let is_helped = helper.is_some();
         let mut environment = std::borrow::Cow::Borrowed(&work.environment);
@@ -535,13 +541,14 @@ impl RunningTask {
         let kind = self.launch.containers.as_ref().map_or(ContainerKind::Unspecified, Containers::kind);
         let as_owner = entering.is_empty() || kind == ContainerKind::Compose;
         let entering: Vec<&CStr> = entering.iter().map(CString::as_c_str).collect();
-        let plain = [SHELL, c"-c", command.as_c_str()];
+        let plain = [surroundings.shell.path(), c"-c", command.as_c_str()];
         let arguments = if entering.is_empty() { &plain[..] } else { &entering[..] };
         let request = Spawn {
             program: arguments[0],
             arguments,
             environment: &environment,
-            directory: &work.sandbox_path,
+            root: self.launch.changes_root.then_some(&*work.sandbox_path),
+            directory: if self.launch.changes_root { c"/" } else { &work.sandbox_path },
             stdin: surroundings.null.as_fd(),
             stdout: stdout.child_end.as_fd(),
             stderr: stderr.child_end.as_fd(),
@@ -560,6 +567,14 @@ impl RunningTask {
         Ok((pid, said))
     }
 
+    /// For whoever reads the log of this one task.
+    fn detail(&self, index: usize, run: u32, what: &dyn std::fmt::Display) {
+        detail(|| {
+            let process = self.work.as_ref().and_then(|work| work.task.processes.get(index));
+            format!("process {}, run {run}: {what}", process.map_or("?", |process| process.name.as_str()))
+        });
+    }
+
     fn process_record(&mut self, index: usize, run: u32, state: ProcessState) -> ProcessRecord {
         let name = self.work.as_ref().map_or_else(String::new, |work| work.task.processes[index].name.clone());
         let sequence = self.histories[index].records;
@@ -569,6 +584,7 @@ impl RunningTask {
 
     pub(super) fn record_stage(&mut self, stage: TaskState) {
         self.stage = stage;
+        detail(|| format!("the task is {}", stage.name()));
         let state = RecordedTaskState::try_from(stage as i32).unwrap_or(RecordedTaskState::Lost);
         let decider_pid = rustix::process::getpid().as_raw_nonzero().get();
         self.writer.push(TaskRecord { state: state.into(), timestamp_ms: wall_ms(), decider_pid });
@@ -583,6 +599,7 @@ impl RunningTask {
             reason: reason.into(),
             return_code: if state.is_terminal() { self.last_return_code } else { None },
         };
+        detail(|| format!("status {:?}: {}", status.state(), status.message));
         self.statuses += 1;
         self.writer.push(status.clone());
         self.unsent.push(status);
@@ -622,6 +639,16 @@ impl RunningTask {
 
 fn recorded(state: model::process::ProcessState) -> ProcessState {
     ProcessState::try_from(state as i32).unwrap_or(ProcessState::Lost)
+}
+
+/// The sandbox as the processes see it.
+fn sandbox_inside<'a>(launch: &'a Launch, sandbox: &'a CStr) -> &'a [u8] {
+    match &launch.image {
+        Some(image) => image.sandbox.as_bytes(),
+        // With the slash that follows it, the root.
+        None if launch.changes_root => b"",
+        None => sandbox.to_bytes(),
+    }
 }
 
 fn has_profile(sandbox: &OwnedFd) -> bool {

@@ -14,6 +14,8 @@ pub struct Spawn<'a> {
     pub arguments: &'a [&'a CStr],
     /// Environment, `NAME=value`.
     pub environment: &'a [CString],
+    /// Root directory to change to; unset keeps this process' own. The program and the working directory are below it.
+    pub root: Option<&'a CStr>,
     /// Working directory.
     pub directory: &'a CStr,
     /// Standard input.
@@ -59,6 +61,8 @@ struct ChildContext {
     program: *const libc::c_char,
     arguments: *const *const libc::c_char,
     environment: *const *const libc::c_char,
+    /// Null where the root stays.
+    root: *const libc::c_char,
     directory: *const libc::c_char,
     descriptors: [libc::c_int; 3],
     identity: Option<(u32, u32, *const libc::gid_t, usize)>,
@@ -68,7 +72,7 @@ struct ChildContext {
     failed_errno: *mut i32,
 }
 
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     "starting a process",
     "making a session",
     "connecting the output",
@@ -77,6 +81,7 @@ const STEPS: [&str; 8] = [
     "changing to the user",
     "entering the working directory",
     "executing the shell",
+    "changing the root directory",
 ];
 
 const STACK_BYTES: usize = 64 << 10;
@@ -94,6 +99,7 @@ pub fn spawn(request: &Spawn<'_>) -> Result<i32, SpawnError> {
         program: request.program.as_ptr(),
         arguments: arguments.as_ptr(),
         environment: environment.as_ptr(),
+        root: request.root.map_or(std::ptr::null(), CStr::as_ptr),
         directory: request.directory.as_ptr(),
         descriptors: [request.stdin.as_raw_fd(), request.stdout.as_raw_fd(), request.stderr.as_raw_fd()],
         identity: request.identity.map(|user| (user.uid, user.gid, user.groups.as_ptr(), user.groups.len())),
@@ -300,6 +306,9 @@ unsafe fn child_steps(context: &ChildContext) -> u32 {
             if libc::setrlimit(libc::RLIMIT_NOFILE, &limit) < 0 {
                 return 3;
             }
+        }
+        if !context.root.is_null() && libc::chroot(context.root) < 0 {
+            return 8;
         }
         if let Some((uid, gid, groups, count)) = context.identity {
             // Raw calls: the library's would try to change the threads of the parent as well.

@@ -137,6 +137,17 @@ pub fn current() -> User {
     }
 }
 
+/// Home of the user called `name`, as the machine's table of users has it; `/` for one who has none.
+pub fn home_of(name: &str) -> String {
+    let home = |table: &str| {
+        let own =
+            table.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name));
+        own.and_then(|fields| fields.get(5).map(|home| (*home).to_owned())).filter(|home| !home.is_empty())
+    };
+    let table = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    home(&table).or_else(|| home(&ask("passwd", name))).unwrap_or_else(|| "/".to_owned())
+}
+
 /// Looks up the present user once, so that the libraries that are needed for it are there in processes forked afterwards.
 pub fn prepare_lookups() {
     let _ = current();
@@ -213,6 +224,7 @@ mod tests {
         assert_eq!(in_table(table, |_, uid| uid == 7), None);
         let groups = "users:x:100:\nstaff:x:50:ann,bob\nwheel:x:10:bobby\n";
         assert_eq!(groups_in_table(groups, "bob"), [50]);
+        assert_eq!((home_of("root").as_str(), home_of("no-such-user").as_str()), ("/root", "/"));
         assert_eq!((group_name(0).as_deref(), group_name(4_000_000)), (Some("root"), None));
     }
 }

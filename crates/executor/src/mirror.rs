@@ -1,5 +1,4 @@
-//! The checkpoint of the run again, below `checkpoints/` of the run directory and in the form of Thermos (spec executor 1.9, 1.10), so
-//! that observers and tools of the original find the task. Written by following our own checkpoint, which stays the truth: an error here
+//! The checkpoint of a run again, in the form of Thermos and below a root of Thermos (spec executor 1.9, 1.10), so that observers and tools of the original find the task. Written by following our own checkpoint, which stays the truth: an error here
 //! is logged once and changes nothing else.
 
 use std::fs::{self, File, OpenOptions};
@@ -18,7 +17,7 @@ use crate::launcher::log;
 
 /// What follows our checkpoint.
 #[derive(Debug)]
-pub(super) struct Mirror {
+pub(crate) struct Mirror {
     root: PathBuf,
     checkpoint: PathBuf,
     task_id: String,
@@ -32,10 +31,15 @@ pub(super) struct Mirror {
 }
 
 impl Mirror {
-    /// Of the run in this directory.
-    pub(super) fn new(run_directory: &Path, task_id: &str) -> Self {
+    /// Of the run in this directory of a Mesos agent; the root lies in it.
+    pub(crate) fn of_run(run_directory: &Path, task_id: &str) -> Self {
+        Self::new(run_directory.join("checkpoints"), run_directory, task_id)
+    }
+
+    /// Of the run in this directory, below that root.
+    pub(crate) fn new(root: PathBuf, run_directory: &Path, task_id: &str) -> Self {
         Self {
-            root: run_directory.join("checkpoints"),
+            root,
             checkpoint: run_directory.join(checkpoint::layout::CHECKPOINT),
             task_id: task_id.to_owned(),
             reader: None,
@@ -47,12 +51,12 @@ impl Mirror {
     }
 
     /// Readable when there may be something to follow; `None` while there is no checkpoint yet.
-    pub(super) fn changes(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn changes(&self) -> Option<BorrowedFd<'_>> {
         self.changes.as_ref().map(AsFd::as_fd)
     }
 
     /// Writes what has been added to our checkpoint since the last call.
-    pub(super) fn follow(&mut self) {
+    pub(crate) fn follow(&mut self) {
         if !self.failed
             && let Err(error) = self.try_follow()
         {
@@ -103,12 +107,12 @@ impl Mirror {
     }
 
     fn begin(&mut self, header: Header) -> io::Result<()> {
-        let streams = self.root.join("checkpoints").join(&self.task_id);
+        let streams = checkpoint::layout::below_thermos_root(&self.root, &self.task_id);
         fs::create_dir_all(&streams)?;
         for folder in ["active", "finished"] {
             fs::create_dir_all(self.root.join("tasks").join(folder))?;
         }
-        self.stream = Some(OpenOptions::new().create(true).append(true).open(streams.join("runner"))?);
+        self.stream = Some(OpenOptions::new().create(true).write(true).truncate(true).open(streams.join("runner"))?);
         fs::write(self.tasks("active"), task_json(&header))?;
         self.header = Some(header);
         Ok(())
@@ -215,7 +219,7 @@ mod tests {
     #[test]
     fn a_run_is_followed_as_it_is_written() {
         let folder = tempfile::tempdir().unwrap();
-        let mut mirror = Mirror::new(folder.path(), "t");
+        let mut mirror = Mirror::of_run(folder.path(), "t");
         mirror.follow();
         let mut writer = Writer::create(&folder.path().join("checkpoint")).unwrap();
         writer.push(Header {

@@ -23,7 +23,7 @@ const ATTEMPTS_MAX: u32 = 500;
 const ATTEMPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// The supervisor.
-pub(super) struct Child {
+pub(crate) struct Child {
     pid: i32,
     /// Its end tells the supervisor that this process is gone.
     _control: Channel,
@@ -34,7 +34,7 @@ pub(super) struct Child {
 
 impl Child {
     /// Forks the supervisor. This process must have one thread.
-    pub(super) fn start(root: bool) -> io::Result<Self> {
+    pub(crate) fn start(root: bool) -> io::Result<Self> {
         // The agent has put this process into the container's control groups, and watches over its limits.
         let group = Cgroups::default().create_slot("")?;
         let note = SharedNote::new()?;
@@ -49,20 +49,20 @@ impl Child {
         Ok(Self { pid, _control: control, tasks, endings: Endings::new(true), dead: false })
     }
 
-    pub(super) fn launch(&mut self, launch: Launch) {
+    pub(crate) fn launch(&mut self, launch: Launch) {
         self.tasks.send(&ToSlot { body: Some(ToSlotBody::Launch(launch)) }, None);
     }
 
-    pub(super) fn kill(&mut self, kill: Kill) {
+    pub(crate) fn kill(&mut self, kill: Kill) {
         self.tasks.send(&ToSlot { body: Some(ToSlotBody::Kill(kill)) }, None);
     }
 
-    pub(super) fn wants_to_send(&self) -> bool {
+    pub(crate) fn wants_to_send(&self) -> bool {
         self.tasks.wants_to_send()
     }
 
     /// What it has said since the last call.
-    pub(super) fn receive(&mut self) -> Vec<FromSlotBody> {
+    pub(crate) fn receive(&mut self) -> Vec<FromSlotBody> {
         self.tasks.flush();
         self.tasks.receive();
         let mut told = Vec::new();
@@ -73,7 +73,7 @@ impl Child {
     }
 
     /// Children have ended: the supervisor, or what a dead one has left. True once the supervisor is dead.
-    pub(super) fn on_children(&mut self) -> bool {
+    pub(crate) fn on_children(&mut self) -> bool {
         while let Look::Ended(exit) = wait::peek_any() {
             wait::reap(exit.pid);
             if exit.pid == self.pid {
@@ -85,12 +85,12 @@ impl Child {
         self.dead
     }
 
-    pub(super) fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         self.dead
     }
 
     /// After its death: kills what it has left and completes the record of the run.
-    pub(super) fn clean_up(&mut self, run_directory: &str) {
+    pub(crate) fn clean_up(&mut self, run_directory: &str) {
         for _ in 0..ATTEMPTS_MAX {
             // What ended by itself is known before the rest is killed.
             self.on_children();
