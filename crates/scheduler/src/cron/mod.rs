@@ -42,8 +42,9 @@ pub(crate) struct Cron {
     timer: Option<(u64, TimerKey)>,
     /// When this scheduler began, or its clock was set, in ms since the epoch.
     since_ms: i64,
-    /// Times up to this one belong to a state that was replaced by a backup, and may have been met there.
-    restored_ms: Option<i64>,
+    /// Times up to this one are not met any more: they were of a clock that was not set, or of a state that a backup replaced and that
+    /// may have met them.
+    settled_ms: Option<i64>,
     /// The latest the wall clock has shown.
     latest_ms: i64,
     /// The wall clock has been set.
@@ -102,7 +103,7 @@ impl Scheduler {
 
     /// A backup became the state: what was due since, and what waited then, may have run already, and is not run again.
     pub(crate) fn cron_restored(&mut self) {
-        self.cron.restored_ms = Some(self.core.now.wall_ms);
+        self.cron.settled_ms = Some(self.core.now.wall_ms);
         self.core.emptied.clear();
         for key in std::mem::take(&mut self.core.awaited) {
             let waiting = self.core.store.view.cron_jobs.get(&key).and_then(|job| job.waiting()).cloned();
@@ -119,11 +120,13 @@ impl Scheduler {
         if !self.cron.clock_is_set && now_ms >= CLOCK_SET_MS {
             self.cron.clock_is_set = true;
             self.cron.since_ms = now_ms;
+            self.cron.settled_ms = Some(now_ms);
             self.cron.latest_ms = now_ms;
             self.schedule_all();
         } else if now_ms < self.cron.latest_ms.saturating_sub(CORRECTION_MS) {
             self.core.notice("The clock went back by hours: cron jobs are scheduled afresh from the time it shows now.");
             self.cron.since_ms = self.cron.since_ms.min(now_ms);
+            self.cron.settled_ms = self.cron.settled_ms.map(|settled_ms| settled_ms.min(now_ms));
             self.cron.latest_ms = now_ms;
             self.cron.clock_is_set = now_ms >= CLOCK_SET_MS;
             self.schedule_all();

@@ -30,14 +30,15 @@ impl Scheduler {
         let grace_ms = i64::try_from(ms(self.core.settings.cron_restart_grace)).unwrap_or(i64::MAX);
         let Some(job) = self.core.store.view.cron_jobs.get(key) else { return };
         let zone = &self.core.settings.cron_timezone;
-        let considered_ms = job.considered_ms(now_ms);
+        let Some(due_ms) = job.next_run_ms else { return };
+        let considered_ms = job.considered_ms(now_ms).min(due_ms - 1);
         let due = job.schedule.as_ref().and_then(|schedule| {
             let last_ms = schedule.last_between(considered_ms, now_ms, zone)?;
             Some((last_ms, schedule.count_between(considered_ms, last_ms - 1, zone, COUNTED)))
         });
         if let Some((nominal_ms, skipped)) = due {
             let is_old = nominal_ms.saturating_add(grace_ms) < self.cron.since_ms;
-            if is_old || self.cron.restored_ms.is_some_and(|restored_ms| nominal_ms <= restored_ms) {
+            if is_old || self.cron.settled_ms.is_some_and(|settled_ms| nominal_ms <= settled_ms) {
                 self.miss(key, nominal_ms, skipped);
             } else {
                 self.trigger(key, Cause::Schedule { nominal_ms, skipped });
