@@ -20,6 +20,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("web", 4),
     ("api", 4),
     ("observer", 4),
+    ("security", 4),
     ("fetcher", 2),
     ("compose", 2),
     ("config", 4),

@@ -1,8 +1,9 @@
 //! The only door to the loop: [`Gateway::submit`], [`Gateway::view`], [`Gateway::follow`].
 //!
-//! Adapters (Thrift, pages, REST) hold a [`Gateway`] and nothing else of the core. Every command passes [`policy::authorise`]
-//! first. No wire formats, no threads, no decisions about jobs live here.
+//! Adapters (Thrift, pages, REST) hold a [`Gateway`] and nothing else of the core. Every command passes its [`Authorizer`] and
+//! [`policy::authorise`] first. No wire formats, no threads, no decisions about jobs live here.
 
+pub mod permission;
 pub mod policy;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use arc_swap::ArcSwap;
 use scheduler::{Command, Input, Principal, Reply, ReplyCode, RequestId, Transition, View};
 use tokio::sync::{broadcast, oneshot};
 
+pub use permission::{Authorizer, Everyone, Permission};
 pub use policy::Policy;
 
 /// Which of the inbox's bounded lanes an input takes (architecture, "Pressure").
@@ -37,6 +39,7 @@ const FOLLOW_BUFFER: usize = 4096;
 pub struct Gateway {
     door: Box<dyn Door>,
     policy: Policy,
+    authorizer: Arc<dyn Authorizer>,
     view: ArcSwap<View>,
     next_request: AtomicU64,
     waiting: Mutex<BTreeMap<RequestId, oneshot::Sender<Reply>>>,
@@ -49,6 +52,7 @@ impl Gateway {
         Self {
             door,
             policy,
+            authorizer: Arc::new(Everyone),
             view: ArcSwap::from_pointee(View::default()),
             next_request: AtomicU64::new(1),
             waiting: Mutex::new(BTreeMap::new()),
@@ -56,11 +60,34 @@ impl Gateway {
         }
     }
 
+    /// The same, where not everyone may do everything.
+    pub fn with_authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
+        self.authorizer = authorizer;
+        self
+    }
+
+    /// Whether callers must say who they are before they change anything.
+    pub fn requires_login(&self) -> bool {
+        self.authorizer.requires_login()
+    }
+
+    /// Refuses what the principal may not do: for what is no command, and for adapters that refuse before they look at arguments.
+    pub fn authorise(&self, principal: &Principal, permission: &Permission) -> Result<(), Reply> {
+        if self.authorizer.permits(principal, permission) {
+            return Ok(());
+        }
+        let message = format!("{} may not do this: no role of his permits {permission}.", principal.name);
+        Err(Reply::refused(ReplyCode::AuthFailed, message))
+    }
+
     /// Asks for a change and waits until the answer is durable.
     ///
     /// A refusal changes nothing. If the process ends meanwhile the outcome is unknown: ERROR_TRANSIENT.
     pub async fn submit(&self, principal: Principal, command: Command) -> Reply {
-        if let Err(reply) = policy::authorise(&self.policy, &principal, &command) {
+        let allowed = self
+            .authorise(&principal, &permission::demanded(&command))
+            .and_then(|()| policy::authorise(&self.policy, &command));
+        if let Err(reply) = allowed {
             return reply;
         }
         let request = RequestId(self.next_request.fetch_add(1, Ordering::Relaxed));
@@ -182,5 +209,37 @@ mod tests {
         let reply = asking.await.unwrap();
         assert_eq!(reply.code, ReplyCode::ErrorTransient);
         assert!(reply.messages[0].contains("unknown"));
+    }
+
+    /// Permits one name.
+    struct Only(&'static str);
+
+    impl Authorizer for Only {
+        fn requires_login(&self) -> bool {
+            true
+        }
+
+        fn permits(&self, principal: &Principal, permission: &Permission) -> bool {
+            principal.name == self.0 && permission.to_string() == "thrift.AuroraSchedulerManager:killTasks:r:devel:j"
+        }
+    }
+
+    #[tokio::test]
+    async fn every_command_is_authorised_before_it_enters() {
+        let inbox = Inbox(Arc::default(), 9);
+        let gateway =
+            Arc::new(Gateway::new(Box::new(inbox.clone()), Policy::default()).with_authorizer(Arc::new(Only("alice"))));
+        let quota = Command::SetQuota { role: "r".into(), quota: model::Resources::ZERO };
+        for (name, command) in [("bob", kill()), ("UNSECURE", kill()), ("alice", quota)] {
+            let refused = gateway.submit(Principal { name: name.into() }, command).await;
+            assert_eq!(refused.code, ReplyCode::AuthFailed);
+            assert!(refused.messages[0].starts_with(name), "{:?}", refused.messages);
+        }
+        assert!(inbox.0.lock().unwrap().is_empty());
+        let asking = tokio::spawn(async move { gateway.submit(Principal { name: "alice".into() }, kill()).await });
+        while inbox.0.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        asking.abort();
     }
 }

@@ -1,6 +1,7 @@
-//! Who may do what: one pure function over every command. Authentication (who is asking) is the server's.
+//! What nobody may do on this cluster, whoever he is. Who may do what else is decided by an [`crate::Authorizer`]; who is asking, by the
+//! server.
 
-use scheduler::{Command, Principal, Reply, ReplyCode};
+use scheduler::{Command, Reply, ReplyCode};
 
 /// What is allowed on this cluster.
 #[derive(Clone, Debug, Default)]
@@ -9,12 +10,14 @@ pub struct Policy {
     pub allow_root_role: bool,
 }
 
-/// Refuses a command that the principal may not give.
-pub fn authorise(policy: &Policy, _principal: &Principal, command: &Command) -> Result<(), Reply> {
+/// Refuses a command that is not allowed here.
+pub fn authorise(policy: &Policy, command: &Command) -> Result<(), Reply> {
     let starts_tasks_of = match command {
-        Command::CreateJob(job) => Some(&job.key.role),
+        Command::CreateJob(job) | Command::ScheduleCronJob(job) | Command::ReplaceCronTemplate(job) => {
+            Some(&job.key.role)
+        }
         Command::StartUpdate { request, .. } => Some(&request.task.job.role),
-        Command::AddInstances { job, .. } => Some(&job.role),
+        Command::AddInstances { job, .. } | Command::StartCronJob { job } => Some(&job.role),
         _ => None,
     };
     if starts_tasks_of.is_some_and(|role| role == "root") && !policy.allow_root_role {
@@ -34,20 +37,23 @@ mod tests {
 
     #[test]
     fn root_needs_the_flag() {
-        let create = |role: &str| {
+        let job = |role: &str| {
             let key = JobKey::new(role, "devel", "j");
-            Command::CreateJob(Box::new(JobConfiguration {
+            Box::new(JobConfiguration {
                 key: key.clone(),
                 owner: None,
                 cron_schedule: None,
                 cron_collision_policy: CronCollisionPolicy::default(),
                 task: TaskConfig::new(key, 1.0, 1, 1, ""),
                 instance_count: 1,
-            }))
+            })
         };
-        let ask = |policy: &Policy, role: &str| authorise(policy, &Principal::unsecure(), &create(role));
+        let ask = |policy: &Policy, role: &str| authorise(policy, &Command::CreateJob(job(role)));
         assert!(ask(&Policy::default(), "www-data").is_ok());
         assert_eq!(ask(&Policy::default(), "root").unwrap_err().code, ReplyCode::AuthFailed);
         assert!(ask(&Policy { allow_root_role: true }, "root").is_ok());
+        for cron in [Command::ScheduleCronJob(job("root")), Command::ReplaceCronTemplate(job("root"))] {
+            assert_eq!(authorise(&Policy::default(), &cron).unwrap_err().code, ReplyCode::AuthFailed, "{cron:?}");
+        }
     }
 }
