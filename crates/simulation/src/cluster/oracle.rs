@@ -535,6 +535,9 @@ impl Oracle {
             }
             Command::StartUpdate { request, .. } => drop(self.wanted.insert(request.task.job.clone(), None)),
             Command::ControlUpdate { key, .. } => drop(self.wanted.insert(key.job.clone(), None)),
+            // How many a run starts, and when, is judged by the tests of cron.
+            Command::StartCronJob { job } => drop(self.wanted.insert(job.clone(), None)),
+            Command::ScheduleCronJob(_) | Command::ReplaceCronTemplate(_) | Command::DescheduleCronJob { .. } => {}
             Command::PulseUpdate { .. } | Command::SetQuota { .. } | Command::Admin(_) | Command::Maintenance(_) => {}
         }
     }
@@ -680,7 +683,8 @@ fn describe_difference(known: &View, recovered: &View) -> Option<String> {
 /// The job a command is about.
 pub(super) fn job_of(command: &Command) -> Option<&JobKey> {
     match command {
-        Command::CreateJob(job) => Some(&job.key),
+        Command::CreateJob(job) | Command::ScheduleCronJob(job) | Command::ReplaceCronTemplate(job) => Some(&job.key),
+        Command::DescheduleCronJob { job } | Command::StartCronJob { job } => Some(job),
         Command::KillTasks { job, .. } | Command::RestartTasks { job, .. } | Command::AddInstances { job, .. } => {
             Some(job)
         }
@@ -700,6 +704,10 @@ pub(super) fn name_of(command: &Command) -> &'static str {
         Command::StartUpdate { .. } => "update",
         Command::ControlUpdate { .. } => "control",
         Command::PulseUpdate { .. } => "pulse",
+        Command::ScheduleCronJob(_) => "schedule",
+        Command::ReplaceCronTemplate(_) => "replace template",
+        Command::DescheduleCronJob { .. } => "deschedule",
+        Command::StartCronJob { .. } => "start cron",
         Command::SetQuota { .. } => "quota",
         Command::Admin(_) => "admin",
         Command::Maintenance(_) => "maintenance",
