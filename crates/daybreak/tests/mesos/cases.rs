@@ -211,10 +211,14 @@ pub fn custom_executor() {
 }
 
 pub fn compose() {
-    let docker = crate::docker::docker().expect("root can start a Docker daemon");
+    let docker = crate::containers::docker();
     let host = docker.host();
-    let cluster =
-        Cluster::start(&Plan { daybreak: &["--enable-mesos-fetcher"], docker_host: Some(&host), ..Plan::default() });
+    let cluster = Cluster::start(&Plan {
+        daybreak: &["--enable-mesos-fetcher"],
+        docker_host: Some(&host),
+        containers: Some(docker),
+        ..Plan::default()
+    });
     let source = cluster.directory.path().join("sample-app");
     std::fs::create_dir(&source).unwrap();
     let service = |name: &str, more: &str| {

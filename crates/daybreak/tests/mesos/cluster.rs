@@ -4,13 +4,15 @@ use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::{Daemon, Done, http, open_directory, try_http, wait_for};
+use crate::docker::Docker;
+use crate::support::{DAYBREAK, Daemon, Done, http, open_directory, wait_for};
 
 /// Who runs the jobs of the suite: root's own name would need a flag, and this one is on every Debian.
 pub const ROLE: &str = "www-data";
@@ -45,6 +47,20 @@ pub fn find() -> Result<Installation, String> {
     })
 }
 
+impl Installation {
+    /// What enters images.
+    pub fn containerizer(&self) -> PathBuf {
+        self.launcher_dir.join("mesos-containerizer")
+    }
+
+    /// A module of Mesos.
+    pub fn module(&self, name: &str) -> PathBuf {
+        let prefix = self.launcher_dir.ancestors().nth(2).unwrap_or(Path::new("/usr"));
+        let folders = ["lib", "lib/mesos/modules", "lib/mesos"].map(|folder| prefix.join(folder).join(name));
+        folders.into_iter().find(|path| path.is_file()).unwrap_or_else(|| panic!("{name} is not below {prefix:?}"))
+    }
+}
+
 /// A free port of loopback.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -55,15 +71,18 @@ pub struct Program {
     child: Option<Child>,
     binary: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     log: PathBuf,
     pub port: u16,
 }
 
 impl Program {
-    fn start(binary: &Path, arguments: Vec<String>, port: u16, directory: PathBuf) -> Self {
+    fn start(binary: &Path, arguments: Vec<String>, plan: &Plan<'_>, port: u16, directory: PathBuf) -> Self {
         std::fs::create_dir_all(&directory).unwrap();
         let log = directory.with_extension("log");
-        let mut program = Self { child: None, binary: binary.to_owned(), arguments, log, port };
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let environment = plan.environment.iter().map(own).collect();
+        let mut program = Self { child: None, binary: binary.to_owned(), arguments, environment, log, port };
         program.start_again();
         program
     }
@@ -76,7 +95,8 @@ impl Program {
         command
             .args(&self.arguments)
             .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+            .env("PATH", PATH)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
         self.child = Some(command.spawn().unwrap());
     }
@@ -108,17 +128,44 @@ impl Drop for Program {
     }
 }
 
+/// Daybreak as it is given to users: the program, and beside it the static executor that its agents fetch. Made once; the executor is built
+/// anew if its sources have changed, because what `cargo test` builds is linked with this machine's libraries.
+pub fn release() -> &'static Path {
+    static RELEASE: OnceLock<PathBuf> = OnceLock::new();
+    RELEASE.get_or_init(|| {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo).arg("static-executor").env("CARGO_TERM_QUIET", "true").current_dir(&workspace).status().unwrap();
+        assert!(built.success(), "cargo static-executor");
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mesos");
+        std::fs::create_dir_all(&folder).unwrap();
+        let executor = target.join("executor/daybreak-executor");
+        for (from, name) in [(Path::new(DAYBREAK), "daybreak"), (&executor, "daybreak-executor")] {
+            let to = folder.join(name);
+            let _ = std::fs::remove_file(&to);
+            std::fs::copy(from, to).unwrap();
+        }
+        folder
+    })
+}
+
 /// Masters, agents, and the Daybreak that uses them.
 pub struct Cluster {
     pub daemon: Daemon,
     pub agents: Vec<Program>,
     pub masters: Vec<Program>,
-    _zookeeper: Option<discovery::testing::Zookeeper>,
+    pub zookeeper: Option<discovery::testing::Zookeeper>,
+    /// Options of curl with which masters and agents answer.
+    curl: Vec<String>,
+    scheme: &'static str,
+    /// What tasks leave there at the end.
+    docker_host: Option<String>,
     pub directory: tempfile::TempDir,
 }
 
 /// How a cluster is made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Plan<'a> {
     pub agents: usize,
     /// Several masters need ZooKeeper.
@@ -126,15 +173,37 @@ pub struct Plan<'a> {
     pub daybreak: &'a [&'a str],
     /// What executors find in their environment, as `DOCKER_HOST`.
     pub docker_host: Option<&'a str>,
+    /// ZooKeeper for one master too.
+    pub zookeeper: bool,
+    /// Flags of masters, `--name=value`, added to ours or in the place of those of the same name.
+    pub master: &'a [&'a str],
+    /// The same for agents.
+    pub agent: &'a [&'a str],
+    /// Variables of masters and agents.
+    pub environment: &'a [(&'a str, &'a str)],
+    /// Options of curl with which masters and agents answer.
+    pub curl: &'a [&'a str],
+    /// Where tasks may leave containers.
+    pub containers: Option<&'a Docker>,
+}
+
+/// Adds flags, each in the place of one of the same name.
+fn with_flags(mut arguments: Vec<String>, more: &[&str]) -> Vec<String> {
+    let name = |flag: &str| flag.split('=').next().unwrap_or(flag).to_owned();
+    for flag in more {
+        arguments.retain(|known| name(known) != name(flag));
+        arguments.push((*flag).to_owned());
+    }
+    arguments
 }
 
 impl Cluster {
     pub fn start(plan: &Plan<'_>) -> Self {
         let mesos = find().unwrap();
         let directory = open_directory();
-        let zookeeper = (plan.masters > 1).then(discovery::testing::Zookeeper::start);
+        let zookeeper = (plan.masters > 1 || plan.zookeeper).then(discovery::testing::Zookeeper::start);
         let masters: Vec<Program> = (0..plan.masters.max(1))
-            .map(|number| master(&mesos, directory.path(), number, zookeeper.as_ref()))
+            .map(|number| master(&mesos, directory.path(), number, zookeeper.as_ref(), plan))
             .collect();
         let address = match &zookeeper {
             Some(zookeeper) => format!("zk://{}/mesos", zookeeper.address()),
@@ -144,20 +213,72 @@ impl Cluster {
             (0..plan.agents.max(1)).map(|number| agent(&mesos, directory.path(), number, &address, plan)).collect();
         let mut extra = vec!["--engine", "mesos", "--mesos-master", &address];
         extra.extend(plan.daybreak);
-        let daemon = Daemon::start(&extra);
-        let cluster = Self { daemon, agents, masters, _zookeeper: zookeeper, directory };
-        wait_for("all agents to register", Duration::from_secs(60), || {
-            (cluster.state()?["activated_slaves"].as_f64()? as usize == cluster.agents.len()).then_some(())
-        });
+        let announcing = zookeeper.as_ref().map(discovery::testing::Zookeeper::address);
+        if let Some(ensemble) = announcing.as_deref().filter(|_| plan.zookeeper) {
+            extra.extend(["--announcer-ensemble", ensemble]);
+        }
+        let daemon = Daemon::start_program(&release().join("daybreak"), open_directory(), &extra);
+        let tls = plan.environment.iter().any(|(name, _)| *name == "LIBPROCESS_SSL_ENABLED");
+        let curl = plan.curl.iter().map(|word| (*word).to_owned()).collect();
+        let scheme = if tls { "https" } else { "http" };
+        let docker_host = plan.containers.map(Docker::host);
+        let cluster = Self { daemon, agents, masters, zookeeper, curl, scheme, docker_host, directory };
+        cluster.wait_for_agents();
         cluster
+    }
+
+    /// Waits until the master knows all agents.
+    pub fn wait_for_agents(&self) {
+        wait_for("all agents to register", Duration::from_secs(60), || {
+            (self.state()?["activated_slaves"].as_f64()? as usize == self.agents.len()).then_some(())
+        });
     }
 
     /// The state as the leading master tells it.
     pub fn state(&self) -> Option<Value> {
         self.masters.iter().find_map(|master| {
-            let (status, body) = try_http("GET", &format!("http://127.0.0.1:{}/state", master.port), &[], b"").ok()?;
-            let state: Value = serde_json::from_str(&body).ok()?;
-            (status == 200 && state.get("slaves").is_some()).then_some(state)
+            let state = self.ask(master, "/state", None)?;
+            state.get("slaves").is_some().then_some(state)
+        })
+    }
+
+    /// What a master or an agent answers; with a body it is posted. `Null` for an answer without a body.
+    pub fn ask(&self, program: &Program, path: &str, body: Option<&str>) -> Option<Value> {
+        let (status, text) = self.ask_text(program, path, body)?;
+        if text.is_empty() && matches!(status, 200 | 202) {
+            return Some(Value::Null);
+        }
+        (status == 200).then(|| serde_json::from_str(&text).ok())?
+    }
+
+    /// Status and text of an answer.
+    pub fn ask_text(&self, program: &Program, path: &str, body: Option<&str>) -> Option<(u16, String)> {
+        let url = format!("{}://127.0.0.1:{}{path}", self.scheme, program.port);
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--max-time", "20", "--write-out", "\n%{http_code}"]).args(&self.curl).arg(url);
+        if let Some(body) = body {
+            let kind =
+                if body.starts_with(['{', '[']) { "application/json" } else { "application/x-www-form-urlencoded" };
+            command.args(["--header", &format!("Content-Type: {kind}"), "--data", body]);
+        }
+        let answer = String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned();
+        let (text, status) = answer.rsplit_once('\n')?;
+        let status = status.parse().ok().filter(|status| *status != 0)?;
+        Some((status, text.to_owned()))
+    }
+
+    /// Writes a job file and creates its job.
+    pub fn create(&self, job: &str, text: &str) -> Done {
+        let name = job.rsplit('/').next().unwrap_or(job);
+        let file = self.write(&format!("{name}.aurora"), text);
+        self.daemon.aurora(&["job", "create", job, &file])
+    }
+
+    /// Waits for a task of the job to be over; the task.
+    #[track_caller]
+    pub fn wait_for_end(&self, job: &str) -> Value {
+        wait_for(&format!("the end of a task of {job}"), Duration::from_secs(90), || {
+            self.daemon.tasks(job).1.first().cloned()
         })
     }
 
@@ -226,6 +347,36 @@ impl Drop for Cluster {
         }
         // Executors and tasks of checkpointing frameworks outlive their agent by design.
         crate::support::kill_processes_of(self.directory.path());
+        if let Some(host) = &self.docker_host {
+            let remove = "docker ps --all --quiet | xargs --no-run-if-empty docker rm --force";
+            let _ = Command::new("sh").args(["-c", remove]).env("DOCKER_HOST", host).stdout(Stdio::null()).status();
+        }
+        kill_control_groups();
+        unmount_below(self.directory.path());
+    }
+}
+
+/// Control groups of an agent of this process are below this one, in every hierarchy.
+pub fn cgroups_root() -> String {
+    format!("daybreak-test-{}", std::process::id())
+}
+
+/// Ends what is left in the control groups of agents, and removes them: Mesos cleans up when it starts, and here it does not start again.
+fn kill_control_groups() {
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    for root in hierarchies.map(|entry| entry.path().join(cgroups_root())).filter(|root| root.is_dir()) {
+        let script = "for i in 1 2 3; do find \"$0\" -name cgroup.procs -exec cat {} + | xargs --no-run-if-empty kill -9; sleep 0.1; done
+            find \"$0\" -depth -type d -exec rmdir {} +";
+        let _ = Command::new("sh").args(["-c", script]).arg(&root).stderr(Stdio::null()).status();
+    }
+}
+
+/// Mounts of killed containers would keep the directory, and what is mounted there must not be removed with it.
+fn unmount_below(directory: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let paths = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    for path in paths.filter(|path| Path::new(path).starts_with(directory)).collect::<Vec<_>>().into_iter().rev() {
+        let _ = Command::new("umount").args(["--lazy", path]).stderr(Stdio::null()).status();
     }
 }
 
@@ -234,6 +385,7 @@ fn master(
     directory: &Path,
     number: usize,
     zookeeper: Option<&discovery::testing::Zookeeper>,
+    plan: &Plan<'_>,
 ) -> Program {
     let port = free_port();
     let work = directory.join(format!("master-{number}"));
@@ -253,7 +405,7 @@ fn master(
         arguments.push("--quorum=1".into());
         arguments.push("--zk_session_timeout=3secs".into());
     }
-    Program::start(&mesos.master, arguments, port, work)
+    Program::start(&mesos.master, with_flags(arguments, plan.master), plan, port, work)
 }
 
 fn agent(mesos: &Installation, directory: &Path, number: usize, masters: &str, plan: &Plan<'_>) -> Program {
@@ -284,5 +436,7 @@ fn agent(mesos: &Installation, directory: &Path, number: usize, masters: &str, p
         let variables = serde_json::json!({"DOCKER_HOST": host, "PATH": PATH});
         arguments.push(format!("--executor_environment_variables={variables}"));
     }
-    Program::start(&mesos.agent, arguments, port, work)
+    let more: Vec<String> = plan.agent.iter().map(|flag| flag.replace("{work}", &work.display().to_string())).collect();
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    Program::start(&mesos.agent, with_flags(arguments, &more), plan, port, work)
 }

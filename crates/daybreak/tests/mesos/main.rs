@@ -12,6 +12,7 @@ mod docker;
 
 mod cases;
 mod cluster;
+mod containers;
 mod failures;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +33,12 @@ const CASES: &[Case] = &[
     ("master failover through ZooKeeper", failures::master_failover),
     ("partition: replaced after the delay, the surplus is killed on return", failures::partition),
     ("executor kill -9: the task is failed, its processes are gone", failures::executor_killed),
+    ("docker: a task in an image, its output, its kill", containers::docker_task),
+    ("docker bare: an image of busybox alone, exit codes, an image that is not there", containers::docker_bare),
+    ("docker agent restart: the same container goes on and can be killed", containers::docker_agent_restart),
+    ("docker alone: the image's own entry point, without an executor", containers::docker_alone),
+    ("etl image: rounds in a Docker image from a registry", containers::etl_image),
+    ("image: Mesos' own containerizer, with volumes, from a directory of images", containers::image_task),
 ];
 
 fn main() -> ExitCode {
@@ -61,5 +68,6 @@ fn main() -> ExitCode {
             begun.elapsed().as_secs_f64()
         );
     }
+    containers::remove_bridge();
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

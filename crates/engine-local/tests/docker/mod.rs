@@ -14,12 +14,15 @@ pub const IMAGE: &str = "daybreak-test/tools:1";
 /// The same with an entry point of its own and another user.
 pub const GREETER: &str = "daybreak-test/greeter:1";
 
-/// The same, sleeping.
+/// Busybox alone.
+pub const BARE: &str = "daybreak-test/bare:1";
+
+/// The first one, sleeping.
 pub const SLEEPER: &str = "daybreak-test/sleeper:1";
 
 /// Ends the daemon once this process has ended, however that comes about: then its standard input ends.
 const KEEPER: &str = r#"
-"$0" --host "unix://$1/docker.sock" --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" --bridge none --iptables=false \
+"$0" --host "unix://$1/docker.sock" --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" --bridge "$2" --iptables=false \
     >"$1/log" 2>&1 </dev/null &
 daemon=$!
 read -r _
@@ -39,6 +42,11 @@ pub struct Docker {
 
 /// The daemon; `None`, said loudly, where there is none to be had.
 pub fn docker() -> Option<&'static Docker> {
+    docker_on("none")
+}
+
+/// The same with a bridge of this name as its network; the first call decides.
+pub fn docker_on(bridge: &str) -> Option<&'static Docker> {
     static DAEMON: OnceLock<Option<Docker>> = OnceLock::new();
     DAEMON
         .get_or_init(|| {
@@ -46,13 +54,13 @@ pub fn docker() -> Option<&'static Docker> {
                 eprintln!("NOT RUN: tests with a real Docker daemon take root");
                 return None;
             }
-            Some(Docker::start())
+            Some(Docker::start(bridge))
         })
         .as_ref()
 }
 
 impl Docker {
-    fn start() -> Self {
+    fn start(bridge: &str) -> Self {
         for program in ["dockerd", "docker-compose", "busybox"] {
             let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
             assert!(
@@ -64,6 +72,7 @@ impl Docker {
         let keeper = Command::new("/bin/bash")
             .args(["-c", KEEPER, "dockerd"])
             .arg(&folder)
+            .arg(bridge)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -83,6 +92,16 @@ impl Docker {
     /// Value of `DOCKER_HOST`.
     pub fn host(&self) -> String {
         format!("unix://{}/docker.sock", self.folder.display())
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("docker.sock")
+    }
+
+    /// The files of [`IMAGE`].
+    pub fn image_root(&self) -> PathBuf {
+        self.folder.join("image")
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -124,6 +143,7 @@ impl Docker {
         for tool in TOOLS {
             std::os::unix::fs::symlink("busybox", root.join("bin").join(tool)).unwrap();
         }
+        self.import(&root, BARE, &[]);
         copy_with_libraries(Path::new("/bin/bash"), &root);
         self.import(&root, IMAGE, &[]);
         self.import(&root, SLEEPER, &[r#"CMD ["/bin/sh", "-c", "trap exit TERM; sleep 1000 & wait"]"#]);

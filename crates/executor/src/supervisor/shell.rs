@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::ffi::CStr;
 
-use checkpoint::layout::PROFILE;
-
 const BASH: &CStr = c"/bin/bash";
 const PLAIN: &CStr = c"/bin/sh";
 
@@ -24,10 +22,10 @@ impl Shell {
         self.0
     }
 
-    /// What it is to run for `line`: bash finds the profile by its environment, the plain one has to be told.
+    /// What it is to run for `line`: bash reads the profile that its environment names by itself, the plain one has to be told.
     pub(super) fn line(self, line: &str, has_profile: bool) -> Cow<'_, str> {
         if self.0 == PLAIN && has_profile {
-            Cow::Owned(format!(". \"$HOME/{PROFILE}\"\n{line}"))
+            Cow::Owned(format!(". \"$BASH_ENV\"\n{line}"))
         } else {
             Cow::Borrowed(line)
         }
@@ -48,10 +46,10 @@ mod tests {
     #[test]
     fn the_plain_shell_reads_the_profile_too() {
         let home = tempfile::tempdir().unwrap();
-        std::fs::write(home.path().join(PROFILE), "GREETING=hello").unwrap();
+        std::fs::write(home.path().join("profile"), "GREETING=hello").unwrap();
         let line = Shell(PLAIN).line("echo $GREETING", true);
         let shell = Shell(PLAIN).path().to_str().unwrap();
-        let output = std::process::Command::new(shell).args(["-c", &line]).env("HOME", home.path()).output().unwrap();
+        let output = std::process::Command::new(shell).args(["-c", &line]).env("BASH_ENV", home.path().join("profile")).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "hello\n");
     }
 }
