@@ -197,6 +197,23 @@ fn a_clock_that_was_wrong_by_years_does_not_stop_a_job_for_years() {
 }
 
 #[test]
+fn a_job_scheduled_by_a_clock_that_was_hours_ahead_runs_on_once_it_has_run() {
+    let mut world = world();
+    let begin_ms = world.now.wall_ms;
+    let ahead_ms = 3 * HOUR_MS as i64 + 90_000;
+    world.now.wall_ms += ahead_ms;
+    schedule(&mut world, each_minute(CronCollisionPolicy::KillExisting));
+    world.now.wall_ms = begin_ms;
+    world.pass(5 * MINUTE_MS);
+    start_now(&mut world);
+    world.pass(MINUTE_MS);
+    world.restart(1000, 2);
+    world.pass(MINUTE_MS);
+    let minutes: Vec<_> = nominals(&world, begin_ms).into_iter().map(|at| at.map(|at| at / 60_000)).collect();
+    assert_eq!(minutes, [Some(1), Some(2), Some(3), Some(4), Some(5), None, Some(6), Some(7)]);
+}
+
+#[test]
 fn nothing_runs_before_the_clock_is_set_and_then_nothing_of_the_past() {
     let mut world = world();
     let real_ms = world.now.wall_ms;

@@ -17,6 +17,8 @@ pub struct CronJob {
     pub schedule: Option<Schedule>,
     /// When this configuration was given, in ms since the epoch. Times before are none of its business.
     pub scheduled_ms: i64,
+    /// Number of the latest run when it was given; 0 for none.
+    pub scheduled_after: u64,
     /// Latest runs, oldest first, at most [`RUNS_REMEMBERED`] and one that waits.
     pub runs: Vec<CronRun>,
     /// When it runs next, in ms since the epoch; `None` when the schedule never fires. Not durable.
@@ -92,7 +94,7 @@ impl CronJob {
     /// A job that was just given.
     pub(crate) fn new(config: Arc<JobConfiguration>, scheduled_ms: i64) -> Self {
         let schedule = config.cron_schedule.as_deref().and_then(|text| text.parse().ok());
-        Self { config, schedule, scheduled_ms, runs: Vec::new(), next_run_ms: None }
+        Self { config, schedule, scheduled_ms, scheduled_after: 0, runs: Vec::new(), next_run_ms: None }
     }
 
     /// Its key.
@@ -117,8 +119,19 @@ impl CronJob {
 
     /// Up to which time the schedule has been dealt with, seen at `now_ms`. A time far ahead of now was taken from a wrong clock.
     pub(crate) fn considered_ms(&self, now_ms: i64) -> i64 {
-        let last_ms = self.runs.last().map_or(self.scheduled_ms, |run| run.considered_ms.max(self.scheduled_ms));
+        let last_ms = match self.runs.last() {
+            // Whatever the clock was when the job was scheduled: there has been a run since.
+            Some(run) if run.number > self.scheduled_after => run.considered_ms,
+            Some(run) => run.considered_ms.max(self.scheduled_ms),
+            None => self.scheduled_ms,
+        };
         if last_ms > now_ms.saturating_add(CORRECTION_MS) { now_ms } else { last_ms }
+    }
+
+    /// The same, where the next time is known: the clock may have shown something else when that was found.
+    pub(crate) fn settled_ms(&self, now_ms: i64) -> i64 {
+        let considered_ms = self.considered_ms(now_ms);
+        self.next_run_ms.map_or(considered_ms, |next_ms| considered_ms.min(next_ms - 1))
     }
 
     /// The first time of the schedule that has not been dealt with.

@@ -30,8 +30,7 @@ impl Scheduler {
         let grace_ms = i64::try_from(ms(self.core.settings.cron_restart_grace)).unwrap_or(i64::MAX);
         let Some(job) = self.core.store.view.cron_jobs.get(key) else { return };
         let zone = &self.core.settings.cron_timezone;
-        let Some(due_ms) = job.next_run_ms else { return };
-        let considered_ms = job.considered_ms(now_ms).min(due_ms - 1);
+        let considered_ms = job.settled_ms(now_ms);
         let due = job.schedule.as_ref().and_then(|schedule| {
             let last_ms = schedule.last_between(considered_ms, now_ms, zone)?;
             Some((last_ms, schedule.count_between(considered_ms, last_ms - 1, zone, COUNTED)))
@@ -121,7 +120,7 @@ impl Scheduler {
     fn record_run(&mut self, key: &JobKey, cause: &Cause, outcome: CronOutcome) -> CronOutcome {
         let now_ms = self.core.now.wall_ms;
         let Some(job) = self.core.store.view.cron_jobs.get(key) else { return outcome };
-        let considered_ms = job.considered_ms(now_ms);
+        let considered_ms = job.settled_ms(now_ms);
         let (nominal_ms, skipped, user) = match cause {
             Cause::Schedule { nominal_ms, skipped } => (Some(*nominal_ms), *skipped, None),
             Cause::User(user) => (None, 0, Some(user.clone())),

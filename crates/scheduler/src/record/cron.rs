@@ -26,6 +26,8 @@ pub(crate) struct CronJobMessage {
     pub instance_count: i32,
     #[prost(sint64, tag = "6")]
     pub scheduled_ms: i64,
+    #[prost(uint64, tag = "7")]
+    pub scheduled_after: u64,
 }
 
 /// Value of the table of runs; its key is the job's, then the run's number in eight bytes, high byte first.
@@ -53,19 +55,20 @@ pub(crate) struct CronRunMessage {
     pub waiting: Option<CronJobMessage>,
 }
 
-pub(crate) fn cron_job_message(config: &JobConfiguration, scheduled_ms: i64) -> CronJobMessage {
+pub(crate) fn cron_job_message(config: &JobConfiguration) -> CronJobMessage {
     CronJobMessage {
         task: Some(config_message(&config.task)),
         owner: config.owner.clone(),
         schedule: config.cron_schedule.clone().unwrap_or_default(),
         collision_policy: config.cron_collision_policy as i32,
         instance_count: config.instance_count,
-        scheduled_ms,
+        scheduled_ms: 0,
+        scheduled_after: 0,
     }
 }
 
-/// The configuration and when it was given.
-pub(crate) fn cron_job_of(message: CronJobMessage) -> Result<(JobConfiguration, i64), Reason> {
+/// The configuration. When it was given, the message says.
+pub(crate) fn cron_job_of(message: CronJobMessage) -> Result<JobConfiguration, Reason> {
     let task = config_of(message.task.ok_or("the configuration of a cron job is missing")?)?;
     let cron_collision_policy = match message.collision_policy {
         0 => CronCollisionPolicy::KillExisting,
@@ -73,21 +76,20 @@ pub(crate) fn cron_job_of(message: CronJobMessage) -> Result<(JobConfiguration, 
         2 => CronCollisionPolicy::RunOverlap,
         other => return Err(format!("collision policy {other} is unknown")),
     };
-    let config = JobConfiguration {
+    Ok(JobConfiguration {
         key: task.job.clone(),
         owner: message.owner,
         cron_schedule: Some(message.schedule),
         cron_collision_policy,
         task,
         instance_count: message.instance_count,
-    };
-    Ok((config, message.scheduled_ms))
+    })
 }
 
 pub(crate) fn cron_run_message(run: &CronRun) -> CronRunMessage {
     let (outcome, waiting) = match &run.outcome {
         CronOutcome::Started => (0, None),
-        CronOutcome::Waiting(config) => (1, Some(cron_job_message(config, run.recorded_ms))),
+        CronOutcome::Waiting(config) => (1, Some(cron_job_message(config))),
         CronOutcome::Cancelled => (2, None),
         CronOutcome::Ignored => (3, None),
         CronOutcome::Missed => (4, None),
@@ -108,7 +110,7 @@ pub(crate) fn cron_run_message(run: &CronRun) -> CronRunMessage {
 pub(crate) fn cron_run_of(number: u64, message: CronRunMessage) -> Result<CronRun, Reason> {
     let outcome = match (message.outcome, message.waiting) {
         (0, _) => CronOutcome::Started,
-        (1, Some(waiting)) => CronOutcome::Waiting(Arc::new(cron_job_of(waiting)?.0)),
+        (1, Some(waiting)) => CronOutcome::Waiting(Arc::new(cron_job_of(waiting)?)),
         (1, None) => return Err("the configuration of a run that waits is missing".into()),
         (2, _) => CronOutcome::Cancelled,
         (3, _) => CronOutcome::Ignored,

@@ -14,7 +14,8 @@ use crate::record::{self, Record, RecordError, table_name};
 use crate::view::View;
 
 fn job_record(job: &CronJob) -> Record {
-    let message = cron_job_message(&job.config, job.scheduled_ms);
+    let (scheduled_ms, scheduled_after) = (job.scheduled_ms, job.scheduled_after);
+    let message = CronJobMessage { scheduled_ms, scheduled_after, ..cron_job_message(&job.config) };
     Record::put(record::TABLE_CRON_JOBS, job_key_bytes(job.key()), &message)
 }
 
@@ -111,11 +112,12 @@ impl Store {
             }
             return Ok(());
         };
-        let (config, scheduled_ms) = cron_job_of(message)?;
+        let (scheduled_ms, scheduled_after) = (message.scheduled_ms, message.scheduled_after);
+        let config = cron_job_of(message)?;
         if config.key != key {
             return Err(format!("the cron job of {key} holds the configuration of {}", config.key));
         }
-        self.place_cron_job(CronJob::new(Arc::new(config), scheduled_ms));
+        self.place_cron_job(CronJob { scheduled_after, ..CronJob::new(Arc::new(config), scheduled_ms) });
         for run in self.early.cron_runs.remove(&key).unwrap_or_default() {
             self.apply_cron_run(key.clone(), run.number, Some(run));
         }
