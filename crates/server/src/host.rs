@@ -10,6 +10,8 @@ use node::storage::{Epoch, Storage, StorageError};
 use node::{Clock, Entropy, Node, Now, Outlet, Turn};
 use scheduler::{Effect, Input, Scheduler, Transition, View};
 
+use crate::coordinator::CoordinatorClient;
+
 /// A bell that one thread waits for and all others ring.
 #[derive(Clone, Default)]
 pub struct Waker(Arc<(Mutex<bool>, Condvar)>);
@@ -102,6 +104,8 @@ impl Entropy for SystemEntropy {
 pub struct LoopOutlet {
     /// The door's other side.
     pub gateway: Arc<Gateway>,
+    /// Asks the coordinators of SLA policies.
+    pub coordinators: CoordinatorClient,
     /// Runs tasks.
     pub engine: Box<dyn Engine + Send>,
     /// Set once another scheduler took this one's place, with what is known of it. The loop's host stops then.
@@ -119,6 +123,7 @@ impl Outlet<Scheduler> for LoopOutlet {
             match effect {
                 Effect::Reply { request, reply } => self.gateway.deliver(request, reply),
                 Effect::Engine(call) => calls.push(call),
+                Effect::AskCoordinator(question) => self.coordinators.ask(*question),
                 Effect::Transition(transition) => {
                     log(&transition);
                     self.gateway.announce(Arc::new(transition));
@@ -131,6 +136,10 @@ impl Outlet<Scheduler> for LoopOutlet {
         if !calls.is_empty() {
             self.engine.call(epoch.0, calls);
         }
+    }
+
+    fn is_congested(&self) -> bool {
+        self.engine.is_congested()
     }
 }
 
@@ -145,6 +154,48 @@ fn log(transition: &Transition) {
         reason = transition.reason.as_deref().unwrap_or(""),
         "transition"
     );
+}
+
+/// Where those wait who asked for a snapshot.
+#[derive(Default)]
+pub struct SnapshotDesk(Mutex<Waiting>);
+
+/// Whom a snapshot's end is told to.
+type Told = tokio::sync::oneshot::Sender<Result<(), String>>;
+
+#[derive(Default)]
+struct Waiting {
+    /// Of the one that is to be begun.
+    next: Vec<Told>,
+    /// Of the one under way.
+    present: Vec<Told>,
+}
+
+impl SnapshotDesk {
+    /// Takes a place in the queue; the answer comes once a snapshot is durable that was begun after this. Ring the loop's bell.
+    pub fn ask(&self) -> tokio::sync::oneshot::Receiver<Result<(), String>> {
+        let (told, answer) = tokio::sync::oneshot::channel();
+        self.waiting().next.push(told);
+        answer
+    }
+
+    fn attend<S: Storage>(&self, node: &mut Node<Scheduler, S, SystemClock, LoopOutlet>) {
+        let mut waiting = self.waiting();
+        if let Some(outcome) = node.take_snapshot_outcome() {
+            for told in waiting.present.drain(..) {
+                // Whoever asked may have gone away.
+                let _ = told.send(outcome.clone().map(|_| ()));
+            }
+        }
+        if waiting.present.is_empty() && !waiting.next.is_empty() {
+            waiting.present = std::mem::take(&mut waiting.next);
+            node.ask_for_snapshot();
+        }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// An inbox whose bell is `waker`.
@@ -163,8 +214,10 @@ pub fn run<S: Storage>(
     mut clock: SystemClock,
     waker: &Waker,
     stop: &dyn Fn() -> bool,
+    snapshots: &SnapshotDesk,
 ) -> Result<S, StorageError> {
     while !stop() {
+        snapshots.attend(&mut node);
         let limit = match node.turn()? {
             Turn::Again => continue,
             Turn::WaitUntil(None) => IDLE,

@@ -1,5 +1,6 @@
 //! The daemon: the node plus threads, sockets, log and configuration. No scheduling rules, no HTML.
 
+mod coordinator;
 pub mod daemon;
 pub mod endpoint;
 mod engines;

@@ -8,13 +8,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use model::task::SlaPolicy;
-use model::{Host, InstanceId, TaskId, TaskStatus, UpdateKey};
+use model::{Host, InstanceId, TaskId, UpdateKey};
 
 use crate::core::{Core, ms};
 use crate::input::Effect;
 use crate::scheduler::Scheduler;
 use crate::task::Task;
-use crate::tasks::table::State;
 use crate::timers::{Timer, TimerKey};
 
 /// Key of a coordinator's answer where the policy names none.
@@ -62,7 +61,6 @@ pub(crate) enum Purpose {
 /// What is known of coordinators. Memory only.
 #[derive(Debug, Default)]
 pub(crate) struct Coordinators {
-    last_question: u64,
     /// By address.
     asked: BTreeMap<String, Asked>,
     /// Who waits for a coordinator that is being asked, by address.
@@ -97,8 +95,8 @@ impl Core {
             return;
         }
         self.count("sla_coordinator_attempts", 1);
-        self.coordinators.last_question += 1;
-        let id = self.coordinators.last_question;
+        // Drawn, so that an answer to a question of before a restoration is not taken for one of after it.
+        let id = self.random.next_u64();
         // The host has its own time-out; this one is for a host that forgot.
         let timer = self.arm_after(
             ms(self.settings.sla_coordinator_timeout).saturating_mul(2),
@@ -173,19 +171,11 @@ impl Scheduler {
             Purpose::Drain(host) if self.core.is_to_be_drained(&host, &task_id) => self.core.drain_task(&task_id),
             Purpose::Leave(host) if self.core.is_movable(&host, &task_id) => self.core.drain_task(&task_id),
             Purpose::Drain(_) | Purpose::Leave(_) => {}
-            Purpose::Update(key, instance) => self.update_kill_answered(&key, instance, &task_id, allowed),
+            // After a refusal the update's next try asks again.
+            Purpose::Update(key, instance) if allowed => self.sla_kill_allowed(&key, instance, &task_id),
+            Purpose::Update(..) => {}
         }
         self.ask_next(&url);
-    }
-
-    /// An instance that an update wants to replace, and its coordinator's answer. After a refusal the update's next try asks again.
-    fn update_kill_answered(&mut self, key: &UpdateKey, instance: InstanceId, id: &TaskId, allowed: bool) {
-        let wanted = self.core.purpose_stands(id, &Purpose::Update(key.clone(), instance));
-        let status = self.core.store.view.tasks.get(id).map(|task| task.status);
-        if allowed && wanted && status.is_some_and(|status| status.is_active() && status != TaskStatus::Killing) {
-            let message = format!("Killed for job update {}", key.id);
-            self.core.transition(id, None, State::Stored(TaskStatus::Killing), Some(message.into()));
-        }
     }
 
     /// The host of this scheduler never said what a coordinator answered.
