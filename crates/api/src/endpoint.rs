@@ -19,8 +19,10 @@ use thrift::{
     decode_call, decode_plain_arguments, encode_plain, encode_reply,
 };
 
+use crate::admin::{self, Desk};
 use crate::answer::{Answer, Refusal};
 use crate::negotiation::{is_json, request_protocol, response_protocol};
+use crate::operations::{NoOperations, Operations};
 use crate::statistics::{self, CallStatistics, Gauges};
 use crate::tasks_reply::{self, Frame};
 use crate::{change, read};
@@ -66,6 +68,7 @@ pub struct ApiState {
     server_info: ServerInfo,
     scheduler_host: Arc<str>,
     calls: Arc<CallStatistics>,
+    operations: Arc<dyn Operations>,
 }
 
 impl ApiState {
@@ -80,7 +83,13 @@ impl ApiState {
             scheduler_host: settings.scheduler_host.as_str().into(),
             calls: Arc::new(CallStatistics::with_gauges(settings.gauges.clone())),
             settings: Arc::new(settings),
+            operations: Arc::new(NoOperations),
         }
+    }
+
+    /// The same with backups and snapshots.
+    pub fn with_operations(self, operations: Arc<dyn Operations>) -> Self {
+        ApiState { operations, ..self }
     }
 }
 
@@ -147,6 +156,8 @@ async fn perform(state: &ApiState, principal: Principal, call: Call) -> Answer {
     let method = call.method();
     let answer = if method.service() == Service::ReadOnlyScheduler {
         ask(state, call).await
+    } else if let Some(answer) = operate(state, &principal, &call).await {
+        answer
     } else {
         match change::command(call) {
             Some(Ok(command)) => change::answer(state.gateway.submit(principal, command).await),
@@ -156,6 +167,13 @@ async fn perform(state: &ApiState, principal: Principal, call: Call) -> Answer {
     };
     state.calls.answered(method, answer.code(), started.elapsed());
     answer.signed(&state.server_info)
+}
+
+/// Answers what operators ask for, if it is that.
+async fn operate(state: &ApiState, principal: &Principal, call: &Call) -> Option<Answer> {
+    let desk =
+        Desk { gateway: &state.gateway, operations: &state.operations, scheduler_host: &state.settings.scheduler_host };
+    admin::answer(desk, principal, call).await
 }
 
 /// Answers a question from the latest durable view.

@@ -1,5 +1,6 @@
 //! The routes against a scheduler that is played: what is asked of it is kept, what it answers is given.
 
+mod admin;
 mod calls;
 mod http;
 mod questions;
@@ -66,14 +67,24 @@ impl House {
         Self::with_settings(view, reply, ApiSettings::default())
     }
 
+    fn with_operations(view: View, reply: Reply, operations: Arc<dyn crate::Operations>) -> Self {
+        Self::furnished(view, reply, |gateway| {
+            ApiState::new(gateway, ApiSettings::default()).with_operations(operations)
+        })
+    }
+
     fn with_settings(view: View, reply: Reply, settings: ApiSettings) -> Self {
+        Self::furnished(view, reply, |gateway| ApiState::new(gateway, settings))
+    }
+
+    fn furnished(view: View, reply: Reply, state: impl FnOnce(Arc<Gateway>) -> ApiState) -> Self {
         let asked = Asked::default();
         let own = Arc::new(OnceLock::new());
         let door = PlayedScheduler { gateway: own.clone(), asked: asked.clone(), reply };
         let gateway = Arc::new(Gateway::new(Box::new(door), Policy::default()));
         own.set(Arc::downgrade(&gateway)).expect("set once");
         gateway.publish(Arc::new(view));
-        House { router: router(ApiState::new(gateway, settings)), asked }
+        House { router: router(state(gateway)), asked }
     }
 
     async fn send(&self, request: Request<Body>) -> Seen {

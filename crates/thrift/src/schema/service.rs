@@ -95,7 +95,8 @@ thrift_service! {
     }
     AuroraAdmin perform_backup PerformBackup(PerformBackupArguments) {}
     AuroraAdmin list_backups ListBackups(ListBackupsArguments) {}
-    AuroraAdmin commit_recovery CommitRecovery(CommitRecoveryArguments) {}
+    // The argument is ours; who does not send it keeps the tasks that were created after the backup.
+    AuroraAdmin commit_recovery CommitRecovery(CommitRecoveryArguments) { 1 kill_later_tasks: Option<bool> }
     AuroraAdmin unload_recovery UnloadRecovery(UnloadRecoveryArguments) {}
     AuroraAdmin snapshot Snapshot(SnapshotArguments) {}
     AuroraAdmin trigger_implicit_task_reconciliation TriggerImplicitTaskReconciliation(TriggerImplicitTaskReconciliationArguments) {}
