@@ -25,6 +25,8 @@ pub struct Cluster {
     pub display_url: String,
     /// Where the leader is found, when its address is not fixed.
     pub announced: Option<Announced>,
+    /// Registry in which the images of its jobs are looked for; unset for the usual one.
+    pub docker_registry: Option<String>,
     /// Whether it is the built-in one: then nobody waits for a daemon that was never started.
     pub is_local_default: bool,
 }
@@ -33,13 +35,20 @@ impl Cluster {
     /// A cluster of that name at that address.
     pub fn at(name: impl Into<String>, url: impl Into<String>) -> Self {
         let url = normalise(&url.into());
-        Self { name: name.into(), display_url: url.clone(), url, announced: None, is_local_default: false }
+        Self {
+            name: name.into(),
+            display_url: url.clone(),
+            url,
+            announced: None,
+            docker_registry: None,
+            is_local_default: false,
+        }
     }
 
     /// A cluster of that name whose leader is found in ZooKeeper.
     pub fn announced(name: impl Into<String>, announced: Announced) -> Self {
         let url = announced.to_string();
-        Self { name: name.into(), display_url: url.clone(), url, announced: Some(announced), is_local_default: false }
+        Self { announced: Some(announced), display_url: url.clone(), url, ..Self::at(name, "") }
     }
 
     /// The leader is at that address now. Links go there too, unless the cluster has an address for them.
@@ -161,6 +170,7 @@ fn read_entry(name: &str, entry: &Value) -> Entry {
             if let Some(proxy) = text("proxy_url") {
                 cluster.display_url = normalise(proxy);
             }
+            cluster.docker_registry = text("docker_registry").map(str::to_owned);
             Entry::Reachable(cluster)
         }
         Err(why) => Entry::Unusable(why),

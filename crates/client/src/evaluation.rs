@@ -7,6 +7,8 @@ use model::tier::Tiers;
 use model::update::UpdateSettings;
 use serde_json::Value;
 
+#[cfg(feature = "evaluator")]
+use crate::docker_registry;
 use crate::syntax::{Binding, ClusterJob};
 
 /// What to evaluate.
@@ -20,6 +22,8 @@ pub struct EvaluationRequest {
     pub is_json: bool,
     /// Which job is to be converted.
     pub wanted: Wanted,
+    /// Registry in which images are looked for that the job names by their tags; unset for the usual one.
+    pub docker_registry: Option<String>,
     /// Tiers of the cluster; the built-in ones when only the file is looked at.
     pub tiers: Tiers,
 }
@@ -82,6 +86,12 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluation, String> {
     if request.wanted == Wanted::Keys {
         return Ok(Evaluation { keys, ..Evaluation::default() });
     }
+    let mut evaluation = evaluation;
+    let found = image_bindings(evaluation.select(wanted.as_ref()).map_err(text)?, request)?;
+    if !found.is_empty() {
+        question.bindings.extend(found);
+        evaluation = config::evaluate(&question).map_err(text)?;
+    }
     let job = evaluation.select(wanted.as_ref()).map_err(text)?;
     let submission = job.submission(&crate::world::login(), &request.tiers).map_err(text)?;
     let mut warnings = submission.warnings;
@@ -95,6 +105,15 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluation, String> {
         raw: submission.raw,
     };
     Ok(Evaluation { keys, job: Some(loaded), warnings })
+}
+
+/// The images that a job names by their tags, each bound to its digest (spec config-dsl 2.7).
+#[cfg(feature = "evaluator")]
+fn image_bindings(job: &config::Job, request: &EvaluationRequest) -> Result<Vec<(String, String)>, String> {
+    let registry = request.docker_registry.as_deref().unwrap_or(docker_registry::DEFAULT_REGISTRY);
+    let unbound = job.content.iter().flat_map(|content| &content.unbound);
+    let images = unbound.filter_map(|unbound| Some((&unbound.address, docker_registry::image_of(&unbound.address)?)));
+    images.map(|(address, (name, tag))| Ok((address.clone(), docker_registry::resolve(registry, name, tag)?))).collect()
 }
 
 /// A task of a file, for whoever runs it without a scheduler.

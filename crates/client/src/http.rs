@@ -99,7 +99,7 @@ impl HttpTransport {
 }
 
 /// Whether an address means this very machine.
-fn is_this_machine(url: &str) -> bool {
+pub(crate) fn is_this_machine(url: &str) -> bool {
     let host = url.split("://").last().unwrap_or_default().split('/').next().unwrap_or_default();
     let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
     let name = name.trim_start_matches('[').trim_end_matches(']');

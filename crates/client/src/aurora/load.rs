@@ -50,6 +50,7 @@ fn load_with_tiers(
         bindings: file.bindings.clone(),
         is_json: file.read_json,
         wanted: Wanted::Job(key.clone()),
+        docker_registry: context.clusters.get(&key.cluster).ok().and_then(|cluster| cluster.docker_registry),
         tiers,
     };
     let loading = |why: String| {

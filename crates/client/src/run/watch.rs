@@ -257,11 +257,12 @@ fn seconds_between(start_ms: i64, time_ms: i64) -> f64 {
 /// ` (exit 0)`, ` (fetch: exit 3)`, or the executor's words when no exit code says it.
 fn ending(task: &ScheduledTask, files: &TaskFiles) -> String {
     let message = task.task_events.last().and_then(|event| event.message.as_deref()).filter(|text| !text.is_empty());
-    let is_limit = message.is_some_and(|text| text.contains("limit exceeded"));
+    // A limit or a health check: then how a process ended says nothing, for it was killed.
+    let is_verdict = message.is_some_and(|text| !text.starts_with("Task failed"));
     let last_runs = || files.processes.iter().filter_map(|process| Some((process, process.runs.last()?)));
     match status_of(task) {
         ScheduleStatus::Finished => " (exit 0)".into(),
-        ScheduleStatus::Failed if !is_limit => {
+        ScheduleStatus::Failed if !is_verdict => {
             let failed = last_runs().find(|(_, run)| run.return_code.is_some_and(|code| code != 0));
             match (failed, message) {
                 (Some((process, run)), _) => {
@@ -353,6 +354,8 @@ mod tests {
         assert_eq!(end(None, &exited(-9)), "  0.10s hello/0 FAILED (signal 9)");
         let limit = "Memory limit exceeded: Requested 1 MB, Used 9 MB.";
         assert_eq!(end(Some(limit), &exited(-9)), format!("  0.10s hello/0 FAILED: {limit}"));
+        let unhealthy = "Failed health check! Response code differs from expected response (expected 200, got 503)";
+        assert_eq!(end(Some(unhealthy), &exited(-15)), format!("  0.10s hello/0 FAILED: {unhealthy}"));
         let mut two = exited(0);
         two.processes.push(Process { name: "fetch".into(), ..exited(7).processes[0].clone() });
         assert_eq!(end(None, &two), "  0.10s hello/0 FAILED (fetch: exit 7)");

@@ -155,3 +155,50 @@ fn nothing_is_killed_that_is_not_surely_the_runner() {
     let (outcome, _) = machine.thermos(&["kill", "live"]);
     assert!(outcome.unwrap_err().text.contains("is gone"));
 }
+
+#[test]
+fn a_file_is_inspected_with_what_is_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.json");
+    let task = r#"{"name": "t", "processes": [{"name": "p", "cmdline": "serve {{thermos.ports[http]}} {{thermos.ports[admin]}} {{greeting}}"}]}"#;
+    fs::write(&path, task).unwrap();
+    let machine = Machine::new();
+    let path = path.to_str().unwrap();
+    let (outcome, text) = machine.thermos(&["inspect", path, "-P", "http:80", "-E", "greeting=hi"]);
+    assert_eq!(outcome, Ok(()));
+    assert!(text.contains("\"cmdline\": \"serve 80 {{thermos.ports[admin]}} hi\""), "{text}");
+    assert!(text.contains("\n    \"processes\": [\n        {\n"), "four blanks: {text}");
+    let (outcome, _) = machine.thermos(&["inspect", path]);
+    let failure = outcome.unwrap_err();
+    assert!(failure.exit == Exit::InvalidConfiguration && failure.text.contains("{{greeting}}"), "{failure:?}");
+    let (outcome, _) = machine.thermos(&["inspect", path, path]);
+    assert_eq!(outcome, Err(Failure::new(Exit::Usage, "Should specify precisely one config")));
+    let (outcome, _) = machine.thermos(&["run", path, "-P", "http:80", "-E", "greeting=hi"]);
+    let failure = outcome.unwrap_err();
+    assert!(failure.text.starts_with("ERROR!  Unbound ports: admin\n"), "{}", failure.text);
+    let (outcome, text) = machine.thermos(&["simplerun", "echo {{nothing}}"]);
+    assert!(outcome.unwrap_err().text.contains("{{nothing}}") && text.is_empty());
+}
+
+#[test]
+fn ports_and_ids_are_checked_before_anything_is_run() {
+    for bad in ["http", ":80", "http:x", "http:70000"] {
+        assert!(Thermos::try_parse_from(["thermos", "run", "f", "-P", bad]).is_err(), "{bad}");
+    }
+    assert!(Thermos::try_parse_from(["thermos", "run", "f", "-E", "novalue"]).is_err());
+    let machine = Machine::new();
+    for bad in ["a/b", ".a", ""] {
+        let (outcome, _) = machine.thermos(&["simplerun", "--task_id", bad, "--", "true"]);
+        assert!(outcome.unwrap_err().text.contains("cannot be the id of a task"), "{bad:?}");
+    }
+    let (outcome, _) = machine.thermos(&["simplerun", "--user", "no-such-user", "--", "true"]);
+    let text = outcome.unwrap_err().text;
+    assert!(text.contains("no user no-such-user") || text.starts_with("Only root"), "{text}");
+}
+
+#[test]
+fn everything_after_the_command_is_its_own() {
+    let parsed = Thermos::try_parse_from(["thermos", "simplerun", "--name", "n", "ls", "-l", "--name", "x"]).unwrap();
+    let arguments::Verb::Simplerun(simplerun) = parsed.verb else { panic!("another verb") };
+    assert_eq!((simplerun.name.as_str(), simplerun.command.join(" ").as_str()), ("n", "ls -l --name x"));
+}

@@ -169,9 +169,12 @@ pub fn row(view: &View, task: &Task, now_ms: i64) -> TaskRow {
 /// A failure as a box, with the page of the whole output.
 pub fn failure_box(task: &Task, failure: Failure, is_open: bool) -> FailureBox {
     let source = Source::Log { process: failure.process.clone(), run: failure.run, stream: failure.stream };
+    // Where something else ended the task, its processes were killed, and how says nothing.
+    let verdict = task.events.last().and_then(|event| event.message.as_deref());
+    let verdict = verdict.filter(|text| !text.is_empty() && !text.starts_with("Task failed"));
     FailureBox {
         process: failure.process,
-        how: failure.how,
+        how: verdict.map_or(failure.how, str::to_owned),
         stream: failure.stream.name(),
         tail: failure.tail,
         last_line: failure.last_line,
@@ -221,6 +224,34 @@ mod tests {
             found,
             [("aux:31001".into(), "http://box:31001/".into()), ("http".into(), "http://box:31000/status".to_owned()),]
         );
+    }
+
+    #[test]
+    fn what_ended_a_task_is_said_before_how_its_processes_were_killed() {
+        let how = |message: Option<&str>| {
+            let mut task = running();
+            task.events.push(TaskEvent {
+                timestamp_ms: 5,
+                status: TaskStatus::Failed,
+                message: message.map(Into::into),
+            });
+            let failure = Failure {
+                process: "p".into(),
+                run: 0,
+                how: "killed by SIGTERM (15)".into(),
+                stream: engine::files::Stream::Stderr,
+                tail: Markup::default(),
+                last_line: Markup::default(),
+                is_cut: false,
+            };
+            failure_box(&task, failure, false).how
+        };
+        assert_eq!(
+            how(Some("Failed health check! Health check timed out.")),
+            "Failed health check! Health check timed out."
+        );
+        assert_eq!(how(Some("Task failed: process p was ended by signal 15.")), "killed by SIGTERM (15)");
+        assert_eq!(how(None), "killed by SIGTERM (15)");
     }
 
     #[test]
