@@ -498,7 +498,7 @@ fn a_coordinated_update_waits_for_pulses() {
 }
 
 #[test]
-fn after_a_restart_the_latest_event_of_a_coordinated_update_counts_as_its_pulse() {
+fn after_a_restart_the_latest_pulse_of_a_coordinated_update_still_counts() {
     for (down_ms, expected) in [(4000, UpdateStatus::RollingForward), (6000, UpdateStatus::RollForwardAwaitingPulse)] {
         let mut world = running(1);
         let settings = UpdateSettings { block_if_no_pulses_after_ms: Some(5000), ..quick(1) };

@@ -2,13 +2,13 @@
 
 use model::{JobKey, UpdateKey};
 
+use super::pulse_timeout_ms;
 use super::start::check_message;
-use super::{pulse_timeout_ms, status};
+use super::status::{Cause, Cell, cell};
 use crate::command::{Outcome, Reply, ReplyCode, UpdateControl};
 use crate::commands::{Checked, invalid, refuse};
 use crate::core::ms;
 use crate::input::Principal;
-use crate::recovery::PRUNE_UPDATES_INTERVAL_MS;
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
 
@@ -34,7 +34,10 @@ impl Scheduler {
             return invalid(format!("Job {} has no update {}.", key.job, key.id));
         };
         let from = update.status();
-        let Some(to) = status::controlled(from, action, self.is_blocked(&update)) else {
+        let cause = Cause::from((action, self.is_blocked(&update)));
+        // A copy held while events are added would make each addition copy the whole history.
+        drop(update);
+        if cell(from, cause) == Cell::Illegal {
             let wish = match action {
                 UpdateControl::Pause => "paused",
                 UpdateControl::Resume => "resumed",
@@ -42,10 +45,8 @@ impl Scheduler {
                 UpdateControl::Rollback => "rolled back",
             };
             return invalid(format!("Update {} is {from} and cannot be {wish}.", key.id));
-        };
-        if from != to {
-            self.change_update(key, to, Some(principal.name.clone()), message);
         }
+        self.change_update(key, cause, Some(principal.name.clone()), message);
         Ok(Reply::ok())
     }
 
@@ -61,15 +62,15 @@ impl Scheduler {
         if let Some(active) = self.updates.active.get_mut(&key.job) {
             active.last_pulse_ms = Some(self.core.now.monotonic_ms as i64);
         }
-        if status::awaits_pulse(update.status()) {
-            self.change_update(key, status::rolling(update.status()), None, None);
-        }
+        self.core.store.put_pulse(key, self.core.now.wall_ms);
+        drop(update);
+        self.change_update(key, Cause::Pulse, None, None);
         answer(true)
     }
 
     /// Forgets ended updates that are too old, too many, or of jobs that are forgotten themselves.
     pub(crate) fn prune_updates(&mut self) {
-        self.core.arm_after(PRUNE_UPDATES_INTERVAL_MS, Timer::PruneUpdates);
+        self.core.arm_after(ms(self.core.settings.job_update_history_pruning_interval), Timer::PruneUpdates);
         let keep = self.core.settings.job_update_history_per_job_threshold;
         let age_ms = ms(self.core.settings.job_update_history_pruning_threshold);
         let view = &self.core.store.view;

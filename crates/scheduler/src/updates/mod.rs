@@ -2,10 +2,13 @@
 //! ends them. It changes tasks only by asking `tasks` to create or to kill.
 
 mod control;
+pub(crate) mod progress;
+mod sla_kill;
 mod start;
 pub(crate) mod status;
 mod strategy;
 mod updater;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,9 +21,11 @@ use crate::task::Task;
 use crate::tasks::reschedule::Origin;
 use crate::tasks::table::State;
 use crate::timers::Timer;
+use progress::InstanceProgress;
+use status::{Cause, Cell};
 use updater::{Found, Standing, Step, Updater};
 
-/// What the controller remembers beyond the table of updates. Nothing of it is durable.
+/// What the controller remembers beyond the stored tables; a restart builds it anew from them.
 #[derive(Debug, Default)]
 pub(crate) struct Updates {
     /// The active update of each job.
@@ -35,7 +40,7 @@ struct Active {
     updater: Option<Updater>,
     /// Actions recorded, each once per instance in an update's life.
     recorded: BTreeSet<(InstanceId, UpdateAction)>,
-    /// Instances whose batch has begun, for updates that pause after each batch; `None` before the first.
+    /// Instances whose batch has begun, for updates that pause before each batch but the first; `None` before that.
     begun: Option<BTreeSet<InstanceId>>,
     /// When the last pulse came, on the monotonic clock, whose origin may be later than that; `None` when none did.
     last_pulse_ms: Option<i64>,
@@ -45,6 +50,21 @@ impl Active {
     fn new(update: &Update) -> Self {
         let recorded = update.instance_events.iter().map(|event| (event.instance, event.action)).collect();
         Self { key: update.key.clone(), updater: None, recorded, begun: None, last_pulse_ms: None }
+    }
+
+    /// Whether anything was recorded of an instance.
+    fn has_touched(&self, instance: InstanceId) -> bool {
+        let mut events = self.recorded.range((instance, UpdateAction::ALL[0])..);
+        events.next().is_some_and(|(recorded, _)| *recorded == instance)
+    }
+
+    /// Whether the evaluation begins a batch after an earlier one (spec scheduler 3.4).
+    fn begins_batch(&mut self, found: &[Found]) -> bool {
+        let first = self.begun.is_none();
+        let begun = self.begun.get_or_insert_default();
+        let before = begun.len();
+        begun.extend(found.iter().map(|found| found.instance));
+        !first && begun.len() > before
     }
 }
 
@@ -58,7 +78,7 @@ impl Scheduler {
     pub(crate) fn follow_changes(&mut self) {
         while let Some(change) = self.core.changes.pop_front() {
             let Some(active) = self.updates.active.get(&change.job) else { continue };
-            if !active.updater.as_ref().is_some_and(|updater| updater.is_working_on(change.instance)) {
+            if !active.updater.as_ref().is_some_and(|updater| updater.contains(change.instance)) {
                 continue;
             }
             let key = active.key.clone();
@@ -81,33 +101,61 @@ impl Scheduler {
             if let Some(updater) = &mut active.updater {
                 updater.timers.remove(&instance);
             }
-            let task = self.core.active_task(&key.job, instance).cloned();
-            self.evaluate(key, Some((instance, task)));
+            self.look_again(key, instance);
         }
     }
 
-    /// After a restart: updates that were rolling go on from what the tasks are now (spec scheduler 3.10).
+    /// Evaluates with what is known of an instance now.
+    fn look_again(&mut self, key: &UpdateKey, instance: InstanceId) {
+        let task = self.core.active_task(&key.job, instance).cloned();
+        self.evaluate(key, Some((instance, task)));
+    }
+
+    /// After a restart: updates that were rolling go on from where they were (spec scheduler 3.10).
     pub(crate) fn resume_updates(&mut self) {
+        self.core.store.forget_strays_of_updates();
         let updates: Vec<Arc<Update>> =
             self.core.store.view.updates.values().filter(|update| update.status().is_active()).cloned().collect();
         for update in updates {
             let mut active = Active::new(&update);
-            let status = update.status();
-            if !status::awaits_pulse(status) {
-                let age_ms = self.core.now.wall_ms.saturating_sub(update.last_modified_ms()).max(0);
-                active.last_pulse_ms = Some((self.core.now.monotonic_ms as i64).saturating_sub(age_ms));
-            }
-            if status == UpdateStatus::RollingForward {
-                active.begun = Some(update.instance_events.iter().map(|event| event.instance).collect())
-                    .filter(|begun: &BTreeSet<InstanceId>| !begun.is_empty());
-            }
-            if status::is_rolling(status) {
-                active.updater = Some(Updater::new(&update));
-            }
-            self.updates.active.insert(update.key.job.clone(), active);
+            active.last_pulse_ms = self.last_pulse_ms(&update);
+            active.begun = self.batches_begun(&update);
             self.core.followed.insert(update.key.job.clone());
+            if status::is_rolling(update.status()) {
+                match Updater::new(&update, self.core.store.view.update_progress.get(&update.key)) {
+                    Ok(updater) => active.updater = Some(updater),
+                    Err(why) => {
+                        self.updates.active.insert(update.key.job.clone(), active);
+                        self.core.count("job_update_recovery_errors", 1);
+                        self.break_off(&update.key, &why);
+                        continue;
+                    }
+                }
+            }
+            let working = active.updater.as_ref().map(|updater| updater.working().clone()).unwrap_or_default();
+            self.updates.active.insert(update.key.job.clone(), active);
+            // What hung on these, timers and kills that wait, was in memory only.
+            working.into_iter().for_each(|instance| self.look_again(&update.key, instance));
             self.evaluate(&update.key, None);
         }
+    }
+
+    /// The last pulse of an update on the monotonic clock of this process. One that waits for a pulse has had none that counts, however
+    /// the wall clock was set since.
+    fn last_pulse_ms(&self, update: &Update) -> Option<i64> {
+        if status::awaits_pulse(update.status()) {
+            return None;
+        }
+        let last_ms = *self.core.store.view.update_pulses.get(&update.key)?;
+        let age_ms = self.core.now.wall_ms.saturating_sub(last_ms).max(0);
+        Some((self.core.now.monotonic_ms as i64).saturating_sub(age_ms))
+    }
+
+    /// Instances whose batch had begun before a restart.
+    fn batches_begun(&self, update: &Update) -> Option<BTreeSet<InstanceId>> {
+        let progress = self.core.store.view.update_progress.get(&update.key)?;
+        let begun: BTreeSet<InstanceId> = progress.iter().filter(|(_, known)| known.begun).map(|(id, _)| *id).collect();
+        Some(begun).filter(|begun| !begun.is_empty())
     }
 
     /// One evaluation: records, then changes to tasks, then perhaps the end.
@@ -122,7 +170,7 @@ impl Scheduler {
         }
         if blocked {
             let message = Some("Pulses from the coordinator have stopped.".to_owned());
-            self.change_update(key, status::awaiting_pulse(status), None, message);
+            self.change_update(key, Cause::PulsesStopped, None, message);
             return;
         }
         let Some(active) = self.updates.active.get_mut(&key.job) else { return };
@@ -138,28 +186,25 @@ impl Scheduler {
                 !is_held
             });
         }
-        let may_pause = status == UpdateStatus::RollingForward && pauses_itself && !self.core.space_low;
-        let pauses = may_pause && active.begins_batch(&found);
+        let looks_at_batches = status == UpdateStatus::RollingForward && pauses_itself && !self.core.space_low;
+        // When everything is done there is no batch left to pause before.
+        let pauses = looks_at_batches && active.begins_batch(&found) && standing == Standing::Working;
+        self.store_progress(key, &found, pauses);
         if pauses {
             found.retain(|found| matches!(found.step, Step::Succeeded | Step::Failed));
         }
         self.record_found(key, &found);
         if pauses {
             let message = Some("Update auto paused".to_owned());
-            self.change_update(key, UpdateStatus::RollForwardPaused, None, message);
+            self.change_update(key, Cause::BatchBegins, None, message);
             return;
         }
         match standing {
             Standing::Working => found.into_iter().for_each(|found| self.act(key, found)),
-            Standing::Succeeded if status::is_forward(status) => {
-                self.change_update(key, UpdateStatus::RolledForward, None, None);
-            }
-            Standing::Succeeded => self.change_update(key, UpdateStatus::RolledBack, None, None),
+            Standing::Succeeded => self.change_update(key, Cause::Succeeded, None, None),
             Standing::Failed(instance) => {
-                let back = status::is_forward(status) && rolls_back;
-                let to = if back { UpdateStatus::RollingBack } else { UpdateStatus::Failed };
                 let message = format!("Latest failure: instance {instance} exited.");
-                self.change_update(key, to, None, Some(message));
+                self.change_update(key, Cause::Failed { rolls_back }, None, Some(message));
             }
         }
     }
@@ -170,30 +215,47 @@ impl Scheduler {
         for key in keys {
             let updater = self.updates.active.get_mut(&key.job).and_then(|active| active.updater.as_mut());
             let held = updater.map(|updater| std::mem::take(&mut updater.held)).unwrap_or_default();
-            for instance in held {
-                let task = self.core.active_task(&key.job, instance).cloned();
-                self.evaluate(&key, Some((instance, task)));
-            }
+            held.into_iter().for_each(|instance| self.look_again(&key, instance));
             self.evaluate(&key, None);
         }
     }
 
-    fn record_found(&mut self, key: &UpdateKey, found: &[Found]) {
-        for Found { instance, step, taken_now } in found {
-            let Some(active) = self.updates.active.get_mut(&key.job) else { return };
-            let Some(updater) = &active.updater else { return };
-            let action = updater.action(step);
-            let mut events = active.recorded.range((*instance, UpdateAction::ALL[0])..);
-            let untouched = *taken_now && events.next().is_none_or(|(recorded, _)| recorded != instance);
-            // What needed nothing is not worth an event.
-            if (*step == Step::Succeeded && untouched) || !active.recorded.insert((*instance, action)) {
-                continue;
-            }
-            let timestamp_ms = self.stamp_of(key);
-            let event = InstanceUpdateEvent { instance: *instance, timestamp_ms, action, message: None };
-            self.core.store.add_instance_event(key, event);
-            self.core.count(&format!("update_instance_transition_{}", action.name()), 1);
+    /// Makes durable how far the instances are that an evaluation looked at.
+    fn store_progress(&mut self, key: &UpdateKey, found: &[Found], pauses: bool) {
+        let Some(active) = self.updates.active.get(&key.job) else { return };
+        let Some(updater) = &active.updater else { return };
+        for Found { instance, .. } in found {
+            let begun = active.begun.as_ref().is_some_and(|begun| begun.contains(instance));
+            // A pause forgets all but that.
+            let (stage, failures) = if pauses { Default::default() } else { updater.progress_of(*instance) };
+            self.core.store.put_progress(key, *instance, InstanceProgress { stage, failures, begun });
         }
+    }
+
+    fn record_found(&mut self, key: &UpdateKey, found: &[Found]) {
+        for found in found {
+            let Some(active) = self.updates.active.get(&key.job) else { return };
+            let Some(updater) = &active.updater else { return };
+            for action in updater.actions(found, active.has_touched(found.instance)) {
+                let checks = matches!(found.step, Step::KillWithinSla(_)) && found.taken_now;
+                self.record_once(key, found.instance, action, checks.then_some(sla_kill::CHECKING));
+            }
+        }
+    }
+
+    /// Records an action of an instance unless it is recorded already.
+    fn record_once(&mut self, key: &UpdateKey, instance: InstanceId, action: UpdateAction, message: Option<&str>) {
+        let active = self.updates.active.get_mut(&key.job);
+        if active.is_some_and(|active| active.recorded.insert((instance, action))) {
+            self.record(key, instance, action, message);
+        }
+    }
+
+    fn record(&mut self, key: &UpdateKey, instance: InstanceId, action: UpdateAction, message: Option<&str>) {
+        let timestamp_ms = self.stamp_of(key);
+        let message = message.map(str::to_owned);
+        self.core.store.add_instance_event(key, InstanceUpdateEvent { instance, timestamp_ms, action, message });
+        self.core.count(&format!("update_instance_transition_{}", action.name()), 1);
     }
 
     /// Now, but not before the latest event of the update.
@@ -213,10 +275,8 @@ impl Scheduler {
                     }
                 }
             }
-            Step::Kill(id) => {
-                let message = format!("Killed for job update {}", key.id);
-                self.core.transition(&id, None, State::Stored(TaskStatus::Killing), Some(message.into()));
-            }
+            Step::Kill(id) => self.kill_for_update(key, &id),
+            Step::KillWithinSla(id) => self.begin_sla_kill(key, instance, id),
             Step::Watch(left_ms) => {
                 let timer = self.core.arm_after(left_ms, Timer::Watch(key.clone(), instance));
                 let updater = self.updates.active.get_mut(&key.job).and_then(|active| active.updater.as_mut());
@@ -232,28 +292,58 @@ impl Scheduler {
         }
     }
 
-    /// Moves an update to another state, and lets go of or takes up its work. The caller has checked that it is legal.
-    fn change_update(&mut self, key: &UpdateKey, to: UpdateStatus, user: Option<String>, message: Option<String>) {
+    fn kill_for_update(&mut self, key: &UpdateKey, id: &model::TaskId) {
+        let message = format!("Killed for job update {}", key.id);
+        self.core.transition(id, None, State::Stored(TaskStatus::Killing), Some(message.into()));
+    }
+
+    /// Moves an update as the table says; what the table refuses is refused.
+    fn change_update(&mut self, key: &UpdateKey, cause: Cause, user: Option<String>, message: Option<String>) {
+        let Some(from) = self.core.store.view.updates.get(key).map(|update| update.status()) else { return };
+        let to = match status::cell(from, cause) {
+            Cell::To(to) => to,
+            Cell::Same => return,
+            Cell::Illegal => {
+                self.core.notice(format!("Update {} is {from} and stays so: {cause:?} is not for it.", key.id));
+                return;
+            }
+        };
         let event = UpdateEvent { status: to, timestamp_ms: self.stamp_of(key), user, message };
         self.core.store.add_update_event(key, event);
         self.core.count(&format!("update_transition_{to}"), 1);
         self.take_up(key);
     }
 
-    /// Drops the work in memory; a rolling update gets a fresh start and is evaluated at once.
+    /// What is stored of an update makes no sense: it ends, and tasks are left as they are.
+    fn break_off(&mut self, key: &UpdateKey, why: &str) {
+        let message = format!("Internal scheduler error: the update cannot go on, {why}.");
+        self.change_update(key, Cause::Broken, None, Some(message));
+    }
+
+    /// Forgets how far the update was; one that rolls gets a fresh start and is evaluated at once.
     fn take_up(&mut self, key: &UpdateKey) {
         let Some(update) = self.core.store.view.updates.get(key).cloned() else { return };
+        let is_active = update.status().is_active();
+        self.core.store.forget_progress(key, is_active);
         self.core.followed.insert(key.job.clone());
         let active = self.updates.active.entry(key.job.clone()).or_insert_with(|| Active::new(&update));
         if let Some(updater) = active.updater.take() {
-            updater.timers.into_values().for_each(|timer| self.core.timers.cancel(timer));
+            let tries = updater.sla_tries.into_values().filter_map(|sla_try| sla_try.timer);
+            updater.timers.into_values().chain(tries).for_each(|timer| self.core.timers.cancel(timer));
         }
-        if !update.status().is_active() {
+        if !is_active {
             self.updates.active.remove(&key.job);
             self.core.followed.remove(&key.job);
+            self.core.store.forget_pulse(key);
         } else if status::is_rolling(update.status()) {
-            active.updater = Some(Updater::new(&update));
-            self.evaluate(key, None);
+            match Updater::new(&update, None) {
+                Ok(updater) => {
+                    active.updater = Some(updater);
+                    drop(update);
+                    self.evaluate(key, None);
+                }
+                Err(why) => self.break_off(key, &why),
+            }
         }
     }
 
@@ -262,16 +352,5 @@ impl Scheduler {
         let Some(timeout_ms) = pulse_timeout_ms(update) else { return false };
         let last_ms = self.updates.active.get(&update.key.job).and_then(|active| active.last_pulse_ms);
         last_ms.is_none_or(|last_ms| (self.core.now.monotonic_ms as i64).saturating_sub(last_ms) >= timeout_ms)
-    }
-}
-
-impl Active {
-    /// Whether the evaluation begins a batch after an earlier one (spec scheduler 3.4).
-    fn begins_batch(&mut self, found: &[Found]) -> bool {
-        let first = self.begun.is_none();
-        let begun = self.begun.get_or_insert_default();
-        let before = begun.len();
-        begun.extend(found.iter().map(|found| found.instance));
-        !first && begun.len() > before
     }
 }

@@ -64,9 +64,6 @@ impl Scheduler {
         self.check_settings(&request)?;
         let task = admit_task(request.task.clone(), request.instance_count, &self.core.settings.admission)
             .or_else(|refused| invalid(format!("Invalid configuration: {refused}")))?;
-        if request.settings.sla_aware {
-            return invalid("SLA-aware updates are not supported yet: start the update without slaAware.");
-        }
         let job = task.job.clone();
         let max = self.core.settings.admission.max_tasks_per_job;
         if request.instance_count > max {
@@ -75,6 +72,7 @@ impl Scheduler {
         let Ok(count) = InstanceId::try_from(request.instance_count) else {
             return refuse(ReplyCode::Error, "The number of instances must not be negative.");
         };
+        self.check_not_cron(&job, "schedule it anew instead of updating it")?;
         let difference = self.difference(&task, count, &request.settings)?;
         if difference.initial.is_empty() && difference.desired.is_empty() {
             let message = format!("Job {job} is as the update wants it already: nothing to do.");

@@ -60,6 +60,16 @@ fn backward_size(sizes: &[i32], progress: Progress) -> usize {
     }
 }
 
+/// The sizes that a strategy names.
+pub(crate) fn group_sizes(strategy: &UpdateStrategy) -> &[i32] {
+    match strategy {
+        UpdateStrategy::Queue { group_size } | UpdateStrategy::Batch { group_size, .. } => {
+            std::slice::from_ref(group_size)
+        }
+        UpdateStrategy::VariableBatch { group_sizes, .. } => group_sizes,
+    }
+}
+
 /// Whether the update pauses by itself after each batch.
 pub(crate) fn pauses_itself(strategy: &UpdateStrategy) -> bool {
     match strategy {

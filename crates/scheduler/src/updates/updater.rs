@@ -1,14 +1,18 @@
 //! The evaluation of one update: what each instance needs next, which instances are taken next, whether it is done (spec
-//! scheduler 3.4 to 3.6). Memory only, made anew on resume and restart; it reads tasks and never changes them.
+//! scheduler 3.4 to 3.6). Made anew whenever the update begins to roll, and after a restart from what is stored of it. It reads
+//! tasks and never changes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::update::{Update, UpdateAction, UpdateSettings, from_ranges};
+use imbl::OrdMap;
+use model::update::{InstanceConfig, Update, UpdateAction, UpdateSettings, from_ranges};
 use model::{InstanceId, JobKey, TaskConfig, TaskId, TaskStatus};
 
+use super::progress::{InstanceProgress, InstanceStage};
+use super::sla_kill::SlaTry;
 use super::status;
-use super::strategy::{Progress, next_group_size};
+use super::strategy::{Progress, group_sizes, next_group_size};
 use crate::core::Core;
 use crate::task::Task;
 use crate::timers::TimerKey;
@@ -20,6 +24,8 @@ pub(crate) enum Step {
     Add(Arc<TaskConfig>),
     /// The task is to be killed.
     Kill(TaskId),
+    /// The task is to be killed as soon as the job's SLA policy allows.
+    KillWithinSla(TaskId),
     /// The instance is to be looked at again after so many ms.
     Watch(u64),
     /// It is to be looked at when its task changes.
@@ -46,7 +52,7 @@ pub(crate) enum Standing {
     Working,
     /// Every instance is done, and not too many failed.
     Succeeded,
-    /// Too many instances failed; one of them.
+    /// Too many instances failed; the latest of them.
     Failed(InstanceId),
 }
 
@@ -61,61 +67,120 @@ pub(crate) struct Updater {
     /// Instances not taken yet, the next one last.
     idle: Vec<InstanceId>,
     working: BTreeSet<InstanceId>,
+    succeeded: BTreeSet<InstanceId>,
     failed: BTreeSet<InstanceId>,
+    latest_failed: Option<InstanceId>,
     failures: BTreeMap<InstanceId, i32>,
     /// When a run that is being watched will have lasted long enough: the run, the stamp of its RUNNING, monotonic ms.
     watched: BTreeMap<InstanceId, (TaskId, i64, u64)>,
     /// Armed timers of watched instances.
     pub(crate) timers: BTreeMap<InstanceId, TimerKey>,
+    /// Kills that wait until the SLA policy allows them.
+    pub(crate) sla_tries: BTreeMap<InstanceId, SlaTry>,
     /// Instances whose next step waits until the journal has room.
     pub(crate) held: BTreeSet<InstanceId>,
 }
 
 impl Updater {
-    /// For an update that is rolling. Instances to create come first, then those to change, then those to remove; a rollback
-    /// takes the reverse of that order.
-    pub(crate) fn new(update: &Update) -> Self {
+    /// For an update that is rolling, from what is known of its instances. Those to create come first, then those to change, then
+    /// those to remove; a rollback takes the reverse of that order. The error says why the update cannot be carried out.
+    pub(crate) fn new(
+        update: &Update,
+        progress: Option<&OrdMap<InstanceId, InstanceProgress>>,
+    ) -> Result<Self, String> {
+        let sizes = group_sizes(&update.settings.strategy);
+        if sizes.is_empty() || sizes.iter().any(|size| *size <= 0) {
+            return Err(format!("its groups have the sizes {sizes:?}"));
+        }
         let forward = status::is_forward(update.status());
-        let mut initial = BTreeMap::new();
-        for entry in &update.initial {
-            let config = Arc::new(entry.task.clone());
-            initial.extend(from_ranges(&entry.instances).into_iter().map(|instance| (instance, config.clone())));
+        let initial = spread(&update.initial);
+        let desired = spread(update.desired.as_slice());
+        let mut order: Vec<InstanceId> = initial.keys().chain(desired.keys()).copied().collect();
+        if order.is_empty() {
+            return Err("it names no instance".into());
         }
-        let mut desired = BTreeMap::new();
-        if let Some(entry) = &update.desired {
-            let config = Arc::new(entry.task.clone());
-            desired.extend(from_ranges(&entry.instances).into_iter().map(|instance| (instance, config.clone())));
-        }
-        let all: BTreeSet<InstanceId> = initial.keys().chain(desired.keys()).copied().collect();
         let rank = |instance: &InstanceId| match (initial.contains_key(instance), desired.contains_key(instance)) {
             (false, _) => 0,
             (true, true) => 1,
             (true, false) => 2,
         };
-        let mut order: Vec<InstanceId> = all.iter().copied().collect();
         order.sort_by_key(|instance| (rank(instance), *instance));
+        order.dedup();
         if forward {
             order.reverse();
         }
         let side = if forward { &desired } else { &initial };
-        Self {
+        let mut updater = Self {
             job: update.key.job.clone(),
             forward,
             settings: update.settings.clone(),
-            targets: all.iter().map(|instance| (*instance, side.get(instance).cloned())).collect(),
+            targets: order.iter().map(|instance| (*instance, side.get(instance).cloned())).collect(),
             idle: order,
             working: BTreeSet::new(),
+            succeeded: BTreeSet::new(),
             failed: BTreeSet::new(),
+            latest_failed: None,
             failures: BTreeMap::new(),
             watched: BTreeMap::new(),
             timers: BTreeMap::new(),
+            sla_tries: BTreeMap::new(),
             held: BTreeSet::new(),
-        }
+        };
+        updater.restore(progress);
+        Ok(updater)
     }
 
-    /// Whether changes of that instance matter now.
-    pub(crate) fn is_working_on(&self, instance: InstanceId) -> bool {
-        self.working.contains(&instance)
+    fn restore(&mut self, progress: Option<&OrdMap<InstanceId, InstanceProgress>>) {
+        for (instance, known) in progress.into_iter().flatten() {
+            if !self.targets.contains_key(instance) {
+                continue;
+            }
+            if known.failures > 0 {
+                self.failures.insert(*instance, known.failures);
+            }
+            match known.stage {
+                InstanceStage::Idle => continue,
+                InstanceStage::Working => self.working.insert(*instance),
+                InstanceStage::Succeeded => self.succeeded.insert(*instance),
+                InstanceStage::Failed => self.failed.insert(*instance),
+            };
+        }
+        let (working, succeeded, failed) = (&self.working, &self.succeeded, &self.failed);
+        self.idle.retain(|id| !working.contains(id) && !succeeded.contains(id) && !failed.contains(id));
+    }
+
+    /// Whether the update is about that instance: what happens to it leads to an evaluation.
+    pub(crate) fn contains(&self, instance: InstanceId) -> bool {
+        self.targets.contains_key(&instance)
+    }
+
+    /// Instances taken and not done.
+    pub(crate) fn working(&self) -> &BTreeSet<InstanceId> {
+        &self.working
+    }
+
+    /// What an instance should run.
+    pub(crate) fn target(&self, instance: InstanceId) -> Option<&Arc<TaskConfig>> {
+        self.targets.get(&instance)?.as_ref()
+    }
+
+    /// How far an instance is, to be stored.
+    pub(crate) fn progress_of(&self, instance: InstanceId) -> (InstanceStage, i32) {
+        let stage = if self.working.contains(&instance) {
+            InstanceStage::Working
+        } else if self.succeeded.contains(&instance) {
+            InstanceStage::Succeeded
+        } else if self.failed.contains(&instance) {
+            InstanceStage::Failed
+        } else {
+            InstanceStage::Idle
+        };
+        (stage, self.failures.get(&instance).copied().unwrap_or(0))
+    }
+
+    /// How far every instance is.
+    pub(crate) fn all_progress(&self) -> impl Iterator<Item = (InstanceId, (InstanceStage, i32))> {
+        self.targets.keys().map(|instance| (*instance, self.progress_of(*instance)))
     }
 
     /// Looks at an instance that changed, if there is one, takes further instances, and says how things stand. None is taken while
@@ -152,8 +217,8 @@ impl Updater {
 
     fn standing(&self) -> Standing {
         let limit = usize::try_from(self.settings.max_failed_instances).unwrap_or(0);
-        match self.failed.iter().next_back() {
-            Some(instance) if self.failed.len() > limit => Standing::Failed(*instance),
+        match self.latest_failed.or(self.failed.last().copied()) {
+            Some(instance) if self.failed.len() > limit => Standing::Failed(instance),
             _ if self.idle.is_empty() && self.working.is_empty() => Standing::Succeeded,
             _ => Standing::Working,
         }
@@ -162,10 +227,14 @@ impl Updater {
     fn look(&mut self, core: &Core, instance: InstanceId, actual: Option<Arc<Task>>, taken_now: bool) -> Found {
         let step = self.step_for(core, instance, actual);
         match step {
-            Step::Succeeded => drop(self.working.remove(&instance)),
+            Step::Succeeded => {
+                self.working.remove(&instance);
+                self.succeeded.insert(instance);
+            }
             Step::Failed => {
                 self.working.remove(&instance);
                 self.failed.insert(instance);
+                self.latest_failed = Some(instance);
             }
             _ => {}
         }
@@ -175,15 +244,22 @@ impl Updater {
     /// The table of spec scheduler 3.5.
     fn step_for(&mut self, core: &Core, instance: InstanceId, actual: Option<Arc<Task>>) -> Step {
         let desired = self.targets.get(&instance).cloned().flatten();
-        let actual = actual.filter(|task| !was_killed_for_good(task));
-        match (desired, actual) {
-            (Some(config), None) => Step::Add(config),
+        // A run of another configuration that ended is waited for only if something follows it: a batch task may have been the
+        // last of its instance.
+        let is_followed = || core.active_task(&self.job, instance).is_some();
+        let counts = |task: &Arc<Task>| {
+            let is_desired = desired.as_ref().is_some_and(|config| *config == task.config);
+            !was_killed_for_good(task) && (!task.status.is_terminal() || is_desired || is_followed())
+        };
+        match (&desired, actual.filter(counts)) {
+            (Some(config), None) => Step::Add(config.clone()),
             (None, None) => Step::Succeeded,
-            (None, Some(task)) if task.status.is_terminal() => Step::Succeeded,
-            (None, Some(task)) => kill_or_wait(&task),
-            (Some(config), Some(task)) if config == task.config => self.step_for_desired(core, instance, &task),
-            (Some(_), Some(task)) if task.status.is_terminal() => Step::Wait,
-            (Some(_), Some(task)) => kill_or_wait(&task),
+            (Some(config), Some(task)) if *config == task.config => self.step_for_desired(core, instance, &task),
+            (_, Some(task)) if task.status.is_terminal() || task.status == TaskStatus::Killing => Step::Wait,
+            (Some(config), Some(task)) if self.settings.sla_aware && config.sla_policy.is_some() => {
+                Step::KillWithinSla(task.id.clone())
+            }
+            (_, Some(task)) => Step::Kill(task.id.clone()),
         }
     }
 
@@ -211,33 +287,59 @@ impl Updater {
         }
         let failures = self.failures.entry(instance).or_default();
         *failures += 1;
-        if *failures > self.settings.max_per_instance_failures { Step::Failed } else { Step::Wait }
+        if *failures > self.settings.max_per_instance_failures {
+            Step::Failed
+        } else if core.active_task(&self.job, instance).is_some() {
+            Step::Wait
+        } else {
+            // A rollback to a batch task: nothing else would start it again.
+            Step::Add(task.config.clone())
+        }
     }
 
     /// Whether the step makes the state grow: a new task, or the end of one that is to be followed by a new one.
     pub(crate) fn grows_state(&self, found: &Found) -> bool {
         match found.step {
             Step::Add(_) => true,
-            Step::Kill(_) => self.targets.get(&found.instance).is_some_and(Option::is_some),
+            Step::Kill(_) | Step::KillWithinSla(_) => self.targets.get(&found.instance).is_some_and(Option::is_some),
             _ => false,
         }
     }
 
-    /// The action to record for an instance that is worked on.
-    pub(crate) fn action(&self, step: &Step) -> UpdateAction {
-        match (step, self.forward) {
-            (Step::Succeeded, true) => UpdateAction::InstanceUpdated,
-            (Step::Succeeded, false) => UpdateAction::InstanceRolledBack,
-            (Step::Failed, true) => UpdateAction::InstanceUpdateFailed,
-            (Step::Failed, false) => UpdateAction::InstanceRollbackFailed,
-            (_, true) => UpdateAction::InstanceUpdating,
-            (_, false) => UpdateAction::InstanceRollingBack,
+    /// What of a finding is to be recorded, in order. `touched`: something was recorded of the instance before. What was right
+    /// from the first look on is not worth an event (spec scheduler 3.5).
+    pub(crate) fn actions(&self, found: &Found, touched: bool) -> Vec<UpdateAction> {
+        let (working, succeeded, failed) = if self.forward {
+            (UpdateAction::InstanceUpdating, UpdateAction::InstanceUpdated, UpdateAction::InstanceUpdateFailed)
+        } else {
+            (UpdateAction::InstanceRollingBack, UpdateAction::InstanceRolledBack, UpdateAction::InstanceRollbackFailed)
+        };
+        let mut actions = Vec::new();
+        if found.taken_now && (touched || found.step != Step::Succeeded) {
+            actions.push(working);
         }
+        match found.step {
+            Step::Succeeded if touched || !found.taken_now => actions.push(succeeded),
+            Step::Failed => actions.push(failed),
+            _ => {}
+        }
+        actions
+    }
+
+    /// The action of an instance that is worked on.
+    pub(crate) fn working_action(&self) -> UpdateAction {
+        if self.forward { UpdateAction::InstanceUpdating } else { UpdateAction::InstanceRollingBack }
     }
 }
 
-fn kill_or_wait(task: &Task) -> Step {
-    if task.status == TaskStatus::Killing { Step::Wait } else { Step::Kill(task.id.clone()) }
+/// The configuration of each instance.
+fn spread(configs: &[InstanceConfig]) -> BTreeMap<InstanceId, Arc<TaskConfig>> {
+    let mut spread = BTreeMap::new();
+    for entry in configs {
+        let config = Arc::new(entry.task.clone());
+        spread.extend(from_ranges(&entry.instances).into_iter().map(|instance| (instance, config.clone())));
+    }
+    spread
 }
 
 /// Ended by a kill that allows no replacement: as good as absent.
