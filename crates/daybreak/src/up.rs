@@ -14,6 +14,13 @@ pub fn up(arguments: UpArguments) -> ExitCode {
     let state_dir = arguments.state_directory();
     // The file may be replaced while the daemon runs; the path stays right, the file descriptor behind /proc/self/exe would not.
     let executable = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    if arguments.mesos.mesos_master.is_none()
+        && let Some(path) = &arguments.mesos.custom_executor_config
+        && let Err(why) = server::check_custom_executors_here(path)
+    {
+        eprintln!("error: {why}");
+        return ExitCode::FAILURE;
+    }
     let engine = match arguments.engine() {
         Ok(EngineName::Mesos) => EngineOptions::Mesos(Box::new(mesos(arguments.mesos, &arguments.zookeeper))),
         Ok(EngineName::Local) | Err(_) => EngineOptions::Local,

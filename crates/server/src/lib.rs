@@ -16,6 +16,8 @@ pub mod options;
 pub mod sample;
 pub mod zookeeper;
 
-pub use mesos_options::{EngineOptions, ExecutorOptions, JobOptions, MesosOptions, OfferOptions};
+pub use mesos_options::{
+    EngineOptions, ExecutorOptions, JobOptions, MesosOptions, OfferOptions, check_custom_executors_here,
+};
 pub use options::{LogFormat, Options};
 pub use zookeeper::{AnnounceOptions, TaskAnnounceOptions};

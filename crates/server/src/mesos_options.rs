@@ -276,6 +276,18 @@ pub enum MesosOptionsError {
         /// Why.
         source: std::io::Error,
     },
+    /// Executors that only agents of Mesos can start.
+    #[error(
+        "--custom-executor-config {path} describes {names}, a program that an agent of Mesos starts, and there are none here: this machine's \
+         engine runs jobs of {AURORA_EXECUTOR_NAME} and {} by itself. Add --mesos-master, or leave --custom-executor-config away",
+        compose::EXECUTOR_NAME
+    )]
+    ExecutorsHere {
+        /// The file.
+        path: String,
+        /// What it describes beside what is built in.
+        names: String,
+    },
     /// What it says about executors is wrong.
     #[error("{0}: {1}")]
     Executors(String, #[source] ExecutorError),
@@ -364,6 +376,18 @@ impl MesosOptions {
     }
 }
 
+/// Refuses a file of custom executors that this machine's engine has no use for: it starts no programs of executors, and runs by itself
+/// only what its own two run.
+pub fn check_custom_executors_here(path: &Path) -> Result<(), MesosOptionsError> {
+    let options = MesosOptions { custom_executor_config: Some(path.to_owned()), ..MesosOptions::default() };
+    let names: Vec<String> = options.custom_executors()?.into_iter().map(|executor| executor.name).collect();
+    let foreign: Vec<&str> = names.iter().map(String::as_str).filter(|name| *name != compose::EXECUTOR_NAME).collect();
+    if foreign.is_empty() {
+        return Ok(());
+    }
+    Err(MesosOptionsError::ExecutorsHere { path: path.display().to_string(), names: foreign.join(", ") })
+}
+
 /// The same program, for jobs that are docker-compose projects.
 fn project_executor(built_in: &Executor) -> Executor {
     let mut executor = built_in.clone();
@@ -412,6 +436,27 @@ mod tests {
         ] {
             assert_eq!(check(master, "127.0.0.1", None), Ok(()), "{master}");
         }
+    }
+
+    #[test]
+    fn executors_for_agents_are_refused_where_there_are_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("executors.json");
+        let check = |names: &[&str]| {
+            let entry = |name: &&str| {
+                serde_json::json!({
+                    "executor": {"name": name, "command": {"value": "x"}, "resources": []}, "task_prefix": "x-"
+                })
+            };
+            let entries: Vec<serde_json::Value> = names.iter().map(entry).collect();
+            std::fs::write(&path, serde_json::to_string(&entries).unwrap()).unwrap();
+            check_custom_executors_here(&path).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&["docker-compose-executor"]), Ok(()));
+        let why = check(&["docker-compose-executor", "mine"]).unwrap_err();
+        assert!(why.contains("describes mine,") && why.contains("Add --mesos-master"), "{why}");
+        std::fs::write(&path, "no").unwrap();
+        assert!(check_custom_executors_here(&path).is_err());
     }
 
     #[test]

@@ -334,7 +334,7 @@ mod tests {
         for (words, expected) in [
             ("up --listen 8081", "write for example 127.0.0.1:8081"),
             ("up --agents 0", "0 is not in 1..=1000"),
-            ("up --custom-executor-config x", "--mesos-master"),
+            ("up --executor-path x", "--mesos-master"),
             ("up --mesos-master a:1 --failover-timeout 5", "5mins"),
             ("up --mesos-master a:1 --executor-ram 128", "128MB"),
             ("up --allowed-container-types APPC", "use MESOS or DOCKER"),

@@ -117,7 +117,7 @@ pub struct MesosArguments {
     #[arg(long, value_name = "MOUNTS", default_value = "", value_parser = mounts, requires = "mesos_master", help_heading = EXECUTORS)]
     pub global_container_mounts: Mounts,
     /// JSON file that describes further executors, for jobs to choose by name
-    #[arg(long, value_name = "FILE", requires = "mesos_master", help_heading = EXECUTORS)]
+    #[arg(long, value_name = "FILE", help_heading = EXECUTORS)]
     pub custom_executor_config: Option<PathBuf>,
     /// Offers and reconciliation
     #[command(flatten)]
