@@ -25,7 +25,7 @@ use crate::negotiation::{is_json, request_protocol, response_protocol};
 use crate::operations::{NoOperations, Operations};
 use crate::statistics::{self, CallStatistics, Gauges};
 use crate::tasks_reply::{self, Frame};
-use crate::{change, read};
+use crate::{access, change, maintenance, read};
 
 /// What the operator sets.
 #[derive(Clone, Debug)]
@@ -146,15 +146,35 @@ async fn whole_body(body: Body, max_bytes: usize) -> Result<Bytes, Response> {
     }
 }
 
-fn principal(request: &Request) -> Principal {
-    request.extensions().get::<Principal>().cloned().unwrap_or_else(Principal::unsecure)
+/// Who asks, if he said it and was believed.
+fn principal(request: &Request) -> Option<Principal> {
+    request.extensions().get::<Principal>().cloned()
+}
+
+/// Carries out a call, a change to its end even when the caller hangs up meanwhile (spec thrift-api 3.1). Refuses one that is not for
+/// unknown callers.
+async fn carry_out(state: &ApiState, principal: Option<Principal>, call: Call) -> Result<Answer, Response> {
+    if access::wants_login(&state.gateway, principal.as_ref(), call.method().service()) {
+        let sentence = format!("{} is not for everybody: say who you are.", call.method().name());
+        return Err(plainly(StatusCode::UNAUTHORIZED, sentence));
+    }
+    let (shared, principal) = (state.clone(), principal.unwrap_or_else(Principal::unsecure));
+    if call.method().service() == Service::ReadOnlyScheduler {
+        return Ok(perform(state, principal, call).await);
+    }
+    let performing = tokio::spawn(async move { perform(&shared, principal, call).await });
+    performing.await.map_err(|failure| {
+        plainly(StatusCode::INTERNAL_SERVER_ERROR, format_args!("The call could not be carried out: {failure}."))
+    })
 }
 
 /// Carries out a call.
 async fn perform(state: &ApiState, principal: Principal, call: Call) -> Answer {
     let started = Instant::now();
     let method = call.method();
-    let answer = if method.service() == Service::ReadOnlyScheduler {
+    let answer = if let Some(refusal) = access::refusal(&state.gateway, &principal, &call) {
+        refusal
+    } else if method.service() == Service::ReadOnlyScheduler {
         ask(state, call).await
     } else if let Some(answer) = operate(state, &principal, &call).await {
         answer
@@ -173,7 +193,10 @@ async fn perform(state: &ApiState, principal: Principal, call: Call) -> Answer {
 async fn operate(state: &ApiState, principal: &Principal, call: &Call) -> Option<Answer> {
     let desk =
         Desk { gateway: &state.gateway, operations: &state.operations, scheduler_host: &state.settings.scheduler_host };
-    admin::answer(desk, principal, call).await
+    match admin::answer(desk, principal, call).await {
+        None => maintenance::answer(&state.gateway, principal, call).await,
+        answer => answer,
+    }
 }
 
 /// Answers a question from the latest durable view.
@@ -227,8 +250,13 @@ async fn thrift_call(State(state): State<ApiState>, request: Request) -> Respons
         Ok(CallMessage { sequence_id, call }) => {
             let method = call.method();
             drop(body);
-            let answer = perform(&state, principal, call).await;
-            thrift_response(response_protocol, encode_thrift(&state, response_protocol, method, sequence_id, answer))
+            match carry_out(&state, principal, call).await {
+                Ok(answer) => {
+                    let body = encode_thrift(&state, response_protocol, method, sequence_id, answer);
+                    thrift_response(response_protocol, body)
+                }
+                Err(refusal) => refusal,
+            }
         }
         Err(error) => undecodable(&state, response_protocol, &error),
     }
@@ -289,10 +317,10 @@ async fn plain_call(State(state): State<ApiState>, Path(name): Path<String>, req
         return plain_response(&state, StatusCode::UNSUPPORTED_MEDIA_TYPE, refusal.into());
     }
     match decode_plain_arguments(method, &body, Limits::REQUEST) {
-        Ok(call) => {
-            let answer = perform(&state, principal, call).await;
-            plain_response(&state, StatusCode::OK, answer)
-        }
+        Ok(call) => match carry_out(&state, principal, call).await {
+            Ok(answer) => plain_response(&state, StatusCode::OK, answer),
+            Err(refusal) => refusal,
+        },
         Err(error) => {
             let refusal = Refusal::error(format!("The arguments of {name} cannot be read: {error}."));
             plain_response(&state, StatusCode::BAD_REQUEST, refusal.into())

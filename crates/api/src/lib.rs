@@ -4,11 +4,13 @@
 //! `/health`; [`files::router`] the files of tasks. Whoever mounts them guards Host and Origin and authenticates: the name of an
 //! authenticated caller arrives as a request extension of type [`scheduler::Principal`].
 
+pub mod access;
 pub mod admin;
 pub mod answer;
 pub mod change;
 pub mod endpoint;
 pub mod files;
+pub mod maintenance;
 pub mod negotiation;
 pub mod operations;
 pub mod read;

@@ -9,14 +9,64 @@ use std::time::{Duration, Instant};
 use scheduler::View;
 use thrift::{Method, ResponseCode};
 
+/// A statistic's value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    /// A count, an amount, a time.
+    Whole(i64),
+    /// A share.
+    Real(f64),
+}
+
+impl Number {
+    fn as_f64(self) -> f64 {
+        match self {
+            Number::Whole(value) => value as f64,
+            Number::Real(value) => value,
+        }
+    }
+}
+
+impl From<i64> for Number {
+    fn from(value: i64) -> Self {
+        Number::Whole(value)
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Number::Whole(value) => fmt::Display::fmt(value, formatter),
+            // With its point, so that it is always seen to be no whole number.
+            Number::Real(value) => fmt::Debug::fmt(value, formatter),
+        }
+    }
+}
+
+impl From<Number> for serde_json::Value {
+    fn from(number: Number) -> Self {
+        match number {
+            Number::Whole(value) => value.into(),
+            Number::Real(value) => value.into(),
+        }
+    }
+}
+
+type ReadNumbers = dyn Fn() -> Vec<(String, Number)> + Send + Sync;
+
 /// Numbers that others keep, by name, asked for each time the statistics are read. Must not block.
 #[derive(Clone)]
-pub struct Gauges(Arc<dyn Fn() -> Vec<(String, i64)> + Send + Sync>);
+pub struct Gauges(Arc<ReadNumbers>);
 
 impl Gauges {
-    /// Numbers that this function tells.
+    /// Whole numbers that this function tells.
     pub fn new(read: impl Fn() -> Vec<(String, i64)> + Send + Sync + 'static) -> Self {
-        Gauges(Arc::new(read))
+        Gauges(Arc::new(move || read().into_iter().map(|(name, value)| (name, value.into())).collect()))
+    }
+
+    /// These, and the numbers that another function tells.
+    pub fn and(self, more: impl Fn() -> Vec<(String, Number)> + Send + Sync + 'static) -> Self {
+        Gauges(Arc::new(move || [(self.0)(), more()].concat()))
     }
 }
 
@@ -95,10 +145,10 @@ impl CallStatistics {
 }
 
 /// Every statistic by name.
-pub fn variables(view: &View, calls: &CallStatistics) -> BTreeMap<String, i64> {
-    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    let mut variables: BTreeMap<String, i64> =
-        view.counters.iter().map(|(name, value)| (name.to_string(), *value)).collect();
+pub fn variables(view: &View, calls: &CallStatistics) -> BTreeMap<String, Number> {
+    let signed = |number: u64| Number::Whole(i64::try_from(number).unwrap_or(i64::MAX));
+    let mut variables: BTreeMap<String, Number> =
+        view.counters.iter().map(|(name, value)| (name.to_string(), Number::Whole(*value))).collect();
     variables.extend((calls.gauges.0)());
     // The scheduler keeps these; it has not yet when nothing was stepped since the start.
     if !view.counters.keys().any(|name| name.starts_with("task_store_")) {
@@ -106,9 +156,9 @@ pub fn variables(view: &View, calls: &CallStatistics) -> BTreeMap<String, i64> {
         variables.extend(stored.iter().map(|(status, count)| (format!("task_store_{status}"), signed(*count))));
     }
     for status in model::TaskStatus::ALL {
-        variables.entry(format!("task_store_{status}")).or_insert(0);
+        variables.entry(format!("task_store_{status}")).or_insert(Number::Whole(0));
     }
-    variables.insert("framework_registered".to_owned(), i64::from(view.registered));
+    variables.insert("framework_registered".to_owned(), i64::from(view.registered).into());
     variables.insert("jvm_uptime_secs".to_owned(), signed(calls.started.elapsed().as_secs()));
     variables.insert("http_500_responses_events".to_owned(), signed(calls.unreadable.load(Ordering::Relaxed)));
     for (method, events, nanos) in calls.called() {
@@ -173,7 +223,7 @@ pub fn metrics(view: &View, calls: &CallStatistics) -> String {
     }
     family(&mut text, "daybreak_gauge", "gauge", "Numbers of the daemon's other parts, by the names of /vars.");
     for (name, value) in (calls.gauges.0)() {
-        sample(&mut text, "daybreak_gauge", &[("name", &name)], value as f64);
+        sample(&mut text, "daybreak_gauge", &[("name", &name)], value.as_f64());
     }
     text
 }
@@ -212,7 +262,10 @@ mod tests {
             sample_task("r/prod/j", 2, TaskStatus::Lost, Some("h")),
         ]);
         view.counters.insert("odd\"name".into(), 9);
-        let calls = CallStatistics::with_gauges(Gauges::new(|| vec![("other_part".to_owned(), 7)]));
+        let calls = CallStatistics::with_gauges(
+            Gauges::new(|| vec![("other_part".to_owned(), 7)])
+                .and(|| vec![("share_percent".to_owned(), Number::Real(100.0))]),
+        );
         calls.answered(Method::GetJobs, ResponseCode::Ok, Duration::from_millis(4));
         calls.answered(Method::GetJobs, ResponseCode::InvalidRequest, Duration::from_millis(2));
 
@@ -228,6 +281,7 @@ mod tests {
             "scheduler_thrift_response_INVALID_REQUEST 1\n",
             "odd\"name 9\n",
             "other_part 7\n",
+            "share_percent 100.0\n",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }

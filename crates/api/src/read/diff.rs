@@ -62,6 +62,12 @@ pub fn diff(view: &View, rules: &AdmissionRules, request: Option<JobUpdateReques
             rules.max_tasks_per_job
         )));
     }
+    if view.cron_jobs.contains_key(&wanted.job) {
+        return Err(Refusal::invalid(format!(
+            "{} is a cron job: it is not updated, it is scheduled anew (aurora cron schedule).",
+            wanted.job
+        )));
+    }
     let current: BTreeMap<u32, &TaskConfig> = view
         .tasks_of(&wanted.job)
         .filter(|task| task.status.is_active())

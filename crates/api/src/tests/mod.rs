@@ -1,5 +1,6 @@
 //! The routes against a scheduler that is played: what is asked of it is kept, what it answers is given.
 
+mod access;
 mod admin;
 mod calls;
 mod http;
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use gateway::{Door, Gateway, Lane, Policy};
+use gateway::{Authorizer, Door, Everyone, Gateway, Lane, Policy};
 use scheduler::{Command, Input, Principal, Reply, View};
 use thrift::{Call, Limits, Protocol, Response, decode_reply, encode_call};
 use tower::ServiceExt;
@@ -37,7 +38,7 @@ impl Door for PlayedScheduler {
 }
 
 /// The routes, and what was asked of the scheduler behind them.
-struct House {
+pub(crate) struct House {
     router: Router,
     asked: Asked,
 }
@@ -63,25 +64,34 @@ impl Seen {
 }
 
 impl House {
-    fn new(view: View, reply: Reply) -> Self {
+    pub(crate) fn new(view: View, reply: Reply) -> Self {
         Self::with_settings(view, reply, ApiSettings::default())
     }
 
     fn with_operations(view: View, reply: Reply, operations: Arc<dyn crate::Operations>) -> Self {
-        Self::furnished(view, reply, |gateway| {
+        Self::furnished(view, reply, Arc::new(Everyone), |gateway| {
             ApiState::new(gateway, ApiSettings::default()).with_operations(operations)
         })
     }
 
     fn with_settings(view: View, reply: Reply, settings: ApiSettings) -> Self {
-        Self::furnished(view, reply, |gateway| ApiState::new(gateway, settings))
+        Self::guarded(view, reply, settings, Arc::new(Everyone))
     }
 
-    fn furnished(view: View, reply: Reply, state: impl FnOnce(Arc<Gateway>) -> ApiState) -> Self {
+    fn guarded(view: View, reply: Reply, settings: ApiSettings, authorizer: Arc<dyn Authorizer>) -> Self {
+        Self::furnished(view, reply, authorizer, |gateway| ApiState::new(gateway, settings))
+    }
+
+    fn furnished(
+        view: View,
+        reply: Reply,
+        authorizer: Arc<dyn Authorizer>,
+        state: impl FnOnce(Arc<Gateway>) -> ApiState,
+    ) -> Self {
         let asked = Asked::default();
         let own = Arc::new(OnceLock::new());
         let door = PlayedScheduler { gateway: own.clone(), asked: asked.clone(), reply };
-        let gateway = Arc::new(Gateway::new(Box::new(door), Policy::default()));
+        let gateway = Arc::new(Gateway::new(Box::new(door), Policy::default()).with_authorizer(authorizer));
         own.set(Arc::downgrade(&gateway)).expect("set once");
         gateway.publish(Arc::new(view));
         House { router: router(state(gateway)), asked }
@@ -95,7 +105,7 @@ impl House {
     }
 
     /// A call over Thrift JSON, answered in it.
-    async fn call(&self, call: impl Into<Call>) -> Response {
+    pub(crate) async fn call(&self, call: impl Into<Call>) -> Response {
         let call = call.into();
         let body = encode_call(Protocol::Json, 3, &call);
         let seen = self.send(Request::post("/api").body(Body::from(body)).unwrap()).await;
@@ -104,7 +114,7 @@ impl House {
         decode_reply(Protocol::Json, call.method(), 3, &seen.body, Limits::REPLY).expect("a reply")
     }
 
-    fn commands(&self) -> Vec<Command> {
+    pub(crate) fn commands(&self) -> Vec<Command> {
         self.asked.lock().unwrap().iter().map(|(_, command)| command.clone()).collect()
     }
 }

@@ -98,10 +98,8 @@ impl Core {
         // Drawn, so that an answer to a question of before a restoration is not taken for one of after it.
         let id = self.random.next_u64();
         // The host has its own time-out; this one is for a host that forgot.
-        let timer = self.arm_after(
-            ms(self.settings.sla_coordinator_timeout).saturating_mul(2),
-            Timer::CoordinatorSilence(id),
-        );
+        let timer =
+            self.arm_after(ms(self.settings.sla_coordinator_timeout).saturating_mul(2), Timer::CoordinatorSilence(id));
         let parameters = self.coordinator_parameters(&purpose);
         let status_key = if status_key.is_empty() { DEFAULT_STATUS_KEY.to_owned() } else { status_key.clone() };
         self.coordinators.asked.insert(url.clone(), Asked { id, task: task.id.clone(), purpose, timer });

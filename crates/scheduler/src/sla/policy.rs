@@ -82,8 +82,7 @@ impl Core {
     fn sla_applies(&self, config: &TaskConfig, active: i64) -> bool {
         let rules = &self.settings.admission;
         let production = self.tier_of(config).is_some_and(model::Tier::is_production);
-        (production || rules.sla_aware_kill_non_prod)
-            && active >= i64::from(rules.min_required_instances_for_sla_check)
+        (production || rules.sla_aware_kill_non_prod) && active >= i64::from(rules.min_required_instances_for_sla_check)
     }
 
     fn standing(&self, job: &JobKey, task: &Task, duration_secs: i64) -> Standing {

@@ -1,9 +1,9 @@
 //! Enums: the same constants with the same numbers on both sides.
 
 use model::update::{UpdateAction, UpdateStatus};
-use model::{CronCollisionPolicy as ModelCollisionPolicy, TaskStatus};
+use model::{CronCollisionPolicy as ModelCollisionPolicy, MaintenanceMode as ModelMaintenanceMode, TaskStatus};
 
-use crate::schema::{CronCollisionPolicy, JobUpdateAction, JobUpdateStatus, ScheduleStatus};
+use crate::schema::{CronCollisionPolicy, JobUpdateAction, JobUpdateStatus, MaintenanceMode, ScheduleStatus};
 
 macro_rules! same_constants {
     ($Model:ident, $Wire:ident: $($Constant:ident)*) => {
@@ -28,4 +28,5 @@ same_constants!(UpdateStatus, JobUpdateStatus:
     RollForwardAwaitingPulse RollBackAwaitingPulse);
 same_constants!(UpdateAction, JobUpdateAction:
     InstanceUpdated InstanceRolledBack InstanceUpdating InstanceRollingBack InstanceUpdateFailed InstanceRollbackFailed);
+same_constants!(ModelMaintenanceMode, MaintenanceMode: None Scheduled Draining Drained);
 same_constants!(ModelCollisionPolicy, CronCollisionPolicy: KillExisting CancelNew RunOverlap);
