@@ -316,6 +316,47 @@ fn health_gates_running_here_too() {
 }
 
 #[test]
+fn a_failed_health_check_is_the_reason_and_the_executors_own_log_says_what_was_done() {
+    let agent = Agent::start();
+    let mut executor = Executor::start(&agent);
+    agent.until_subscribed(1);
+    let body = json!({
+        "task": {"name": "t", "processes": [{"name": "p", "cmdline": "trap 'exit 0' TERM; while :; do sleep 0.05; done"}]},
+        "health_check_config": {
+            "health_checker": {"shell": {"shell_command": "test ! -e sandbox/ill || { echo so ill; exit 4; }"}},
+            "initial_interval_secs": 0, "interval_secs": 0.1, "max_consecutive_failures": 1,
+        },
+        "lifecycle": {},
+    });
+    agent.launch(task("t", body.to_string().into_bytes()));
+    agent.until_state("t", TaskState::Running);
+    std::fs::write(executor.run.sandbox().join("ill"), "").unwrap();
+    assert!(executor.end().success());
+    let reason = "Command 'test ! -e sandbox/ill || { echo so ill; exit 4; }' returned non-zero exit status 4 with output 'so ill\n'";
+    assert_eq!(agent.told("t")[2], sentence(TaskState::Failed, &format!("Failed health check! {reason}")));
+    let log = std::fs::read_to_string(executor.run.root().join("__main__.log")).unwrap();
+    let mut from = 0;
+    for part in [
+        "daybreak-executor",
+        "subscribed",
+        "t is started in",
+        "process p, run 0: runs, pid ",
+        "health check 1 succeeded",
+        "status Running: Task is healthy.",
+        " failed: Command 'test",
+        "t: Failed health check! ",
+        "SIGTERM to ",
+        "process p, run 0: exited with status 0",
+        "update for the agent: Failed Failed health check! ",
+        "the last update is stored; the end",
+    ] {
+        let at = log[from..].find(part).unwrap_or_else(|| panic!("{part:?} after byte {from} of\n{log}"));
+        from += at;
+    }
+    assert!(log.lines().all(|line| line.starts_with("20") && line.contains("Z [")), "{log}");
+}
+
+#[test]
 fn the_token_is_used_and_kept_from_the_task() {
     let agent = Agent::start();
     let token = [("MESOS_EXECUTOR_AUTHENTICATION_TOKEN", "secret-token"), ("LANG", "C.UTF-8")];

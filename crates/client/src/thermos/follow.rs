@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use checkpoint::files::beneath::Root;
 use checkpoint::layout::{LOGS, OutputStream, is_safe_segment};
 use checkpoint::protocol::LaunchRefused;
-use checkpoint::record::{Entry, ProcessRecord, ProcessState, TaskState};
+use checkpoint::record::{Entry, ProcessRecord, ProcessState, StatusRecord, StatusState, TaskState};
 use checkpoint::replay::RunState;
 use checkpoint::stream::Reader;
 use observer::store::{process_state_name, task_state_name};
@@ -176,8 +176,13 @@ impl Followed {
             return Ok(());
         }
         let exit = if self.kills > 0 { Exit::Interrupted } else { Exit::Failed };
-        let shown = state.filter(|state| state.is_terminal()).map_or("LOST", task_state_name);
-        let message = self.state.last_status().map_or("", |status| status.message.as_str());
+        let status = self.state.last_status();
+        let shown = match status.map(StatusRecord::state) {
+            // It could not be begun, so there was nothing but to end it.
+            Some(StatusState::Failed) => task_state_name(TaskState::Failed),
+            _ => state.filter(|state| state.is_terminal()).map_or("LOST", task_state_name),
+        };
+        let message = status.map_or("", |status| status.message.as_str());
         Err(Failure::new(exit, format!("Task {}: {shown}. {message}", self.task_id).trim_end()))
     }
 }
