@@ -3,88 +3,13 @@
 
 mod common;
 
+use common::updates::*;
 use common::*;
 use engine::TaskState;
-use model::update::{InstanceRange, Update, UpdateAction, UpdateRequest, UpdateSettings, UpdateStatus, UpdateStrategy};
-use model::{InstanceId, TaskConfig, TaskStatus, UpdateKey};
+use model::update::{InstanceRange, UpdateAction, UpdateRequest, UpdateSettings, UpdateStatus, UpdateStrategy};
+use model::{TaskConfig, TaskStatus, UpdateKey};
 use scheduler::command::{Outcome, UpdateControl};
-use scheduler::{Command, Input, Reply, ReplyCode, Settings};
-use std::sync::Arc;
-
-fn version(version: i32) -> TaskConfig {
-    TaskConfig { priority: version, ..service("web") }
-}
-
-fn quick(group_size: i32) -> UpdateSettings {
-    UpdateSettings {
-        strategy: UpdateStrategy::Queue { group_size },
-        min_wait_in_running_ms: 1000,
-        ..UpdateSettings::default()
-    }
-}
-
-/// A world with much room, whose job `web` runs that many instances of version 1.
-fn running(instances: i32) -> World {
-    let mut world = World::with(Settings { flapping_task_threshold: std::time::Duration::ZERO, ..settings() });
-    world.create(version(1), instances);
-    settle(&mut world);
-    world
-}
-
-/// Brings every active task that can get there to RUNNING, and confirms every kill.
-fn settle(world: &mut World) {
-    for _ in 0..20 {
-        for agent in ["a", "b"] {
-            world.offer(agent, room(64.0));
-        }
-        for task in world.active(&job("web")) {
-            match task.status {
-                TaskStatus::Assigned | TaskStatus::Starting => world.status(&task.id, TaskState::Running),
-                TaskStatus::Killing | TaskStatus::Restarting => world.status(&task.id, TaskState::Killed),
-                _ => {}
-            }
-        }
-    }
-}
-
-fn request(task: TaskConfig, count: i32, settings: UpdateSettings) -> UpdateRequest {
-    UpdateRequest { task, instance_count: count, settings, metadata: Default::default() }
-}
-
-fn start(world: &mut World, request: UpdateRequest) -> Reply {
-    world.command(Command::StartUpdate { request: Box::new(request), message: Some("go".into()) })
-}
-
-fn started(world: &mut World, request: UpdateRequest) -> UpdateKey {
-    let reply = start(world, request);
-    assert_eq!(reply.code, ReplyCode::Ok, "{:?}", reply.messages);
-    let Outcome::Update(update) = reply.outcome else { panic!("no update started: {:?}", reply.messages) };
-    update.key.clone()
-}
-
-fn control(world: &mut World, key: &UpdateKey, action: UpdateControl) -> Reply {
-    world.command(Command::ControlUpdate { key: key.clone(), action, message: None })
-}
-
-fn update(world: &World, key: &UpdateKey) -> Arc<Update> {
-    world.view().updates[key].clone()
-}
-
-fn status(world: &World, key: &UpdateKey) -> UpdateStatus {
-    update(world, key).status()
-}
-
-fn statuses(world: &World, key: &UpdateKey) -> Vec<&'static str> {
-    update(world, key).events.iter().map(|event| event.status.name()).collect()
-}
-
-fn actions(world: &World, key: &UpdateKey) -> Vec<(InstanceId, UpdateAction)> {
-    update(world, key).instance_events.iter().map(|event| (event.instance, event.action)).collect()
-}
-
-fn versions(world: &World) -> Vec<(InstanceId, i32)> {
-    world.active(&job("web")).iter().map(|task| (task.instance, task.config.priority)).collect()
-}
+use scheduler::{Command, Input, ReplyCode};
 
 #[test]
 fn an_update_replaces_one_instance_after_the_other_and_watches_each() {

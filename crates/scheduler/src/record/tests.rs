@@ -10,6 +10,7 @@ use model::{CpuMillis, JobKey, Resources, TaskConfig, TaskId, TaskStatus, Update
 
 use super::*;
 use crate::store::{Store, records};
+use crate::updates::progress::{InstanceProgress, InstanceStage};
 use crate::task::{Task, TaskEvent};
 use crate::view::{HostRecord, View};
 
@@ -163,8 +164,16 @@ fn full_store() -> Store {
         group_sizes: vec![1, 5],
         autopause_after_batch: true,
     }));
+    let key = UpdateKey { job: job(), id: "u-1".into() };
+    for (at, stage) in InstanceStage::ALL.into_iter().enumerate() {
+        store.put_progress(&key, at as u32, InstanceProgress { stage, failures: 2, begun: at % 2 == 0 });
+    }
+    store.put_pulse(&key, -6);
     let attributes = [("rack".to_owned(), vec!["b".to_owned(), "a".to_owned()]), ("empty".to_owned(), vec![])].into();
-    store.put_host(&"host".to_owned(), HostRecord { agent_id: "agent".into(), attributes, mode: model::MaintenanceMode::Draining });
+    store.put_host(
+        &"host".to_owned(),
+        HostRecord { agent_id: "agent".into(), attributes, mode: model::MaintenanceMode::Draining },
+    );
     store.put_quota(&"role".to_owned(), Resources { cpu: CpuMillis(1), ram_mb: 2, disk_mb: 3, ports: 0, gpus: 0 });
     store
 }
@@ -173,6 +182,7 @@ fn assert_same(one: &View, other: &View) {
     assert_eq!(one.tasks, other.tasks);
     assert_eq!(one.tasks_by_job, other.tasks_by_job);
     assert_eq!(one.updates, other.updates);
+    assert_eq!((&one.update_progress, &one.update_pulses), (&other.update_progress, &other.update_pulses));
     assert_eq!(one.hosts, other.hosts);
     assert_eq!(one.quotas, other.quotas);
     assert_eq!(one.configs, other.configs);
@@ -227,6 +237,7 @@ fn deleting_everything_leaves_nothing() {
     store.take_records().iter().for_each(|record| replayed.apply(record).unwrap());
     assert_same(&replayed.view, &store.view);
     assert!(store.view.tasks.is_empty() && store.view.configs.is_empty() && store.view.updates.is_empty());
+    assert!(store.view.update_progress.is_empty() && store.view.update_pulses.is_empty());
     assert!(replayed.dangling().is_empty(), "{:?}", replayed.dangling());
 }
 

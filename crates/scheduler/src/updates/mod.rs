@@ -354,3 +354,68 @@ impl Scheduler {
         last_ms.is_none_or(|last_ms| (self.core.now.monotonic_ms as i64).saturating_sub(last_ms) >= timeout_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::update::{InstanceConfig, InstanceRange, UpdateSettings, UpdateStrategy};
+    use model::{InstanceId, JobKey, TaskConfig};
+
+    use super::*;
+    use crate::input::{Input, Now};
+    use crate::settings::Settings;
+
+    fn stored(strategy: UpdateStrategy, status: UpdateStatus) -> Update {
+        let job = JobKey::new("www-data", "devel", "web");
+        let range = |first: InstanceId, last| vec![InstanceRange { first, last }];
+        let event = |status| UpdateEvent { status, timestamp_ms: 1, user: None, message: None };
+        Update {
+            key: UpdateKey { job: job.clone(), id: "u".into() },
+            user: "jane".into(),
+            settings: UpdateSettings { strategy, ..UpdateSettings::default() },
+            metadata: Default::default(),
+            initial: vec![],
+            desired: Some(InstanceConfig { task: TaskConfig::new(job, 1.0, 1, 1, "{}"), instances: range(0, 1) }),
+            events: vec![event(UpdateStatus::RollingForward), event(status)],
+            instance_events: vec![],
+        }
+    }
+
+    fn recovered(update: Update) -> Scheduler {
+        let mut scheduler = Scheduler::new(Settings::default());
+        scheduler.core.store.put_update(update);
+        scheduler.step(Now { wall_ms: 5, monotonic_ms: 5 }, Input::Start { seed: [1; 32], epoch: 1 });
+        scheduler.verify().unwrap();
+        scheduler
+    }
+
+    #[test]
+    fn an_update_that_makes_no_sense_ends_with_an_error_and_touches_nothing() {
+        let broken = UpdateStrategy::Batch { group_size: 0, autopause_after_batch: false };
+        let scheduler = recovered(stored(broken.clone(), UpdateStatus::RollingForward));
+        let view = scheduler.freeze();
+        let update = view.updates.values().next().unwrap();
+        assert_eq!(update.status(), UpdateStatus::Error);
+        assert!(update.events.last().unwrap().message.as_deref().unwrap().starts_with("Internal scheduler error"));
+        assert_eq!((view.counters["job_update_recovery_errors"], view.tasks.len()), (1, 0));
+        // A resting one breaks when it is to roll.
+        let mut scheduler = recovered(stored(broken, UpdateStatus::RollForwardPaused));
+        let key = scheduler.freeze().updates.keys().next().unwrap().clone();
+        scheduler.change_update(&key, Cause::Resume { blocked: false }, None, None);
+        assert_eq!(scheduler.freeze().updates[&key].status(), UpdateStatus::Error);
+        scheduler.verify().unwrap();
+        // One that makes sense goes on.
+        let scheduler = recovered(stored(UpdateStrategy::Queue { group_size: 1 }, UpdateStatus::RollingForward));
+        assert_eq!(scheduler.freeze().tasks.len(), 1);
+    }
+
+    #[test]
+    fn what_the_table_refuses_changes_nothing() {
+        let mut scheduler = recovered(stored(UpdateStrategy::Queue { group_size: 1 }, UpdateStatus::RollForwardPaused));
+        let key = scheduler.freeze().updates.keys().next().unwrap().clone();
+        let before = scheduler.freeze().updates[&key].clone();
+        for cause in [Cause::Succeeded, Cause::BatchBegins, Cause::PulsesStopped, Cause::Failed { rolls_back: true }] {
+            scheduler.change_update(&key, cause, None, None);
+            assert_eq!(scheduler.freeze().updates[&key], before, "{cause:?}");
+        }
+    }
+}

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, missing_docs)] // Each test file uses its part.
 
+pub mod updates;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +16,8 @@ use model::{
 };
 use scheduler::settings::SecondOffer;
 use scheduler::{
-    Command, CoordinatorQuestion, Effect, Input, Now, Output, Principal, Record, Reply, RequestId, Scheduler, Settings, Task, Transition,
-    View,
+    Command, CoordinatorQuestion, Effect, Input, Now, Output, Principal, Record, Reply, RequestId, Scheduler, Settings,
+    Task, Transition, View,
 };
 
 pub type Journal = BTreeMap<(u32, Vec<u8>), Vec<u8>>;
