@@ -123,6 +123,11 @@ impl Drop for Program {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- {} ---\n{}", self.log.display(), self.log());
+            // The whole of it, where it is asked for.
+            if let (Some(folder), Some(name)) = (std::env::var_os("DAYBREAK_MESOS_LOGS"), self.log.file_name()) {
+                let _ = std::fs::create_dir_all(&folder);
+                let _ = std::fs::copy(&self.log, Path::new(&folder).join(name));
+            }
         }
         self.kill_nine();
     }
@@ -265,6 +270,16 @@ impl Cluster {
         let (text, status) = answer.rsplit_once('\n')?;
         let status = status.parse().ok().filter(|status| *status != 0)?;
         Some((status, text.to_owned()))
+    }
+
+    /// The sandbox of a task on this machine.
+    #[track_caller]
+    pub fn sandbox(&self, task: &str) -> PathBuf {
+        wait_for(&format!("the sandbox of {task}"), Duration::from_secs(20), || {
+            let pattern = format!("*/executors/*{task}/runs/*/sandbox");
+            let found = Command::new("find").arg(self.directory.path()).args(["-path", &pattern]).output().ok()?;
+            String::from_utf8_lossy(&found.stdout).lines().find(|line| !line.contains("/latest/")).map(PathBuf::from)
+        })
     }
 
     /// Writes a job file and creates its job.

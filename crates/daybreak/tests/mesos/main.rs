@@ -14,6 +14,9 @@ mod cases;
 mod cluster;
 mod containers;
 mod failures;
+mod resources;
+mod security;
+mod services;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -35,10 +38,19 @@ const CASES: &[Case] = &[
     ("executor kill -9: the task is failed, its processes are gone", failures::executor_killed),
     ("docker: a task in an image, its output, its kill", containers::docker_task),
     ("docker bare: an image of busybox alone, exit codes, an image that is not there", containers::docker_bare),
-    ("docker agent restart: the same container goes on and can be killed", containers::docker_agent_restart),
+    ("docker agent restart: Mesos removes the container, the service runs again in one", containers::docker_agent_restart),
     ("docker alone: the image's own entry point, without an executor", containers::docker_alone),
     ("etl image: rounds in a Docker image from a registry", containers::etl_image),
-    ("image: Mesos' own containerizer, with volumes, from a directory of images", containers::image_task),
+    ("pages: names, labels and logs in Mesos' own state and files", services::pages),
+    ("announced: health gates RUNNING, members come and go in ZooKeeper", services::announced),
+    ("executor path: another executor than the one that is served, a wrapper, flags", services::executor_path),
+    ("reserved: static and dynamic reservations of two roles", resources::reserved),
+    ("revocable: what Mesos may take back, for the tier that asks for it", resources::revocable),
+    ("maintenance: inverse offers are answered, tasks move in time", resources::maintenance),
+    ("credentials: frameworks, files and executors that have to prove who they are", security::credentials),
+    ("tls: masters and agents that want certificates", security::tls),
+    ("image: Mesos' own containerizer, volumes, from a directory; its agent restarts", containers::image_task),
+    ("image sources: from a Docker registry, and of Appc", containers::image_sources),
 ];
 
 fn main() -> ExitCode {
