@@ -1,92 +1,155 @@
 //! Aurora's spelling of the scheduler's options: `-thermos_executor_path=…` and the like, translated into ours before the command line
-//! is read. Options of Aurora that mean nothing here are refused by name, never passed over.
+//! is read, by the table of [`super::scheduler_flags`]. What means nothing here goes on as `--ignored-flag`, for the log.
 
 use std::ffi::OsString;
 
+use super::scheduler_flags::{Effect, FLAGS, Flag, Form, REQUIRED};
 use crate::exit::{Exit, Failure};
 
-/// Aurora's names (spec scheduler 8) and ours.
-const NAMES: [(&str, &str); 49] = [
-    ("cluster_name", "cluster"),
-    ("hostname", "hostname"),
-    ("mesos_master_address", "mesos-master"),
-    ("mesos_role", "mesos-role"),
-    ("framework_name", "framework-name"),
-    ("framework_authentication_file", "framework-authentication-file"),
-    ("framework_announce_principal", "framework-announce-principal"),
-    ("framework_failover_timeout", "failover-timeout"),
-    ("executor_user", "executor-user"),
-    ("receive_revocable_resources", "receive-revocable-resources"),
-    ("partition_aware", "partition-aware"),
-    ("thermos_executor_path", "executor-path"),
-    ("thermos_executor_resources", "executor-resources"),
-    ("thermos_executor_flags", "executor-flags"),
-    ("thermos_executor_cpu", "executor-cpu"),
-    ("thermos_executor_ram", "executor-ram"),
-    ("thermos_home_in_sandbox", "home-in-sandbox"),
-    ("custom_executor_config", "custom-executor-config"),
-    ("global_container_mounts", "global-container-mounts"),
-    ("populate_discovery_info", "populate-discovery-info"),
-    ("allowed_container_types", "allowed-container-types"),
-    ("allow_docker_parameters", "allow-docker-parameters"),
-    ("default_docker_parameters", "default-docker-parameters"),
-    ("require_docker_use_executor", "require-docker-use-executor"),
-    ("enable_mesos_fetcher", "enable-mesos-fetcher"),
-    ("allow_container_volumes", "allow-container-volumes"),
-    ("allow_gpu_resource", "allow-gpu-resource"),
-    ("min_offer_hold_time", "min-offer-hold-time"),
-    ("offer_hold_jitter_window", "offer-hold-jitter-window"),
-    ("hold_offers_forever", "hold-offers-forever"),
-    ("offer_filter_duration", "offer-filter-duration"),
-    ("unavailability_threshold", "unavailability-threshold"),
-    ("reconciliation_initial_delay", "reconciliation-initial-delay"),
-    ("reconciliation_explicit_interval", "reconciliation-explicit-interval"),
-    ("reconciliation_implicit_interval", "reconciliation-implicit-interval"),
-    ("reconciliation_schedule_spread", "reconciliation-schedule-spread"),
-    ("reconciliation_explicit_batch_size", "reconciliation-explicit-batch-size"),
-    ("reconciliation_explicit_batch_interval", "reconciliation-explicit-batch-interval"),
-    ("zk_endpoints", "zk-endpoints"),
-    ("serverset_path", "serverset-path"),
-    ("serverset_endpoint_name", "serverset-endpoint-name"),
-    ("zk_chroot_path", "zk-chroot-path"),
-    ("zk_session_timeout", "zk-session-timeout"),
-    ("zk_digest_credentials", "zk-digest-credentials"),
-    // Spellings of our own options, for those who write all in one style.
-    ("mesos_ca_file", "mesos-ca-file"),
-    ("principal", "principal"),
-    ("secret_file", "secret-file"),
-    ("master_failover_grace", "master-failover-grace"),
-    ("suppress_idle_after", "suppress-idle-after"),
-];
+/// Port of Aurora's scheduler where none is named: a free one.
+const ANY_PORT: &str = "0";
+/// Where `daybreak up` listens unless told otherwise.
+const OUR_ADDRESS: &str = "127.0.0.1";
+const OUR_PORT: &str = "8081";
 
 /// The command line in our spelling. Only that of `daybreak up` has Aurora's options; all others are left as they are.
 pub(super) fn translated(arguments: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     if arguments.get(1).is_none_or(|verb| verb != "up") {
         return Ok(arguments);
     }
-    arguments.into_iter().map(translate).collect()
+    let (head, rest) = arguments.split_at(2);
+    let mut line = Line::read(rest)?;
+    if let Some((address, port)) = line.listen() {
+        let address = address.unwrap_or_else(|| OUR_ADDRESS.to_owned());
+        line.listen_at(&address, port.as_deref().unwrap_or(OUR_PORT));
+    }
+    Ok(head.iter().cloned().chain(line.words).collect())
 }
 
-fn translate(argument: OsString) -> Result<OsString, Failure> {
-    let Some(text) = argument.to_str() else { return Ok(argument) };
-    // `-h` and `-V` are ours, and a lone dash or a number is somebody's value.
-    let Some(flag) =
-        text.strip_prefix('-').filter(|rest| rest.len() > 1 && rest.starts_with(|c: char| c.is_ascii_alphabetic()))
-    else {
-        return Ok(argument);
-    };
-    let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
-    let Some((_, ours)) = NAMES.iter().find(|(aurora, _)| *aurora == name) else { return Err(unknown(name)) };
-    Ok(match value {
-        Some(value) => format!("--{ours}={value}").into(),
-        None => format!("--{ours}").into(),
-    })
+/// The command line of Aurora's own program as one of `daybreak up`. It listens where that did, on every address, and what that demanded
+/// is demanded.
+pub(super) fn translated_scheduler(arguments: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
+    let mut line = Line::read(arguments.get(1..).unwrap_or_default())?;
+    let asks = |word: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|known| word == known);
+    if !line.words.iter().any(asks) {
+        let missing: Vec<String> = REQUIRED
+            .iter()
+            .filter(|name| !line.given.iter().any(|given| given == *name))
+            .map(|name| format!("-{name}"))
+            .collect();
+        if !missing.is_empty() {
+            let text = format!(
+                "Aurora's scheduler is not started without {}. Give them, or start with: daybreak up --help",
+                missing.join(", ")
+            );
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        let (address, port) = line.listen().unwrap_or_default();
+        if !line.has("--listen") {
+            line.listen_at(address.as_deref().unwrap_or("0.0.0.0"), port.as_deref().unwrap_or(ANY_PORT));
+        }
+        // Whoever puts this program in the place of that one has decided who reaches it; the log says what that means.
+        if !line.has("--allow-unauthenticated") {
+            line.words.push("--allow-unauthenticated".into());
+        }
+    }
+    let program = arguments.first().cloned().unwrap_or_default();
+    Ok([program, "up".into()].into_iter().chain(line.words).collect())
+}
+
+/// A command line half way.
+#[derive(Default)]
+struct Line {
+    words: Vec<OsString>,
+    /// Aurora's flags that were given.
+    given: Vec<&'static str>,
+    address: Option<String>,
+    port: Option<String>,
+}
+
+impl Line {
+    fn read(words: &[OsString]) -> Result<Self, Failure> {
+        let mut line = Self::default();
+        let mut words = words.iter().peekable();
+        while let Some(word) = words.next() {
+            let Some((name, value)) = word.to_str().and_then(auroras) else {
+                line.words.push(word.clone());
+                continue;
+            };
+            let flag = FLAGS.iter().find(|flag| flag.name == name).ok_or_else(|| unknown(name))?;
+            let value = match value {
+                Some(value) => value.to_owned(),
+                // As in Aurora, the value may be the next word; of a boolean it may be left out.
+                None => match words.next_if(|next| is_value(flag.form, next)) {
+                    Some(next) => next.to_string_lossy().into_owned(),
+                    None if flag.form == Form::Boolean => "true".to_owned(),
+                    None => return Err(wrong(flag, "it needs a value: write -name=value")),
+                },
+            };
+            line.take(flag, &value)?;
+        }
+        Ok(line)
+    }
+
+    fn take(&mut self, flag: &Flag, value: &str) -> Result<(), Failure> {
+        flag.form.check(value).map_err(|why| wrong(flag, &why))?;
+        self.given.push(flag.name);
+        match flag.effect {
+            Effect::Is(ours) => self.words.push(format!("--{ours}={value}").into()),
+            Effect::Address => {
+                value.parse::<std::net::IpAddr>().map_err(|_| wrong(flag, "write an IP address, e.g. 0.0.0.0"))?;
+                self.address = Some(value.to_owned());
+            }
+            Effect::Port => {
+                value.parse::<u16>().map_err(|_| wrong(flag, "a port is a number up to 65535"))?;
+                self.port = Some(value.to_owned());
+            }
+            Effect::Only(accepted, why) if value != accepted => return Err(wrong(flag, why)),
+            Effect::Only(_, why) | Effect::Ignored(why) => {
+                self.words.push(format!("--ignored-flag=-{}: {why}", flag.name).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn listen(&self) -> Option<(Option<String>, Option<String>)> {
+        (self.address.is_some() || self.port.is_some()).then(|| (self.address.clone(), self.port.clone()))
+    }
+
+    fn listen_at(&mut self, address: &str, port: &str) {
+        let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+        self.words.push(format!("--listen={address}:{port}").into());
+    }
+
+    fn has(&self, option: &str) -> bool {
+        self.words.iter().any(|word| {
+            word.to_str()
+                .and_then(|word| word.strip_prefix(option))
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+        })
+    }
+}
+
+/// Name and value of a word with one dash. `-h` and `-V` are ours, and a lone dash or a number is somebody's value.
+fn auroras(word: &str) -> Option<(&str, Option<&str>)> {
+    let flag =
+        word.strip_prefix('-').filter(|rest| rest.len() > 1 && rest.starts_with(|c: char| c.is_ascii_alphabetic()))?;
+    Some(flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value))))
+}
+
+fn is_value(form: Form, word: &OsString) -> bool {
+    let word = word.to_string_lossy();
+    if form == Form::Boolean { matches!(&*word, "true" | "false") } else { !word.starts_with('-') }
+}
+
+fn wrong(flag: &Flag, why: &str) -> Failure {
+    Failure::new(Exit::Usage, format!("-{}: {why}. See daybreak up --help.", flag.name))
 }
 
 fn unknown(name: &str) -> Failure {
-    let similar: Vec<String> = NAMES
+    let similar: Vec<String> = FLAGS
         .iter()
-        .map(|(aurora, _)| *aurora)
+        .map(|flag| flag.name)
         .filter(|aurora| aurora.split('_').filter(|word| name.split('_').any(|other| other == *word)).count() > 1)
         .map(|aurora| format!("-{aurora}"))
         .collect();
@@ -97,13 +160,91 @@ fn unknown(name: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
-    use super::super::arguments::Daybreak;
+    use super::super::arguments::{Daybreak, UpArguments, Verb};
     use super::*;
 
     fn words(line: &str) -> Vec<OsString> {
         line.split(' ').map(OsString::from).collect()
+    }
+
+    fn up(line: &str) -> Result<UpArguments, String> {
+        let translated = translated(words(line)).map_err(|failure| failure.text)?;
+        match Daybreak::try_parse_from(translated).map_err(|error| error.to_string())?.verb {
+            Verb::Up(arguments) => Ok(arguments),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    /// A value of each form that is not the default and that every option of that form takes.
+    fn sample(flag: &Flag) -> &'static str {
+        match (flag.name, flag.form) {
+            ("hostname" | "cluster_name" | "framework_name" | "mesos_role" | "executor_user", _) => "word",
+            ("http_authentication_mechanism", _) => "BASIC",
+            ("serverset_path" | "zk_chroot_path", _) => "/a/path",
+            ("zk_endpoints", _) => "zk:2181",
+            ("zk_digest_credentials", _) => "user:password",
+            ("mesos_master_address", _) => "master:5050",
+            ("ip", _) => "127.0.0.2",
+            ("http_port", _) => "4711",
+            ("allowed_container_types", _) => "DOCKER",
+            ("default_docker_parameters", _) => "a=b",
+            ("global_container_mounts", _) => "/a:/b:ro",
+            ("sla_prod_metrics" | "sla_non_prod_metrics", _) => "MEDIANS",
+            ("cron_timezone", _) => "UTC",
+            ("shiro_realm_modules", _) => "INI_AUTHNZ",
+            (_, Form::Text) => "/a/file",
+            (_, Form::Boolean) => "true",
+            (_, Form::Count | Form::Number) => "7",
+            (_, Form::Duration) => "7mins",
+            (_, Form::Data) => "7MB",
+            (_, Form::Word(known)) => known[0],
+        }
+    }
+
+    #[test]
+    fn every_flag_of_aurora_is_an_option_that_exists_or_is_listed_as_ignored() {
+        let command = Daybreak::command();
+        let options = command.find_subcommand("up").unwrap();
+        for flag in FLAGS {
+            let name = flag.name;
+            assert_eq!(FLAGS.iter().filter(|other| other.name == name).count(), 1, "{name} stands twice");
+            if !flag.default.is_empty() {
+                assert_eq!(flag.form.check(flag.default), Ok(()), "-{name}: its default is of its form");
+            }
+            let value = sample(flag);
+            let others = "-mesos_master_address=m:1 -zk_endpoints=zk:1 -shiro_ini_path=/ini";
+            let others: Vec<&str> =
+                others.split(' ').filter(|other| !other.starts_with(&format!("-{name}="))).collect();
+            let line = |value: &str| format!("daybreak up {} -{name}={value}", others.join(" "));
+            match flag.effect {
+                Effect::Is(ours) => {
+                    assert!(
+                        options.get_arguments().any(|option| option.get_long() == Some(ours)),
+                        "-{name} leads to --{ours}"
+                    );
+                    let read = up(&line(value));
+                    assert!(read.is_ok(), "-{name}={value}: {}", read.unwrap_err());
+                    assert_eq!(read.unwrap().ignored_flag, [""; 0], "-{name}");
+                }
+                Effect::Port => assert_eq!(up(&line(value)).unwrap().listen.port(), 4711),
+                Effect::Address => assert_eq!(up(&line(value)).unwrap().listen.to_string(), "127.0.0.2:8081"),
+                Effect::Ignored(why) => {
+                    assert_eq!(up(&line(value)).unwrap().ignored_flag, [format!("-{name}: {why}")]);
+                }
+                Effect::Only(accepted, why) => {
+                    assert_eq!(up(&line(accepted)).unwrap().ignored_flag, [format!("-{name}: {why}")]);
+                    let refused = up(&line(if flag.form == Form::Boolean { "true" } else { "/else" })).unwrap_err();
+                    assert!(refused.contains(why), "{refused}");
+                }
+            }
+            // What is of another form is refused by name.
+            if !matches!(flag.form, Form::Text) {
+                let refused = up(&line("-much-")).unwrap_err();
+                assert!(refused.contains(&format!("-{name}: '-much-'")), "{refused}");
+            }
+        }
     }
 
     #[test]
@@ -114,25 +255,48 @@ mod tests {
         for untouched in ["daybreak run -x=y", "daybreak", "daybreak up --x=-y -5 -"] {
             assert_eq!(translated(words(untouched)).unwrap(), words(untouched));
         }
+        // Values may stand apart, and booleans may have none.
+        let apart = "daybreak up -hostname h -enable_mesos_fetcher -allow_gpu_resource false -http_port 1 -ip ::1";
+        let expected =
+            "daybreak up --hostname=h --enable-mesos-fetcher=true --allow-gpu-resource=false --listen=[::1]:1";
+        assert_eq!(translated(words(apart)).unwrap(), words(expected));
     }
 
     #[test]
     fn unknown_options_are_refused_by_name() {
-        let text = translated(words("daybreak up -dlog_snapshot_interval=1hrs")).unwrap_err().text;
-        assert!(text.contains("-dlog_snapshot_interval"), "{text}");
+        let text = translated(words("daybreak up -no_such_flag=1hrs")).unwrap_err().text;
+        assert!(text.contains("-no_such_flag"), "{text}");
         let text = translated(words("daybreak up -thermos_executor_pth=/x")).unwrap_err().text;
         assert!(text.contains("-thermos_executor_path"), "{text}");
+        let text = translated(words("daybreak up -hostname")).unwrap_err().text;
+        assert!(text.contains("needs a value"), "{text}");
     }
 
     #[test]
-    fn every_translation_is_an_option_that_exists() {
-        let command = Daybreak::command();
-        let up = command.find_subcommand("up").unwrap();
-        for (aurora, ours) in NAMES {
-            assert!(
-                up.get_arguments().any(|argument| argument.get_long() == Some(ours)),
-                "-{aurora} leads to --{ours}"
-            );
-        }
+    fn an_existing_unit_file_starts_and_listens_where_it_did() {
+        let line = "aurora-scheduler -cluster_name=example -hostname=s1 -http_port=8081 -native_log_quorum_size=1 \
+                    -zk_endpoints=127.0.0.1:2181 -mesos_master_address=zk://127.0.0.1:2181/mesos \
+                    -serverset_path=/aurora/scheduler -native_log_zk_group_path=/aurora/replicated-log \
+                    -native_log_file_path=/var/lib/aurora/db -backup_dir=/var/lib/aurora/backups \
+                    -thermos_executor_path=/usr/bin/thermos_executor -thermos_executor_flags=--announcer-ensemble=127.0.0.1:2181 \
+                    -allowed_container_types=MESOS,DOCKER -use_beta_db_task_store=true -enable_h2_console=true";
+        let given: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let Verb::Up(arguments) = Daybreak::try_parse_from(translated_scheduler(given).unwrap()).unwrap().verb else {
+            panic!("it is up")
+        };
+        assert_eq!((arguments.listen.to_string().as_str(), arguments.cluster.as_str()), ("0.0.0.0:8081", "example"));
+        assert!(arguments.allow_unauthenticated);
+        let ignored: Vec<&str> = arguments.ignored_flag.iter().map(|line| line.split(':').next().unwrap()).collect();
+        let expected = [
+            "-native_log_quorum_size",
+            "-native_log_zk_group_path",
+            "-native_log_file_path",
+            "-use_beta_db_task_store",
+            "-enable_h2_console",
+        ];
+        assert_eq!(ignored, expected);
+        let refused = translated_scheduler(words("aurora-scheduler -cluster_name=x")).unwrap_err().text;
+        assert!(refused.contains("-zk_endpoints") && !refused.contains("-cluster_name"), "{refused}");
+        assert!(translated_scheduler(words("aurora-scheduler --help")).is_ok());
     }
 }
