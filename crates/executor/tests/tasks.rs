@@ -397,7 +397,9 @@ fn memory_over_the_limit_fails_the_whole_task_and_names_limit_and_peak() {
 #[test]
 fn rotated_logs_are_written_by_the_supervisor() {
     let logger = json!({"mode": "rotate", "rotate": {"log_size": 1000, "backups": 2}});
-    let processes = json!([{"name": "p", "cmdline": "for i in $(seq 2000); do echo line $i; done", "logger": logger}]);
+    // What is written faster than it is read may end up in one file, so each is waited for.
+    let cmdline = "for n in 1 2 2; do seq 2000; until test -e .logs/p/0/stdout.$n; do sleep 0.01; done; done";
+    let processes = json!([{"name": "p", "cmdline": cmdline, "logger": logger}]);
     let (engine, statuses, _, _folder) = run_to_end(payload_of(&processes));
     assert_eq!(statuses.last().unwrap().state(), StatusState::Finished);
     let logs = engine.run("t").process_logs("p", 0);
