@@ -20,6 +20,8 @@ pub struct AgentAddress {
     pub ip: Option<String>,
     /// Its port.
     pub port: u16,
+    /// Whether it speaks TLS there.
+    pub tls: bool,
 }
 
 /// Agents that made offers, and the names of executors. Read from any thread.
@@ -97,9 +99,10 @@ impl Directory {
 }
 
 fn address(offer: &v1::Offer) -> Option<AgentAddress> {
-    let address = &offer.url.as_ref()?.address;
-    let port = u16::try_from(address.port).ok()?;
-    Some(AgentAddress { hostname: offer.hostname.clone(), ip: address.ip.clone(), port })
+    let url = offer.url.as_ref()?;
+    let port = u16::try_from(url.address.port).ok()?;
+    let tls = url.scheme.eq_ignore_ascii_case("https");
+    Some(AgentAddress { hostname: offer.hostname.clone(), ip: url.address.ip.clone(), port, tls })
 }
 
 #[cfg(test)]
@@ -120,7 +123,7 @@ mod tests {
             ..Default::default()
         };
         directory.learn(&[offer("S1", "10.0.0.1"), v1::Offer { agent_id: "S2".into(), ..Default::default() }]);
-        let expected = AgentAddress { hostname: "h1".into(), ip: Some("10.0.0.1".into()), port: 5051 };
+        let expected = AgentAddress { hostname: "h1".into(), ip: Some("10.0.0.1".into()), port: 5051, tls: false };
         assert_eq!(directory.agent("S1"), Some(expected));
         assert_eq!(directory.agent("S2"), None);
         directory.learn(&[offer("S1", "10.0.0.2")]);

@@ -19,6 +19,8 @@ use model::{TaskConfig, TaskId};
 
 use crate::credentials::Credentials;
 use crate::directory::Directory;
+use crate::options::Tls;
+use crate::tls::{self, TlsError};
 use agent::{Agent, AgentError, Wire};
 
 /// Port of agents that have made no offer since this scheduler started (spec mesos 6).
@@ -47,6 +49,8 @@ pub struct MesosFiles {
     directory: Arc<Directory>,
     locate: Locate,
     wire: Wire,
+    /// Whether agents speak TLS that have not said how they do.
+    tls: bool,
     /// Processor seconds of executors at the last question, for the average since then.
     samples: Mutex<BTreeMap<TaskId, (Instant, f64)>>,
 }
@@ -63,10 +67,16 @@ struct Run {
 }
 
 impl MesosFiles {
-    /// Asks agents over `scheme` (`http` or `https`), with `credentials` where they want some.
-    pub fn new(directory: Arc<Directory>, locate: Locate, tls: bool, credentials: Option<&Credentials>) -> Self {
-        let wire = Wire::new(tls, credentials.map(Credentials::basic));
-        Self { directory, locate, wire, samples: Mutex::default() }
+    /// Asks agents as they say in their offers, over TLS by the trust and the certificate of `tls`, with `credentials` where they want
+    /// some. Fails when what `tls` names cannot be read.
+    pub fn new(
+        directory: Arc<Directory>,
+        locate: Locate,
+        tls: &Tls,
+        credentials: Option<&Credentials>,
+    ) -> Result<Self, TlsError> {
+        let wire = Wire::new(tls::agent_config(tls)?, credentials.map(Credentials::basic));
+        Ok(Self { directory, locate, wire, tls: tls.enabled, samples: Mutex::default() })
     }
 
     fn run(&self, task: &TaskId) -> Result<Run, FilesError> {
@@ -74,13 +84,15 @@ impl MesosFiles {
         let placed = (self.locate)(task).ok_or_else(missing)?;
         let path = self.directory.sandbox_path(&placed.config, task).ok_or_else(missing)?;
         let executor_id = self.directory.executor_id(&placed.config, task).ok_or_else(missing)?;
-        let (host, port) = match self.directory.agent(&placed.agent_id) {
-            Some(address) => (address.ip.unwrap_or(address.hostname), address.port),
-            None => (placed.host, AGENT_PORT),
+        let (host, port, tls) = match self.directory.agent(&placed.agent_id) {
+            // Certificates are made out to names.
+            Some(address) if address.tls => (address.hostname, address.port, true),
+            Some(address) => (address.ip.unwrap_or(address.hostname), address.port, false),
+            None => (placed.host, AGENT_PORT, self.tls),
         };
         let executor = placed.config.executor_config.as_ref().map(|executor| executor.name.clone());
         Ok(Run {
-            agent: Agent { wire: self.wire.clone(), host, port },
+            agent: Agent { wire: self.wire.clone(), host, port, tls },
             path,
             executor_id,
             has_processes: executor.as_deref() == Some(model::task::AURORA_EXECUTOR_NAME),

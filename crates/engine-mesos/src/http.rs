@@ -23,6 +23,10 @@ const HEADERS_MAX: usize = 64;
 /// How much is read at once.
 const READ_BYTES: usize = 64 << 10;
 
+/// What masters and agents may offer, in OpenSSL's names (`LIBPROCESS_SSL_CIPHERS`).
+const SAFE_CIPHERS: &str = "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384:\
+                            ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384";
+
 /// A connection.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -38,10 +42,26 @@ pub(crate) async fn connect(master: &Master, tls: &Arc<ClientConfig>, limit: Dur
         }
         let name = ServerName::try_from(master.host.clone())
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "its name cannot be verified"))?;
-        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await?;
+        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await.map_err(told)?;
         Ok(Box::new(stream) as Box<dyn Io>)
     };
     tokio::time::timeout(limit, connecting).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+/// Says what to do where masters have no cipher in common with us: those that Mesos itself names are refused by libraries of today.
+fn told(error: io::Error) -> io::Error {
+    let refused = rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure);
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if inner != Some(&refused) {
+        return error;
+    }
+    io::Error::new(
+        error.kind(),
+        format!(
+            "{refused}: it has no cipher that is safe today. Mesos' own list has none: start masters and agents with \
+             LIBPROCESS_SSL_CIPHERS={SAFE_CIPHERS}"
+        ),
+    )
 }
 
 /// What is the same in every request to a master.
@@ -367,6 +387,15 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    fn a_master_without_a_safe_cipher_is_told_apart() {
+        let alert = |kind| io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(kind));
+        let said = told(alert(rustls::AlertDescription::HandshakeFailure)).to_string();
+        assert!(said.contains("LIBPROCESS_SSL_CIPHERS=ECDHE-RSA-AES128-GCM-SHA256:"), "{said}");
+        let other = told(alert(rustls::AlertDescription::UnknownCA)).to_string();
+        assert!(!other.contains("LIBPROCESS"), "{other}");
     }
 
     #[test]

@@ -45,8 +45,11 @@ pub(crate) fn tell(status: v1::TaskStatus) -> Told {
 fn task_state(state: v1::TaskState) -> Option<TaskState> {
     use v1::TaskState as M;
     Some(match state {
-        M::Staging | M::Starting => TaskState::Starting,
+        M::Starting => TaskState::Starting,
         M::Running => TaskState::Running,
+        // An answer of the master: it has passed the launch on, and nothing was heard. Taken for a sign of life, it would end the time
+        // that a launch has to bring one.
+        M::Staging => return None,
         // It goes on running until a state that ends it follows.
         M::Killing => return None,
         M::Finished => TaskState::Finished,
@@ -126,7 +129,7 @@ mod tests {
     fn every_state_has_its_place() {
         use v1::TaskState as M;
         for (mesos, ours) in [
-            (M::Staging, Some(TaskState::Starting)),
+            (M::Staging, None),
             (M::Starting, Some(TaskState::Starting)),
             (M::Running, Some(TaskState::Running)),
             (M::Killing, None),

@@ -1,4 +1,4 @@
-//! Trust and our own certificate for masters that speak TLS. rustls with the house's provider.
+//! Trust and our own certificate for masters and agents that speak TLS. rustls with the house's provider.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,12 +39,41 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     if certificates.is_empty() { Err(file_error(path, "it holds no certificate")) } else { Ok(certificates) }
 }
 
+/// What certificates are trusted: the operator's, or the system's.
+fn trusted(settings: &Tls) -> Option<PathBuf> {
+    let system = || SYSTEM_CA_FILES.iter().map(PathBuf::from).find(|path| path.exists());
+    settings.ca_file.clone().or_else(system)
+}
+
+/// The same for questions to agents, which go through another client. The system's certificates need not be there: whether agents
+/// speak TLS is known only when they make offers.
+pub(crate) fn agent_config(settings: &Tls) -> Result<ureq::tls::TlsConfig, TlsError> {
+    use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+    let owned = |certificates: Vec<CertificateDer<'static>>| -> Vec<Certificate<'static>> {
+        certificates.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
+    };
+    let roots = match trusted(settings) {
+        Some(path) if settings.ca_file.is_some() || settings.enabled => certificates(&path)?,
+        Some(path) => certificates(&path).unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let client = settings.certificate.as_ref().map(|(certificate, key)| {
+        let pem = std::fs::read(key).map_err(|error| file_error(key, error))?;
+        let key = PrivateKey::from_pem(&pem).map_err(|error| file_error(key, error))?;
+        Ok::<_, TlsError>(ClientCert::new_with_certs(&owned(certificates(certificate)?), key))
+    });
+    Ok(TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .root_certs(RootCerts::new_with_certs(&owned(roots)))
+        .client_cert(client.transpose()?)
+        .build())
+}
+
 /// Reads what the settings name. Without TLS nothing is read.
 pub(crate) fn client_config(settings: &Tls, is_used: bool) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     if is_used {
-        let system = || SYSTEM_CA_FILES.iter().map(PathBuf::from).find(|path| path.exists());
-        if let Some(path) = settings.ca_file.clone().or_else(system) {
+        if let Some(path) = trusted(settings) {
             let (_, ignored) = roots.add_parsable_certificates(certificates(&path)?);
             if settings.ca_file.is_some() && ignored > 0 {
                 return Err(file_error(&path, "it holds a certificate that cannot be trusted"));

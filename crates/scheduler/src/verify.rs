@@ -47,6 +47,7 @@ impl Core {
                     TaskStatus::Killing => 2..=2,
                     TaskStatus::Throttled => 1..=1,
                     TaskStatus::Partitioned => 0..=1,
+                    TaskStatus::Starting => 1..=1,
                     status if status.is_transient() => 1..=1,
                     _ => 0..=0,
                 };

@@ -37,11 +37,12 @@ pub(crate) fn start(
     let executors = mesos.executors(&path, served.is_some()).map_err(OptionsError::from)?;
     let overheads: Vec<_> = executors.iter().map(|executor| (executor.name.clone(), executor.overhead)).collect();
     let settings = settings(options, mesos, executors, &url)?;
-    let credentials = settings.credentials.clone();
+    let (credentials, tls) = (settings.credentials.clone(), settings.tls.clone());
     let engine = MesosEngine::start(settings, sink)?;
     let view = Arc::clone(gateway);
     let locate = Arc::new(move |task: &TaskId| locate(&view, task));
-    let files = MesosFiles::new(engine.directory(), locate, mesos.tls, credentials.as_ref());
+    let files = MesosFiles::new(engine.directory(), locate, &tls, credentials.as_ref())
+        .map_err(engine_mesos::StartError::from)?;
     let statistics = engine.statistics();
     let gauges = move || statistics.snapshot().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     Ok(Started {
@@ -50,7 +51,7 @@ pub(crate) fn start(
         engine: Box::new(engine),
         settings: scheduler::Settings {
             forget_framework: mesos.forget_framework.clone(),
-            ..mesos.offers.settings(options.jobs.admission(&overheads))
+            ..mesos.offers.settings(&options.core, options.jobs.admission(&options.core.admission, &overheads))
         },
         routes: served.map_or_else(axum::Router::new, |file| file.router()),
         gauges: Box::new(gauges),

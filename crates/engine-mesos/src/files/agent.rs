@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use engine::files::{FileEntry, FileRange, FilesError};
 use serde_json::Value;
+use ureq::tls::TlsConfig;
 
 /// Most bytes one `/files/read` gives (16 pages).
 const READ_BYTES_MAX: u64 = 64 << 10;
@@ -20,19 +21,19 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(super) struct Wire {
     http: ureq::Agent,
-    scheme: &'static str,
     authorization: Option<String>,
 }
 
 impl Wire {
-    pub fn new(tls: bool, authorization: Option<String>) -> Self {
+    pub fn new(tls: TlsConfig, authorization: Option<String>) -> Self {
         let config = ureq::Agent::config_builder()
+            .tls_config(tls)
             .timeout_global(Some(ANSWER_LIMIT))
             .http_status_as_error(false)
             // Agents are inside; a proxy leads out.
             .proxy(None)
             .build();
-        Self { http: config.into(), scheme: if tls { "https" } else { "http" }, authorization }
+        Self { http: config.into(), authorization }
     }
 }
 
@@ -42,6 +43,7 @@ pub(super) struct Agent {
     pub wire: Wire,
     pub host: String,
     pub port: u16,
+    pub tls: bool,
 }
 
 /// Why an agent did not answer as hoped.
@@ -81,7 +83,8 @@ pub(super) struct Statistics {
 impl Agent {
     fn get(&self, endpoint: &str, query: &[(&str, &str)]) -> Result<ureq::Body, AgentError> {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let address = format!("{}://{host}:{}", self.wire.scheme, self.port);
+        let scheme = if self.tls { "https" } else { "http" };
+        let address = format!("{scheme}://{host}:{}", self.port);
         let mut request = self.wire.http.get(format!("{address}{endpoint}")).query_pairs(query.iter().copied());
         if let Some(authorization) = &self.wire.authorization {
             request = request.header("Authorization", authorization);

@@ -1,7 +1,7 @@
 //! Files through an agent of a few lines: it serves a directory by the names Mesos gives it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
@@ -15,25 +15,41 @@ use model::executor::{ThermosSettings, parse_custom, thermos};
 use serde_json::json;
 
 use super::*;
+use authority::{Authority, server_config};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+#[path = "../../tests/common/authority.rs"]
+mod authority;
 
 /// An agent whose `/frameworks/…/latest` of any executor is `root`. Ends with the test's process.
-fn agent(root: PathBuf) -> u16 {
+fn agent(root: PathBuf, tls: Option<Arc<ServerConfig>>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { continue };
-            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-            let Some(first) = lines.next() else { continue };
-            lines.take_while(|line| !line.is_empty()).for_each(drop);
-            let target = first.split(' ').nth(1).unwrap_or_default();
-            let (status, body) = answer(&root, target);
-            let _ =
-                write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-            let _ = stream.write_all(&body);
+            let Ok(stream) = stream else { continue };
+            match &tls {
+                Some(config) => {
+                    let connection = ServerConnection::new(Arc::clone(config)).unwrap();
+                    serve(&root, StreamOwned::new(connection, stream));
+                }
+                None => serve(&root, stream),
+            }
         }
     });
     port
+}
+
+fn serve(root: &Path, stream: impl Read + Write) {
+    let mut stream = BufReader::new(stream);
+    let mut lines = stream.by_ref().lines().map_while(Result::ok);
+    let Some(first) = lines.next() else { return };
+    lines.take_while(|line| !line.is_empty()).for_each(drop);
+    let target = first.split(' ').nth(1).unwrap_or_default();
+    let (status, body) = answer(root, target);
+    let stream = stream.get_mut();
+    let _ = write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let _ = stream.write_all(&body).and_then(|()| stream.flush());
 }
 
 fn answer(root: &Path, target: &str) -> (u16, Vec<u8>) {
@@ -91,6 +107,11 @@ struct Cluster {
 }
 
 fn cluster(executor: &'static str) -> Cluster {
+    cluster_over(executor, Tls::default(), None)
+}
+
+/// With what the scheduler trusts and shows, and an agent that speaks TLS, if it does.
+fn cluster_over(executor: &'static str, tls: Tls, server: Option<Arc<ServerConfig>>) -> Cluster {
     let folder = tempfile::tempdir().unwrap();
     let run = RunDirectory::new(folder.path().join("run"));
     fs::create_dir_all(run.root()).unwrap();
@@ -101,13 +122,13 @@ fn cluster(executor: &'static str) -> Cluster {
     directory.set_framework_id("F");
     directory.learn(&[v1::Offer {
         agent_id: "S1".into(),
-        hostname: "h1".into(),
+        hostname: "localhost".into(),
         url: Some(v1::Url {
-            scheme: "http".into(),
+            scheme: if server.is_some() { "https" } else { "http" }.into(),
             address: v1::Address {
                 hostname: None,
                 ip: Some("127.0.0.1".into()),
-                port: i32::from(agent(run.root().to_owned())),
+                port: i32::from(agent(run.root().to_owned(), server)),
             },
             ..Default::default()
         }),
@@ -119,7 +140,7 @@ fn cluster(executor: &'static str) -> Cluster {
         let placed = Placed { agent_id: "S1".into(), host: "h1".into(), config: Arc::new(config) };
         (task.as_str() == "t1").then_some(placed)
     });
-    Cluster { run, files: MesosFiles::new(directory, locate, false, None), _folder: folder }
+    Cluster { run, files: MesosFiles::new(directory, locate, &tls, None).unwrap(), _folder: folder }
 }
 
 fn task() -> TaskId {
@@ -224,8 +245,30 @@ fn an_agent_that_is_away_is_named() {
         config.executor_config = None;
         Some(Placed { agent_id: "S9".into(), host: "127.0.0.1".into(), config: Arc::new(config) })
     });
-    let files = MesosFiles::new(directory, locate, false, None);
+    let files = MesosFiles::new(directory, locate, &Tls::default(), None).unwrap();
     let error = files.read(&task(), "x", 0, 1).unwrap_err();
     let FilesError::Io(_, cause) = &error else { panic!("{error}") };
     assert!(cause.to_string().contains("127.0.0.1:5051"), "{cause}");
+}
+
+#[test]
+fn agents_that_speak_tls_are_trusted_by_the_operators_authority_and_shown_our_certificate() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let trusting = |ca: &Authority, certificate| Tls { enabled: true, ca_file: Some(ca.ca()), certificate };
+    let server = || Some(server_config(&authority, "localhost"));
+    let own = || Some(authority.certify("scheduler"));
+    let cluster = cluster_over("x", trusting(&authority, own()), server());
+    fs::write(cluster.run.root().join("out.txt"), "hello").unwrap();
+    assert_eq!(cluster.files.read(&task(), "out.txt", 0, 100).unwrap().data, b"hello");
+    // An agent that wants our certificate and gets none, and one of another authority.
+    for tls in [trusting(&authority, None), trusting(&other, own())] {
+        let cluster = cluster_over("x", tls, server());
+        fs::write(cluster.run.root().join("out.txt"), "hello").unwrap();
+        let error = cluster.files.read(&task(), "out.txt", 0, 100).unwrap_err();
+        assert!(matches!(error, FilesError::Io(..)), "{error:?}");
+    }
+    let missing = Tls { enabled: true, ca_file: Some("/nonexistent/ca.pem".into()), certificate: None };
+    let locate: Locate = Arc::new(|_| None);
+    let refused = MesosFiles::new(Arc::new(Directory::new(&[])), locate, &missing, None).err().unwrap();
+    assert!(refused.to_string().contains("/nonexistent/ca.pem"), "{refused}");
 }

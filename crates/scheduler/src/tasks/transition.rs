@@ -425,6 +425,8 @@ impl Core {
     /// it likes.
     pub(crate) fn silent_for_long(&mut self, id: &TaskId, status: TaskStatus) {
         let Some(task) = self.ask_about_silent(id, status) else { return };
+        // The one that fired is not kept.
+        self.cancel_timers(&task);
         let whole_ms = ms(self.settings.transient_task_state_timeout);
         match self.silence_ms(status).filter(|_| status.is_transient()) {
             Some(passed_ms) => {
