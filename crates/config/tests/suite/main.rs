@@ -1,5 +1,6 @@
 //! Job files evaluated in their own process, from the text of the file to the scheduler's words.
 
+mod beside;
 mod common;
 mod errors;
 mod features;
