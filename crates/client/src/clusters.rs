@@ -29,6 +29,8 @@ pub struct Cluster {
     pub docker_registry: Option<String>,
     /// Whether it is the built-in one: then nobody waits for a daemon that was never started.
     pub is_local_default: bool,
+    /// The scheduler there is to answer itself even if another one leads.
+    pub bypass_leader_redirect: bool,
 }
 
 impl Cluster {
@@ -42,6 +44,7 @@ impl Cluster {
             announced: None,
             docker_registry: None,
             is_local_default: false,
+            bypass_leader_redirect: false,
         }
     }
 
@@ -77,6 +80,9 @@ enum Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Clusters {
     entries: BTreeMap<String, Entry>,
+    /// What the files say, word for word.
+    definitions: BTreeMap<String, serde_json::Map<String, Value>>,
+    bypass_leader_redirect: bool,
 }
 
 impl Clusters {
@@ -117,6 +123,7 @@ impl Clusters {
         for entry in entries {
             if let Some(name) = entry.get("name").and_then(Value::as_str) {
                 self.entries.insert(name.to_owned(), read_entry(name, entry));
+                self.definitions.insert(name.to_owned(), entry.as_object().cloned().unwrap_or_default());
             }
         }
         Ok(())
@@ -129,12 +136,13 @@ impl Clusters {
 
     /// The cluster of that name; `devcluster` is the daemon on this machine unless a file defines it.
     pub fn get(&self, name: &str) -> Outcome<Cluster> {
+        let bypass_leader_redirect = self.bypass_leader_redirect;
         match self.entries.get(name) {
-            Some(Entry::Reachable(cluster)) => Ok(cluster.clone()),
+            Some(Entry::Reachable(cluster)) => Ok(Cluster { bypass_leader_redirect, ..cluster.clone() }),
             Some(Entry::Unusable(why)) => {
                 Err(Failure::new(Exit::InvalidConfiguration, format!("Cluster {name} cannot be reached: {why}")))
             }
-            None if name == LOCAL_CLUSTER => Ok(Cluster::local()),
+            None if name == LOCAL_CLUSTER => Ok(Cluster { bypass_leader_redirect, ..Cluster::local() }),
             None => Err(Failure::new(
                 Exit::InvalidConfiguration,
                 format!(
@@ -144,6 +152,21 @@ impl Clusters {
                 ),
             )),
         }
+    }
+
+    /// Whatever scheduler is reached answers itself, even if another one leads.
+    pub fn bypass_leader_redirect(&mut self) {
+        self.bypass_leader_redirect = true;
+    }
+
+    /// What the files say of a cluster, keys that nobody here knows included; of one that no file defines, what is built in.
+    pub fn definition(&self, name: &str) -> Outcome<serde_json::Map<String, Value>> {
+        if let Some(definition) = self.definitions.get(name) {
+            return Ok(definition.clone());
+        }
+        let cluster = self.get(name)?;
+        let text = |value: &str| Value::String(value.to_owned());
+        Ok([("name".to_owned(), text(&cluster.name)), ("scheduler_uri".to_owned(), text(&cluster.url))].into_iter().collect())
     }
 
     /// Names of all clusters, sorted.

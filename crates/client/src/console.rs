@@ -8,17 +8,18 @@ use std::io::Write;
 pub struct Console {
     out: Box<dyn Write>,
     err: Box<dyn Write>,
+    quiet: bool,
 }
 
 impl Console {
     /// The process's own streams.
     pub fn standard() -> Self {
-        Self { out: Box::new(std::io::stdout()), err: Box::new(std::io::stderr()) }
+        Self { out: Box::new(std::io::stdout()), err: Box::new(std::io::stderr()), quiet: false }
     }
 
     /// Other streams, for tests.
     pub fn to(out: Box<dyn Write>, err: Box<dyn Write>) -> Self {
-        Self { out, err }
+        Self { out, err, quiet: false }
     }
 
     /// A line of the result.
@@ -33,9 +34,16 @@ impl Console {
         let _ = self.err.flush();
     }
 
+    /// From now on only what went wrong is logged.
+    pub fn be_quiet(&mut self) {
+        self.quiet = true;
+    }
+
     /// A log record at level INFO, in the client's classic form.
     pub fn info(&mut self, text: impl AsRef<str>) {
-        self.err(format!(" INFO] {}", text.as_ref()));
+        if !self.quiet {
+            self.err(format!(" INFO] {}", text.as_ref()));
+        }
     }
 
     /// A log record at level WARNING.

@@ -18,6 +18,7 @@ pub struct HttpTransport {
     agent: Agent,
     base: String,
     sequence_id: i32,
+    bypass_leader_redirect: bool,
 }
 
 impl HttpTransport {
@@ -35,7 +36,17 @@ impl HttpTransport {
             .max_redirects_will_error(false)
             .user_agent(concat!("Aurora V2;daybreak-", env!("CARGO_PKG_VERSION")))
             .build();
-        Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), sequence_id: 0 }
+        Self {
+            agent: config.into(),
+            base: base.trim_end_matches('/').to_owned(),
+            sequence_id: 0,
+            bypass_leader_redirect: false,
+        }
+    }
+
+    /// The same; if so wished, the scheduler there answers itself even if another one leads (spec client-cli 3.3).
+    pub fn bypassing_leader_redirect(self, bypass_leader_redirect: bool) -> Self {
+        Self { bypass_leader_redirect, ..self }
     }
 }
 
@@ -46,13 +57,15 @@ impl Transport for HttpTransport {
         let body = thrift::encode_call(protocol, self.sequence_id, call);
         let mut url = format!("{}/api", self.base);
         for _ in 0..4 {
-            let answer = self
+            let mut request = self
                 .agent
                 .post(&url)
                 .header("Content-Type", protocol.media_type())
-                .header("Accept", protocol.media_type())
-                .send(&body[..])
-                .map_err(transport_error)?;
+                .header("Accept", protocol.media_type());
+            if self.bypass_leader_redirect {
+                request = request.header("Bypass-Leader-Redirect", "true");
+            }
+            let answer = request.send(&body[..]).map_err(transport_error)?;
             if let Some(target) = redirect_target(&url, &answer) {
                 url = target;
                 continue;

@@ -26,7 +26,10 @@ pub use daybreak::Hooks;
 pub use daybreak::arguments::{
     EngineName, JournalArguments, JournalVerb, LogFormat, UpArguments, default_state_directory,
 };
+pub use daybreak::backup_arguments::BackupArguments;
 pub use daybreak::mesos_arguments::{JobArguments, MesosArguments, OfferArguments};
+pub use daybreak::service_level_arguments::{ServiceLevelArguments, SlaFigure};
+pub use daybreak::tuning_arguments::{AuthenticationMechanism, SecurityArguments, TuningArguments};
 pub use daybreak::zookeeper_arguments::ZookeeperArguments;
 
 /// Runs `aurora`. The first argument is the name the program was called by.
@@ -37,6 +40,11 @@ pub fn main_aurora(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Runs `aurora_admin`. The first argument is the name the program was called by.
 pub fn main_aurora_admin(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     daybreak::run_aurora_admin(arguments.into_iter().collect())
+}
+
+/// Runs `aurora-scheduler`. The first argument is the name the program was called by.
+pub fn main_scheduler(arguments: impl IntoIterator<Item = OsString>, hooks: &Hooks) -> ExitCode {
+    daybreak::run_scheduler(arguments.into_iter().collect(), hooks)
 }
 
 /// Runs `thermos`. The first argument is the name the program was called by.

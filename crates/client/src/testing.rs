@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ use crate::scheduler::{Page, Transport, TransportError};
 use crate::syntax::ClusterJob;
 use crate::world::World;
 
+/// When commands begin, in ms since the epoch.
+pub const NOW_MS: i64 = 1_600_000_000_000;
+
 type Answer = Box<dyn FnMut(&Call) -> Result<Response, TransportError>>;
 type Pages = Box<dyn FnMut(&str) -> Page>;
 
@@ -36,6 +40,7 @@ struct Inner {
     evaluation: RefCell<Result<Evaluation, String>>,
     calls: RefCell<Vec<Call>>,
     opened: RefCell<Vec<String>>,
+    ran: RefCell<Vec<String>>,
     leaders: RefCell<VecDeque<Result<String, String>>>,
     connected: RefCell<Vec<String>>,
     now: Cell<Duration>,
@@ -60,6 +65,7 @@ impl FakeWorld {
             evaluation: RefCell::new(Ok(hello_file())),
             calls: RefCell::default(),
             opened: RefCell::default(),
+            ran: RefCell::default(),
             leaders: RefCell::default(),
             connected: RefCell::default(),
             now: Cell::default(),
@@ -105,6 +111,28 @@ impl FakeWorld {
     /// Pages opened in the browser.
     pub fn opened(&self) -> Vec<String> {
         self.0.opened.borrow().clone()
+    }
+
+    /// Programs that were run, with their arguments.
+    pub fn ran(&self) -> Vec<String> {
+        self.0.ran.borrow().clone()
+    }
+
+    /// Runs `aurora_admin` with these words.
+    pub fn admin(&self, words: &str) -> Ran {
+        let mut clusters = Clusters::default();
+        clusters.add(Cluster::at("c1", "http://scheduler.example:8081"));
+        self.admin_with(words, clusters)
+    }
+
+    /// Runs `aurora_admin` where these clusters are known.
+    pub fn admin_with(&self, words: &str, clusters: Clusters) -> Ran {
+        let arguments: Vec<OsString> =
+            std::iter::once("aurora_admin").chain(words.split_whitespace()).map(OsString::from).collect();
+        let (out, err) = (Buffer::default(), Buffer::default());
+        let console = Console::to(Box::new(out.clone()), Box::new(err.clone()));
+        let exit = crate::admin::run(arguments, clusters, console, self);
+        Ran { exit, out: out.text(), err: err.text() }
     }
 
     /// Runs `aurora` with these words.
@@ -205,6 +233,15 @@ impl World for FakeWorld {
 
     fn elapsed(&self) -> Duration {
         self.0.now.get()
+    }
+
+    fn wall_clock_ms(&self) -> i64 {
+        NOW_MS + self.0.now.get().as_millis() as i64
+    }
+
+    fn run_program(&self, program: &Path, arguments: &[&str]) -> Result<(), String> {
+        self.0.ran.borrow_mut().push(format!("{} {}", program.display(), arguments.join(" ")));
+        if program.ends_with("false") { Err(format!("{}: exit status: 1", program.display())) } else { Ok(()) }
     }
 
     fn open_browser(&self, url: &str) -> bool {

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +25,10 @@ pub trait World {
     fn pause(&self, duration: Duration);
     /// Time since the command started, never going back.
     fn elapsed(&self) -> Duration;
+    /// Time since the epoch, in ms.
+    fn wall_clock_ms(&self) -> i64;
+    /// Runs a program with arguments and waits for its end; an error is a sentence for the user.
+    fn run_program(&self, program: &Path, arguments: &[&str]) -> Result<(), String>;
     /// Opens a page in the user's browser; false when there is none.
     fn open_browser(&self, url: &str) -> bool;
     /// A fresh random UUID.
@@ -53,7 +57,7 @@ impl Default for RealWorld {
 
 impl World for RealWorld {
     fn connect(&self, cluster: &Cluster) -> Box<dyn Transport> {
-        Box::new(HttpTransport::new(&cluster.url))
+        Box::new(HttpTransport::new(&cluster.url).bypassing_leader_redirect(cluster.bypass_leader_redirect))
     }
 
     fn locate(&self, announced: &Announced) -> Result<String, String> {
@@ -70,6 +74,19 @@ impl World for RealWorld {
 
     fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    fn wall_clock_ms(&self) -> i64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64
+    }
+
+    fn run_program(&self, program: &Path, arguments: &[&str]) -> Result<(), String> {
+        let shown = program.display();
+        match Command::new(program).args(arguments).stdin(Stdio::null()).status() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("{shown} {}: {status}", arguments.join(" "))),
+            Err(error) => Err(format!("{shown} cannot be run: {error}")),
+        }
     }
 
     fn open_browser(&self, url: &str) -> bool {

@@ -4,6 +4,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::maintenance::arguments::{HostVerb, SafetyVerb};
+use super::operations::arguments::OperationVerb;
 
 /// Looks after a cluster: maintenance of hosts, quotas, backups.
 #[derive(Debug, Parser)]
@@ -46,4 +47,7 @@ pub enum AdminVerb {
     /// What a drain would do to jobs.
     #[command(flatten)]
     Safety(SafetyVerb),
+    /// Quotas, tasks, backups, the cluster itself.
+    #[command(flatten)]
+    Operation(OperationVerb),
 }

@@ -2,7 +2,9 @@
 //! with the old framework (spec client-cli 4).
 
 pub mod arguments;
+mod call;
 pub mod maintenance;
+pub mod operations;
 
 use std::ffi::OsString;
 
@@ -47,8 +49,15 @@ fn dispatch(arguments: Vec<OsString>, context: &mut Context<'_>) -> Outcome {
 
 /// Runs a command.
 pub fn run_verb(command: AuroraAdmin, context: &mut Context<'_>) -> Outcome {
+    if command.common.quiet {
+        context.console.be_quiet();
+    }
+    if command.common.bypass_leader_redirect {
+        context.clusters.bypass_leader_redirect();
+    }
     match command.verb {
         AdminVerb::Host(verb) => maintenance::run(verb, context),
         AdminVerb::Safety(verb) => maintenance::run_safety(verb, context),
+        AdminVerb::Operation(verb) => operations::run(verb, context),
     }
 }

@@ -42,8 +42,9 @@ pub enum Noun {
     Cron(NotYet),
     /// Quotas of roles (not in this version)
     Quota(NotYet),
-    /// Service levels (not in this version)
-    Sla(NotYet),
+    /// How long the instances of jobs have been up
+    #[command(subcommand)]
+    Sla(super::sla_arguments::SlaVerb),
     /// Commands and files inside running tasks (not in this version)
     Task(NotYet),
 }

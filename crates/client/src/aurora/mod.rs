@@ -7,12 +7,15 @@ mod kill;
 mod legacy;
 mod load;
 mod restart;
+mod sla;
+pub mod sla_arguments;
 mod status;
 mod status_json;
 pub mod tasks;
 mod update;
 mod update_info;
 mod update_list;
+pub mod uptimes;
 mod wait;
 
 #[cfg(test)]
@@ -118,7 +121,7 @@ fn run_noun(noun: Noun, context: &mut Context<'_>) -> Outcome {
         Noun::Config(ConfigVerb::List(arguments)) => load::list(&arguments, context),
         Noun::Cron(_) => not_yet("aurora cron"),
         Noun::Quota(_) => not_yet("aurora quota"),
-        Noun::Sla(_) => not_yet("aurora sla"),
+        Noun::Sla(verb) => sla::run(&verb, context),
         Noun::Task(_) => not_yet("aurora task"),
     }
 }

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use super::backup_arguments::BackupArguments;
 pub use super::mesos_arguments::{JobArguments, MesosArguments, OfferArguments};
+pub use super::service_level_arguments::ServiceLevelArguments;
+pub use super::tuning_arguments::{AuthenticationMechanism, SecurityArguments, TuningArguments};
 pub use super::zookeeper_arguments::ZookeeperArguments;
 use crate::aurora::arguments::{FileOptions, Noun};
 use crate::syntax::ClusterJob;
@@ -51,7 +54,7 @@ pub enum Verb {
     Observer(super::observer::ObserverArguments),
     /// Look after the tasks of this machine without any scheduler
     Thermos(crate::thermos::arguments::Thermos),
-    /// Look at the journal of a stopped daemon, or salvage a damaged one
+    /// Look at the journal of a stopped daemon, salvage a damaged one, or restore a backup
     Journal(JournalArguments),
     /// Print a completion script for a shell
     Completion(CompletionArguments),
@@ -129,6 +132,21 @@ pub struct UpArguments {
     /// ZooKeeper
     #[command(flatten)]
     pub zookeeper: ZookeeperArguments,
+    /// Levels of service
+    #[command(flatten)]
+    pub service_levels: ServiceLevelArguments,
+    /// Backups
+    #[command(flatten)]
+    pub backups: BackupArguments,
+    /// Who may use the scheduler
+    #[command(flatten)]
+    pub security: SecurityArguments,
+    /// Numbers of the scheduler
+    #[command(flatten)]
+    pub tuning: TuningArguments,
+    /// Told once in the log: options of Aurora's that mean nothing here
+    #[arg(long, hide = true, value_name = "TEXT")]
+    pub ignored_flag: Vec<String>,
 }
 
 /// Engines.
@@ -249,6 +267,18 @@ pub enum JournalVerb {
         /// State directory of a stopped daemon [default: as for `daybreak up`]
         #[arg(value_name = "DIR")]
         state_dir: Option<PathBuf>,
+    },
+    /// Put a backup in the place of a stopped daemon's journal, which is moved aside. Tasks that still run are adopted
+    Restore {
+        /// The backup: a file, or the name of one in the state directory's backups
+        #[arg(value_name = "BACKUP")]
+        backup: PathBuf,
+        /// State directory of a stopped daemon [default: as for `daybreak up`]
+        #[arg(value_name = "DIR")]
+        state_dir: Option<PathBuf>,
+        /// Kill the tasks that were created after the backup; without this they are kept
+        #[arg(long)]
+        kill_later_tasks: bool,
     },
 }
 

@@ -2,12 +2,16 @@
 //! [`Hooks`].
 
 pub mod arguments;
+pub mod backup_arguments;
 mod completion;
 mod configuration;
 pub mod daemon;
 mod flags;
 pub mod mesos_arguments;
 pub mod observer;
+pub mod scheduler_flags;
+pub mod service_level_arguments;
+pub mod tuning_arguments;
 pub mod zookeeper_arguments;
 
 use std::ffi::OsString;
@@ -43,7 +47,16 @@ pub fn run(arguments: Vec<OsString>, hooks: &Hooks) -> ExitCode {
         console.out(Daybreak::command().render_long_help().to_string().trim_end());
         return ExitCode::SUCCESS;
     }
-    let arguments = match flags::translated(arguments) {
+    run_translated(flags::translated(arguments), hooks, console)
+}
+
+/// Runs `aurora-scheduler`: the daemon by the options of Aurora's own program; the first argument is the name it was called by.
+pub fn run_scheduler(arguments: Vec<OsString>, hooks: &Hooks) -> ExitCode {
+    run_translated(flags::translated_scheduler(arguments), hooks, Console::standard())
+}
+
+fn run_translated(arguments: Result<Vec<OsString>, Failure>, hooks: &Hooks, mut console: Console) -> ExitCode {
+    let arguments = match arguments {
         Ok(arguments) => arguments,
         Err(failure) => return ExitCode::from(aurora::finish(&mut console, Err(failure)).code()),
     };
