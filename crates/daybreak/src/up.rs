@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use client::{EngineName, JobArguments, LogFormat, MesosArguments, OfferArguments, UpArguments, ZookeeperArguments};
+use client::{
+    EngineName, JobArguments, LogFormat, MesosArguments, OfferArguments, ServiceLevelArguments, SlaFigure, UpArguments,
+    ZookeeperArguments,
+};
 use server::{
-    AnnounceOptions, EngineOptions, ExecutorOptions, JobOptions, MesosOptions, OfferOptions, Options,
-    TaskAnnounceOptions,
+    AnnounceOptions, EngineOptions, ExecutorOptions, JobOptions, MesosOptions, MetricCategory, MetricSettings,
+    OfferOptions, Options, ServiceLevelOptions, SlaFigureOptions, TaskAnnounceOptions,
 };
 
 /// Runs the daemon until it is told to stop.
@@ -34,6 +37,18 @@ pub fn up(arguments: UpArguments) -> ExitCode {
         cluster: arguments.cluster,
         engine,
         jobs: jobs(arguments.jobs),
+        core: crate::tuning::core(arguments.tuning),
+        security: crate::tuning::security(&arguments.security),
+        enable_cors_for: arguments.security.enable_cors_for,
+        viz_job_url_prefix: arguments.security.viz_job_url_prefix,
+        webhook: arguments.security.webhook_config,
+        ignored_flags: arguments.ignored_flag,
+        service_levels: service_levels(arguments.service_levels),
+        backups: server::BackupOptions {
+            directory: arguments.backups.backup_dir,
+            interval: arguments.backups.backup_interval,
+            keep: arguments.backups.max_saved_backups as usize,
+        },
         announce: announce(&arguments.zookeeper),
         announce_tasks,
         resources: arguments.resources,
@@ -52,6 +67,30 @@ pub fn up(arguments: UpArguments) -> ExitCode {
         detached: arguments.detached,
         executable,
     })
+}
+
+fn service_levels(arguments: ServiceLevelArguments) -> ServiceLevelOptions {
+    let categories = |figures: Vec<SlaFigure>| {
+        let category = |figure| match figure {
+            SlaFigure::JobUptimes => MetricCategory::JobUptimes,
+            SlaFigure::PlatformUptime => MetricCategory::PlatformUptime,
+            SlaFigure::Medians => MetricCategory::Medians,
+        };
+        figures.into_iter().map(category).collect()
+    };
+    ServiceLevelOptions {
+        tier_config: arguments.tier_config,
+        figures: SlaFigureOptions {
+            refresh_interval: arguments.sla_stat_refresh_interval,
+            metrics: MetricSettings {
+                production: categories(arguments.sla_prod_metrics),
+                non_production: categories(arguments.sla_non_prod_metrics),
+            },
+        },
+        sla_coordinator_timeout: arguments.sla_coordinator_timeout,
+        max_parallel_coordinated_maintenance: arguments.max_parallel_coordinated_maintenance as usize,
+        host_maintenance_polling_interval: arguments.host_maintenance_polling_interval,
+    }
 }
 
 fn announce(arguments: &ZookeeperArguments) -> Option<AnnounceOptions> {

@@ -7,21 +7,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use gateway::{Gateway, Policy};
+use gateway::{Authorizer, Everyone, Gateway, Policy};
 use journal::{Journal, JournalError};
 use node::storage::StorageError;
-use node::{Node, Parts};
+use node::{Entropy, Node, Parts};
 use scheduler::Scheduler;
+use security::Realm;
+use tokio::sync::Notify;
 
+use crate::backups::Backups;
+use crate::coordinator::CoordinatorClient;
 use crate::endpoint::{self, Endpoint};
 use crate::engines;
 use crate::guard::Guard;
-use crate::host::{self, LoopDoor, LoopOutlet, LoopSink, SystemClock, SystemEntropy, Waker};
+use crate::host::{self, LoopDoor, LoopOutlet, LoopSink, SnapshotDesk, SystemClock, SystemEntropy, Waker};
 use crate::http::{self, ListenError};
 use crate::logging::{self, LevelError};
 use crate::mesos_options::EngineOptions;
 use crate::options::{Options, OptionsError, system_hostname};
+use crate::quit;
 use crate::sample;
+use crate::security::Gate;
+use crate::sla_figures::SlaFigures;
+use crate::webhook::Webhook;
 use crate::zookeeper::Announcer;
 
 /// Version in the endpoint file and the log.
@@ -41,6 +49,9 @@ pub enum DaemonError {
     /// Bad log level.
     #[error(transparent)]
     Level(#[from] LevelError),
+    /// The file with the tiers.
+    #[error(transparent)]
+    TierConfig(#[from] crate::service_levels::TierConfigError),
     /// No socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -131,17 +142,34 @@ fn run(options: &Options) -> Result<(), DaemonError> {
     // A daemon that is not root cannot start anything as root here; what agents of a cluster can is not known.
     let harmless = matches!(options.engine, EngineOptions::Local) && !nix::unistd::geteuid().is_root();
     let policy = Policy { allow_root_role: options.allow_root_role || harmless };
-    let gateway = Arc::new(Gateway::new(Box::new(LoopDoor(sender.clone())), policy));
-    let engines::Started { engine, control, files, settings, routes: engine_routes, gauges, name: engine_name } =
-        engines::start(options, address, Arc::new(LoopSink(sender)), &gateway)?;
+    tell_ignored(options);
+    let realm = options.security.realm(SystemEntropy.seed()).map_err(OptionsError::from)?;
+    let authorizer: Arc<dyn Authorizer> = match &realm {
+        Some(realm) => realm.clone(),
+        None => Arc::new(Everyone),
+    };
+    let webhook = start_webhook(options)?;
+    let gateway = Gateway::new(Box::new(LoopDoor(sender.clone())), policy).with_authorizer(authorizer);
+    let gateway = Arc::new(gateway);
+    let engines::Started { engine, control, files, mut settings, routes: engine_routes, gauges, name: engine_name } =
+        engines::start(options, address, Arc::new(LoopSink(sender.clone())), &gateway)?;
+    options.service_levels.apply(&mut settings)?;
     let admission = settings.admission.clone();
+    let timeout = settings.sla_coordinator_timeout;
+    let coordinators = CoordinatorClient::new(&options.cluster, &options.advertised_host(), timeout, sender);
     let clock = SystemClock::default();
     let deposed = Arc::new(OnceLock::new());
     let parts = Parts {
         core: Scheduler::new(settings),
         storage: journal,
         clock: clock.clone(),
-        outlet: LoopOutlet { gateway: Arc::clone(&gateway), engine, deposed: Arc::clone(&deposed) },
+        outlet: LoopOutlet {
+            gateway: Arc::clone(&gateway),
+            coordinators,
+            webhook: webhook.clone(),
+            engine,
+            deposed: Arc::clone(&deposed),
+        },
         inbox,
         settings: node::Settings::default(),
     };
@@ -159,6 +187,11 @@ fn run(options: &Options) -> Result<(), DaemonError> {
     let view = gateway.view();
     engines::check_state(options, &view)?;
     let stopping = Arc::new(AtomicBool::new(false));
+    let snapshots = Arc::new(SnapshotDesk::default());
+    let backups =
+        Backups::new(&options.backups, &options.state_dir, Arc::clone(&gateway), Arc::clone(&snapshots), waker.clone());
+    let backups = Arc::new(backups);
+    let quit = Arc::new(Notify::new());
     let (ended, loop_ended) = tokio::sync::oneshot::channel();
     let turning = std::thread::Builder::new()
         .name("loop".into())
@@ -167,7 +200,7 @@ fn run(options: &Options) -> Result<(), DaemonError> {
             let deposed = Arc::clone(&deposed);
             move || {
                 let stop = || stopping.load(Ordering::Relaxed) || deposed.get().is_some();
-                let result = host::run(node, clock, &waker, &stop);
+                let result = host::run(node, clock, &waker, &stop, &snapshots);
                 gateway.close();
                 // The receiver is gone when the daemon is stopping anyway.
                 let _ = ended.send(());
@@ -177,19 +210,57 @@ fn run(options: &Options) -> Result<(), DaemonError> {
         .map_err(|error| DaemonError::System("starting a thread", error))?;
     control.begin(engines::framework_id(options, &view));
     let announcer = Announcer::new(options.announce.clone());
-    let pages = Pages { files, admission, engine_name, gauges, announcer: announcer.clone() };
+    let figures = SlaFigures::start(options.service_levels.figures.clone(), Arc::clone(&gateway))
+        .map_err(|error| DaemonError::System("starting a thread", error))?;
+    let pages = Pages {
+        files,
+        admission,
+        engine_name,
+        gauges,
+        announcer: announcer.clone(),
+        figures,
+        backups: Arc::clone(&backups),
+        quit: Arc::clone(&quit),
+        realm,
+        webhook,
+    };
     let routes = routes(options, &gateway, pages, engine_routes);
-    let served = serve(options, listener, address, routes, control.notice(NOTICE_LIMIT), loop_ended, &announcer);
+    let backing_up = backups.start().map_err(|error| DaemonError::System("starting a thread", error))?;
+    let served = serve(options, listener, address, routes, control.notice(NOTICE_LIMIT), loop_ended, &announcer, &quit);
     if options.ephemeral && !control.shut_down(SHUT_DOWN_LIMIT) {
         tracing::warn!("some processes of this cluster did not end in time");
     }
+    backups.stop();
     stopping.store(true, Ordering::Relaxed);
     waker.ring();
     let storage = turning.join().map_err(|_| DaemonError::Fault)??;
     storage.close()?;
+    backing_up.join().map_err(|_| DaemonError::Fault)?;
     match deposed.get() {
         Some(reason) => Err(DaemonError::Deposed(reason.clone())),
         None => served,
+    }
+}
+
+/// One line for each option that a foreign command line had and that means nothing here, once.
+fn tell_ignored(options: &Options) {
+    for flag in &options.ignored_flags {
+        tracing::info!("ignored: {flag}");
+    }
+    if options.allow_unauthenticated && !options.security.basic && !options.listen.ip().is_loopback() {
+        tracing::warn!(
+            "{} is open to the network and nothing authenticates callers: anyone who reaches it can run commands on the agents. Make them \
+             say who they are: -http_authentication_mechanism=BASIC",
+            options.listen
+        );
+    }
+}
+
+fn start_webhook(options: &Options) -> Result<Webhook, DaemonError> {
+    match options.webhook_settings().map_err(OptionsError::from)? {
+        Some(settings) => Webhook::start(&settings, &options.advertised_host())
+            .map_err(|error| DaemonError::System("starting a thread", error)),
+        None => Ok(Webhook::default()),
     }
 }
 
@@ -206,26 +277,44 @@ struct Pages {
     admission: model::validation::AdmissionRules,
     engine_name: &'static str,
     gauges: Box<dyn Fn() -> Vec<(String, i64)> + Send + Sync>,
+    figures: SlaFigures,
     announcer: Announcer,
+    realm: Option<Arc<Realm>>,
+    webhook: Webhook,
+    /// Made hourly and on demand.
+    backups: Arc<Backups>,
+    /// Ends the daemon in order.
+    quit: Arc<Notify>,
 }
 
 /// Every route of the daemon behind the guard.
 fn routes(options: &Options, gateway: &Arc<Gateway>, pages: Pages, engine_routes: axum::Router) -> axum::Router {
-    let Pages { files, admission, engine_name, gauges, announcer } = pages;
+    let Pages { files, admission, engine_name, gauges, announcer, figures, backups, quit, realm, webhook } = pages;
+    let users = realm.clone();
+    let security = move || users.as_ref().map(|users| users.statistics()).unwrap_or_default();
     let host = options.advertised_host();
-    let api = api::router(api::ApiState::new(
+    let numbers = Arc::clone(&backups);
+    let state = api::ApiState::new(
         Arc::clone(gateway),
         api::ApiSettings {
             cluster_name: options.cluster.clone(),
             scheduler_host: host.clone(),
             admission,
-            gauges: api::Gauges::new(move || [announcer.gauges(), gauges()].concat()),
+            stats_url_prefix: options.viz_job_url_prefix.clone(),
+            enable_cors_for: options.enable_cors_for.clone(),
+            gauges: api::Gauges::new(move || {
+                [announcer.gauges(), gauges(), webhook.gauges(), security(), numbers.gauges()].concat()
+            })
+            .and(move || figures.numbers()),
             ..api::ApiSettings::default()
         },
-    ));
+    );
+    let api = api::router(state.with_operations(backups));
     let web = web::router(web_state(options, gateway, Arc::clone(&files), engine_name));
+    let exits = quit::router(Arc::clone(gateway), quit, quit::abort);
     let guard = Guard::new([host, system_hostname()]);
-    http::guarded(api.merge(api::files::router(files)).merge(web).merge(engine_routes), guard)
+    let gate = realm.map(Gate::new);
+    http::guarded(api.merge(api::files::router(files)).merge(web).merge(engine_routes).merge(exits), gate, guard)
 }
 
 /// What the pages are drawn from.
@@ -273,6 +362,7 @@ fn serve(
     notice: Option<String>,
     loop_ended: tokio::sync::oneshot::Receiver<()>,
     announcer: &Announcer,
+    quit: &Notify,
 ) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -295,6 +385,7 @@ fn serve(
         tokio::select! {
             name = signals.any() => tracing::info!("{name}: stopping; tasks go on running"),
             () = end_of_input(), if options.ephemeral => tracing::info!("whoever started this cluster is gone: stopping"),
+            () = quit.notified() => tracing::info!("asked over HTTP: stopping; tasks go on running"),
             _ = loop_ended => tracing::error!("the loop ended"),
         }
         endpoint::remove(&options.state_dir);

@@ -11,6 +11,7 @@ use node::{Clock, Entropy, Node, Now, Outlet, Turn};
 use scheduler::{Effect, Input, Scheduler, Transition, View};
 
 use crate::coordinator::CoordinatorClient;
+use crate::webhook::Webhook;
 
 /// A bell that one thread waits for and all others ring.
 #[derive(Clone, Default)]
@@ -106,6 +107,8 @@ pub struct LoopOutlet {
     pub gateway: Arc<Gateway>,
     /// Asks the coordinators of SLA policies.
     pub coordinators: CoordinatorClient,
+    /// Tells a program of the operator's of changes.
+    pub webhook: Webhook,
     /// Runs tasks.
     pub engine: Box<dyn Engine + Send>,
     /// Set once another scheduler took this one's place, with what is known of it. The loop's host stops then.
@@ -126,6 +129,7 @@ impl Outlet<Scheduler> for LoopOutlet {
                 Effect::AskCoordinator(question) => self.coordinators.ask(*question),
                 Effect::Transition(transition) => {
                     log(&transition);
+                    self.webhook.tell(&transition, &self.gateway.view());
                     self.gateway.announce(Arc::new(transition));
                 }
                 Effect::Notice(sentence) => tracing::warn!("{sentence}"),

@@ -1,5 +1,6 @@
 //! The daemon: the node plus threads, sockets, log and configuration. No scheduling rules, no HTML.
 
+pub mod backups;
 mod coordinator;
 pub mod daemon;
 pub mod endpoint;
@@ -13,11 +14,23 @@ pub mod logging;
 mod mesos;
 pub mod mesos_options;
 pub mod options;
+pub mod quit;
+pub mod restore_tool;
 pub mod sample;
+pub mod security;
+mod service_levels;
+mod sla_figures;
+pub mod webhook;
 pub mod zookeeper;
 
+pub use backups::BackupOptions;
 pub use mesos_options::{
     EngineOptions, ExecutorOptions, JobOptions, MesosOptions, OfferOptions, check_custom_executors_here,
 };
 pub use options::{LogFormat, Options};
+pub use scheduler::Settings as CoreSettings;
+pub use scheduler::sla::metrics::{MetricCategory, MetricSettings};
+pub use security::SecurityOptions;
+pub use service_levels::ServiceLevelOptions;
+pub use sla_figures::SlaFigureOptions;
 pub use zookeeper::{AnnounceOptions, TaskAnnounceOptions};

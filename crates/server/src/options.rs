@@ -3,7 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::backups::BackupOptions;
 use crate::mesos_options::{EngineOptions, JobOptions, MesosOptionsError};
+use crate::security::{SecurityError, SecurityOptions};
+use crate::service_levels::ServiceLevelOptions;
+use crate::webhook::{WebhookError, WebhookSettings};
 use crate::zookeeper::{AnnounceOptions, TaskAnnounceOptions};
 
 /// How log lines look.
@@ -31,6 +35,20 @@ pub struct Options {
     pub engine: EngineOptions,
     /// What jobs may ask for.
     pub jobs: JobOptions,
+    /// Levels of service and maintenance.
+    pub service_levels: ServiceLevelOptions,
+    /// Numbers of the scheduler and rules for jobs, before what the engine and the other options say.
+    pub core: scheduler::Settings,
+    /// How callers say who they are.
+    pub security: SecurityOptions,
+    /// The origin whose web pages may use the API.
+    pub enable_cors_for: Option<String>,
+    /// Prefix of links to statistics, for clients that show them.
+    pub viz_job_url_prefix: String,
+    /// File that says who is told of every change of a task.
+    pub webhook: Option<PathBuf>,
+    /// Options of Aurora's scheduler that mean nothing here, with the reason; told once.
+    pub ignored_flags: Vec<String>,
     /// Where the daemon announces itself in ZooKeeper; nowhere when unset.
     pub announce: Option<AnnounceOptions>,
     /// Where tasks of this machine's engine are announced that ask for it; nowhere when unset.
@@ -45,6 +63,8 @@ pub struct Options {
     pub identities: Vec<String>,
     /// Tasks of this machine never get more cpu than they asked for, idle cpus or not.
     pub cpu_quota: bool,
+    /// Backups of the state.
+    pub backups: BackupOptions,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged: a level, or directives such as `info,scheduler=debug`.
@@ -71,6 +91,13 @@ impl Default for Options {
             cluster: "devcluster".into(),
             engine: EngineOptions::Local,
             jobs: JobOptions::default(),
+            service_levels: ServiceLevelOptions::default(),
+            core: scheduler::Settings::default(),
+            security: SecurityOptions::default(),
+            enable_cors_for: None,
+            viz_job_url_prefix: String::new(),
+            webhook: None,
+            ignored_flags: Vec::new(),
             announce: None,
             announce_tasks: None,
             resources: None,
@@ -78,6 +105,7 @@ impl Default for Options {
             agents: 1,
             identities: Vec::new(),
             cpu_quota: false,
+            backups: BackupOptions::default(),
             log_format: LogFormat::Text,
             log_level: "info".into(),
             allow_root_role: false,
@@ -95,13 +123,23 @@ pub enum OptionsError {
     /// About Mesos.
     #[error(transparent)]
     Mesos(#[from] MesosOptionsError),
+    /// About security.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
+    /// About the webhook.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
+    /// Not something that can stand in a header.
+    #[error("--enable-cors-for '{0}' is no origin: write for example https://dashboard.example.org")]
+    Origin(String),
     /// About announcing tasks.
     #[error("--announcer-zookeeper-auth-config: {0}")]
     AuthFile(#[from] discovery::AuthFileError),
     /// Anyone on the network could start processes here.
     #[error(
         "refusing to listen on {0}: nothing authenticates callers, so anyone who reaches it could run commands on this machine. \
-         Listen on 127.0.0.1 (the default), or pass --allow-unauthenticated if the network is trusted"
+         Listen on 127.0.0.1 (the default), make callers say who they are (--http-authentication-mechanism BASIC), or pass \
+         --allow-unauthenticated if the network is trusted"
     )]
     Exposed(SocketAddr),
     /// Not an identifier.
@@ -118,7 +156,7 @@ pub enum OptionsError {
 impl Options {
     /// Refuses what would be unsafe or meaningless.
     pub fn check(&self) -> Result<(), OptionsError> {
-        if !self.listen.ip().is_loopback() && !self.allow_unauthenticated {
+        if !self.listen.ip().is_loopback() && !self.allow_unauthenticated && !self.security.basic {
             return Err(OptionsError::Exposed(self.listen));
         }
         if !model::key::is_identifier(&self.cluster) {
@@ -127,6 +165,15 @@ impl Options {
         if !(1..=1000).contains(&self.agents) {
             return Err(OptionsError::Agents(self.agents));
         }
+        if self.security.basic && self.security.ini.is_none() {
+            return Err(SecurityError::NoFile.into());
+        }
+        if let Some(origin) = &self.enable_cors_for
+            && axum::http::HeaderValue::from_str(origin).is_err()
+        {
+            return Err(OptionsError::Origin(origin.clone()));
+        }
+        self.webhook_settings()?;
         if let EngineOptions::Mesos(mesos) = &self.engine {
             self.check_nothing_is_for_this_machine()?;
             mesos.check(self.listen.ip(), self.hostname.as_deref())?;
@@ -143,12 +190,18 @@ impl Options {
             (self.resources.is_some(), "--resources", "start them with --resources"),
             (self.attributes.is_some(), "--attributes", "start them with --attributes"),
             (self.agents != 1, "--agents", "start as many as you want"),
+            (!self.identities.is_empty(), "--agent", "start them with --hostname, --attributes and --resources"),
             (self.cpu_quota, "--cpu-quota", "start them with --cgroups_enable_cfs"),
         ];
         match given.into_iter().find(|(given, ..)| *given) {
             Some((_, option, instead)) => Err(OptionsError::OnlyHere(option, instead)),
             None => Ok(()),
         }
+    }
+
+    /// What the file of the webhook says; nothing where there is none.
+    pub fn webhook_settings(&self) -> Result<Option<WebhookSettings>, WebhookError> {
+        self.webhook.as_deref().map(WebhookSettings::load).transpose()
     }
 
     /// The host name others use: as given, else the address when it says more than "this machine", else the system's.
@@ -184,6 +237,10 @@ mod tests {
         assert!(options("[::1]:8081").check().is_ok());
         let exposed = options("0.0.0.0:8081");
         assert!(matches!(exposed.check(), Err(OptionsError::Exposed(address)) if address == exposed.listen));
+        let security = SecurityOptions { basic: true, ini: Some("users.ini".into()) };
+        assert!(Options { security, ..exposed.clone() }.check().is_ok());
+        let nobody = Options { security: SecurityOptions { basic: true, ini: None }, ..exposed.clone() };
+        assert!(nobody.check().unwrap_err().to_string().contains("--shiro-ini-path"));
         assert!(Options { allow_unauthenticated: true, ..exposed }.check().is_ok());
     }
 
