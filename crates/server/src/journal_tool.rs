@@ -60,7 +60,7 @@ fn move_aside(state_dir: &Path, damaged: &Path, fresh: &Path) -> std::io::Result
 }
 
 /// `<name>-<number>` with the first number that nothing has yet, in the state directory.
-fn first_free(state_dir: &Path, name: &str) -> PathBuf {
+pub(crate) fn first_free(state_dir: &Path, name: &str) -> PathBuf {
     let numbered = |number: u32| state_dir.join(format!("{name}-{number}"));
     (1..).map(numbered).find(|path| path.symlink_metadata().is_err()).expect("some number is free")
 }
