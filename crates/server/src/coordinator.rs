@@ -201,8 +201,9 @@ mod tests {
         assert_eq!(body["taskConfig"]["assignedTask"]["taskId"], "task-7");
         let deadline = std::time::Instant::now() + Duration::from_secs(20);
         let told = loop {
-            let taken = inbox.take();
-            if let Some(input) = taken.into_iter().next() {
+            let mut taken = std::collections::VecDeque::new();
+            inbox.take(1, &mut taken);
+            if let Some(input) = taken.pop_front() {
                 break input;
             }
             assert!(std::time::Instant::now() < deadline, "no answer came");
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn an_answer_decides_by_the_key_of_the_policy() {
-        let both = "HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\n{\"drain\": false, \"replace\": true } ";
+        let both = "HTTP/1.1 200 OK\r\nContent-Length: 34\r\n\r\n{\"drain\": false, \"replace\": true } ";
         assert_eq!(said(both, "drain"), CoordinatorAnswer::Refused);
         assert_eq!(said(both, "replace"), CoordinatorAnswer::Allowed);
         let error = |answer, key| match said(answer, key) {
