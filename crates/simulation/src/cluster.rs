@@ -13,6 +13,7 @@
 
 pub mod chance;
 pub mod coverage;
+mod cron;
 mod disk;
 pub mod expected;
 pub mod mutation;

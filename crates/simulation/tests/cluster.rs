@@ -103,6 +103,20 @@ fn missing(coverage: &Coverage) -> Vec<String> {
         "quota Ok",
         "quota InvalidRequest",
         "quota ErrorTransient",
+        "schedule Ok",
+        "schedule InvalidRequest",
+        "schedule ErrorTransient",
+        "replace Ok",
+        "replace InvalidRequest",
+        "deschedule Ok",
+        "start Ok",
+        "start InvalidRequest",
+        "start ErrorTransient",
+        "cron STARTED",
+        "cron WAITING",
+        "cron CANCELLED",
+        "cron IGNORED",
+        "cron MISSED",
         "answer doubted",
         "offers suppressed",
     ];
@@ -117,7 +131,7 @@ fn missing(coverage: &Coverage) -> Vec<String> {
 }
 
 /// Each planted bug, and the number of histories within which it must be found.
-const PLANTED: [(Mutation, u64); 22] = [
+const PLANTED: [(Mutation, u64); 26] = [
     (Mutation::ReleasedBeforeDurable, 10),
     (Mutation::AcknowledgedBeforeDurable, 20),
     (Mutation::TaskRecordDropped, 20),
@@ -139,6 +153,10 @@ const PLANTED: [(Mutation, u64); 22] = [
     (Mutation::DelaysOnWallClock, 100),
     (Mutation::LeaderNotTold, 50),
     (Mutation::ReviveDropped, 100),
+    (Mutation::GivenUpForgotten, 100),
+    (Mutation::CronRunRecordDropped, 50),
+    (Mutation::UpdateProgressRecordDropped, 50),
+    (Mutation::CronEarly, 20),
     (Mutation::NotDeterministic, 5),
 ];
 

@@ -63,6 +63,8 @@ pub enum Fault {
     CrashKeepsGroups,
     /// The scheduler died before what it had released reached the engine.
     CrashLosesCalls,
+    /// The scheduler died, and was started again minutes later.
+    DownForLong,
     /// The scheduler died while a snapshot was being written.
     CrashInSnapshot,
     /// The scheduler came back from a snapshot.
@@ -85,7 +87,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::StatusLost,
         Self::StatusLate,
         Self::StatusDoubled,
@@ -114,6 +116,7 @@ impl Fault {
         Self::CrashLosesGroups,
         Self::CrashKeepsGroups,
         Self::CrashLosesCalls,
+        Self::DownForLong,
         Self::CrashInSnapshot,
         Self::RecoveredFromSnapshot,
         Self::DiskSlow,

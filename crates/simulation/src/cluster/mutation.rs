@@ -46,13 +46,21 @@ pub enum Mutation {
     LeaderNotTold,
     /// The engine is never told that offers are wanted again.
     ReviveDropped,
+    /// Now and then the record of a cron run is not written.
+    CronRunRecordDropped,
+    /// Now and then it is not written how far an instance of an update is.
+    UpdateProgressRecordDropped,
+    /// The core is told a wall clock that is five seconds ahead.
+    CronEarly,
+    /// Nobody is asked about tasks that were given up.
+    GivenUpForgotten,
     /// Now and then the next number drawn depends on something else than the seed.
     NotDeterministic,
 }
 
 impl Mutation {
     /// Every bug.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::ReleasedBeforeDurable,
         Self::AcknowledgedBeforeDurable,
         Self::TaskRecordDropped,
@@ -74,6 +82,10 @@ impl Mutation {
         Self::DelaysOnWallClock,
         Self::LeaderNotTold,
         Self::ReviveDropped,
+        Self::CronRunRecordDropped,
+        Self::UpdateProgressRecordDropped,
+        Self::CronEarly,
+        Self::GivenUpForgotten,
         Self::NotDeterministic,
     ];
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use engine::{Call, Event};
+use model::{TaskId, TaskStatus};
 use node::storage::{Epoch, Position, Record, RestoreError, SnapshotRecords};
 use node::{Core, Now, Step};
 use scheduler::command::{Command, Reply};
@@ -110,6 +111,15 @@ impl Observed {
             Some(Mutation::TaskRecordDropped) => {
                 output.records.retain(|record| !(is_task(record) && record.value.is_some() && chance.per_mille(20)));
             }
+            Some(Mutation::CronRunRecordDropped) => {
+                let is_run = |record: &Record| record.table == record::TABLE_CRON_RUNS && record.value.is_some();
+                output.records.retain(|record| !(is_run(record) && chance.per_mille(300)));
+            }
+            Some(Mutation::UpdateProgressRecordDropped) => {
+                output
+                    .records
+                    .retain(|record| !(record.table == record::TABLE_UPDATE_PROGRESS && chance.per_mille(100)));
+            }
             Some(Mutation::DeletionDropped) => {
                 output.records.retain(|record| !(is_task(record) && record.value.is_none() && chance.per_mille(300)));
             }
@@ -135,6 +145,16 @@ impl Observed {
             }
             Some(Mutation::ReviveDropped) => {
                 output.effects.retain(|effect| !matches!(effect, Effect::Engine(Call::Revive)));
+            }
+            Some(Mutation::GivenUpForgotten) => {
+                let is_lost = |id: &TaskId| before.tasks.get(id).is_some_and(|task| task.status == TaskStatus::Lost);
+                output.effects.retain_mut(|effect| match effect {
+                    Effect::Engine(Call::Reconcile { tasks }) if !tasks.is_empty() => {
+                        tasks.retain(|(id, _)| !is_lost(id));
+                        !tasks.is_empty()
+                    }
+                    _ => true,
+                });
             }
             Some(Mutation::KillMisdirected) => {
                 for effect in &mut output.effects {
@@ -183,6 +203,9 @@ impl Core for Observed {
             let (monotonic_ms, wall_ms) = *self.first.get_or_insert((now.monotonic_ms, now.wall_ms));
             time.monotonic_ms = monotonic_ms.saturating_add_signed(now.wall_ms - wall_ms);
         }
+        if self.is(Mutation::CronEarly) {
+            time.wall_ms += 5000;
+        }
         watch.chance.bits();
         let before = if self.started { std::mem::take(&mut self.view) } else { Scheduler::freeze(&self.inner) };
         let mut output = match self.spoil_input(input.clone(), watch) {
@@ -201,6 +224,7 @@ impl Core for Observed {
             effects: &output.effects,
             more: output.more,
             now_ms,
+            wall_ms: now.wall_ms,
         };
         if watch.verbose {
             eprintln!("{now_ms} {}", seen.describe());

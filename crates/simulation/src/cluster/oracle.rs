@@ -10,6 +10,7 @@ use scheduler::command::{Command, Reply, ReplyCode};
 use scheduler::{Effect, Input, RequestId, Task, View};
 
 use super::coverage::Coverage;
+use super::cron::{self, CronJudge};
 use super::expected::{Cell, Replaced, Table, Verdict, reported};
 
 /// One step, seen from outside.
@@ -21,6 +22,8 @@ pub(super) struct Seen<'a> {
     pub more: bool,
     /// Time of the run, which never jumps.
     pub now_ms: u64,
+    /// What the wall clock really shows.
+    pub wall_ms: i64,
 }
 
 impl Seen<'_> {
@@ -63,6 +66,7 @@ pub(super) struct Oracle {
     table: Table,
     pub coverage: Coverage,
     pub violations: Vec<String>,
+    cron: CronJudge,
     /// Transient statuses time out after this.
     transient_timeout_ms: u64,
     /// The disk said that it is full.
@@ -157,6 +161,7 @@ impl Oracle {
         self.frozen.clear();
         self.frozen.insert(position, view.clone());
         self.published = self.published.max(position);
+        self.cron.recovered(view);
         self.active.clear();
         self.transient.clear();
         for task in view.tasks.values() {
@@ -208,6 +213,12 @@ impl Oracle {
             self.judge_replacement(change, &changes, seen);
         }
         self.judge_growth(&changes, seen);
+        let may_run = !self.space_low && !matches!(seen.input, Input::Engine(Event::Deposed { .. }));
+        self.cron.judge(seen, may_run);
+        self.violations.append(&mut self.cron.violations);
+        for (outcome, count) in std::mem::take(&mut self.cron.met) {
+            *self.coverage.replies.entry(format!("cron {outcome}")).or_default() += count;
+        }
         self.follow(&changes, seen.now_ms);
         for effect in seen.effects {
             if let Effect::Engine(Call::Kill { task_id, .. }) = effect {
@@ -355,6 +366,7 @@ impl Oracle {
             .collect();
         let updating =
             seen.after.active_update(&new.config.job).is_some() || seen.before.active_update(&new.config.job).is_some();
+        let updating = updating || cron::is_cron(seen, &new.config.job);
         match (expected, children.as_slice()) {
             (true, [child]) => {
                 if child.instance != new.instance || child.config != new.config || child.failure_count != failures {
@@ -486,7 +498,8 @@ impl Oracle {
         if reply.code != ReplyCode::Ok {
             // What an update or a step that was cut goes on with has nothing to do with the command.
             let updating = |view: &View| job_of(command).is_some_and(|job| view.active_update(job).is_some());
-            if !self.cut && !updating(seen.before) && !updating(seen.after) {
+            let by_cron = job_of(command).is_some_and(|job| cron::is_cron(seen, job));
+            if !self.cut && !by_cron && !updating(seen.before) && !updating(seen.after) {
                 self.judge_refused(command, reply, changes);
             }
             return;
@@ -497,6 +510,9 @@ impl Oracle {
                 | Command::AddInstances { .. }
                 | Command::StartUpdate { .. }
                 | Command::RestartTasks { .. }
+                | Command::ScheduleCronJob(_)
+                | Command::ReplaceCronTemplate(_)
+                | Command::StartCronJob { .. }
         );
         if self.space_low && grows {
             self.violation(format!("{} was accepted although the disk is full", name_of(command)));
@@ -535,9 +551,9 @@ impl Oracle {
             }
             Command::StartUpdate { request, .. } => drop(self.wanted.insert(request.task.job.clone(), None)),
             Command::ControlUpdate { key, .. } => drop(self.wanted.insert(key.job.clone(), None)),
-            // How many a run starts, and when, is judged by the tests of cron.
-            Command::StartCronJob { job } => drop(self.wanted.insert(job.clone(), None)),
-            Command::ScheduleCronJob(_) | Command::ReplaceCronTemplate(_) | Command::DescheduleCronJob { .. } => {}
+            // What becomes of cron jobs, their own judge looks at.
+            Command::ScheduleCronJob(job) | Command::ReplaceCronTemplate(job) => drop(self.wanted.remove(&job.key)),
+            Command::DescheduleCronJob { .. } | Command::StartCronJob { .. } => {}
             Command::PulseUpdate { .. } | Command::SetQuota { .. } | Command::Admin(_) | Command::Maintenance(_) => {}
         }
     }
@@ -560,7 +576,11 @@ impl Oracle {
     fn judge_killed(&mut self, job: &JobKey, instances: &BTreeSet<InstanceId>, seen: &Seen<'_>) {
         let left = seen.after.tasks_of(job).find(|task| {
             let named = instances.is_empty() || instances.contains(&task.instance);
-            named && task.status.is_active() && task.status != TaskStatus::Killing
+            // A run of a cron job may begin in the same step.
+            seen.before.tasks.contains_key(&task.id)
+                && named
+                && task.status.is_active()
+                && task.status != TaskStatus::Killing
         });
         if let Some(left) = left.filter(|_| !seen.more) {
             self.violation(format!("{job} was killed, and {} is {}", left.id, left.status));
@@ -569,6 +589,9 @@ impl Oracle {
             if instances.is_empty() || instances.contains(&task.instance) {
                 self.coverage.cell(Cell::new(task.status, TaskStatus::Killing));
             }
+        }
+        if cron::is_cron(seen, job) {
+            return;
         }
         if instances.is_empty() {
             self.wanted.insert(job.clone(), Some(BTreeSet::new()));
@@ -665,6 +688,9 @@ fn describe_difference(known: &View, recovered: &View) -> Option<String> {
     if known.updates != recovered.updates {
         return Some("updates".into());
     }
+    if (&known.update_progress, &known.update_pulses) != (&recovered.update_progress, &recovered.update_pulses) {
+        return Some("how far updates are".into());
+    }
     if known.hosts != recovered.hosts {
         return Some("hosts".into());
     }
@@ -677,7 +703,7 @@ fn describe_difference(known: &View, recovered: &View) -> Option<String> {
     if known.framework_id != recovered.framework_id {
         return Some("the framework id".into());
     }
-    None
+    cron::difference(known, recovered)
 }
 
 /// The job a command is about.
@@ -705,9 +731,9 @@ pub(super) fn name_of(command: &Command) -> &'static str {
         Command::ControlUpdate { .. } => "control",
         Command::PulseUpdate { .. } => "pulse",
         Command::ScheduleCronJob(_) => "schedule",
-        Command::ReplaceCronTemplate(_) => "replace template",
+        Command::ReplaceCronTemplate(_) => "replace",
         Command::DescheduleCronJob { .. } => "deschedule",
-        Command::StartCronJob { .. } => "start cron",
+        Command::StartCronJob { .. } => "start",
         Command::SetQuota { .. } => "quota",
         Command::Admin(_) => "admin",
         Command::Maintenance(_) => "maintenance",

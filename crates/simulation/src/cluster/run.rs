@@ -195,6 +195,7 @@ impl Simulation {
         self.disk.set_low(false);
         self.slow_until_ms = 0;
         self.world.schedule.retain(|happening| !matches!(happening, Happening::Command | Happening::Trouble));
+        self.find_surplus();
         let third_ms = self.settings.transient_task_state_timeout.as_millis() as u64 + 120_000;
         for _ in 0..3 {
             // A new connection is what makes a scheduler ask about everything.
@@ -212,6 +213,27 @@ impl Simulation {
         }
         if self.is_sound() {
             self.judge_rest();
+        }
+    }
+
+    /// Agents are back, whatever was said of them in between. What they still run of tasks that were given up is found without a new
+    /// connection, and without waiting for the schedule.
+    fn find_surplus(&mut self) {
+        let wait_ms = self.settings.silent_task_question_delay.as_millis() as u64;
+        // The longest wait between two questions, its batches, and the time that a kill takes.
+        let patience_ms = 17 * wait_ms + 60_000;
+        let began_ms = self.world.wall_ms();
+        let until = self.world.schedule.now_ms + patience_ms;
+        while self.is_sound() && self.world.schedule.now_ms < until {
+            self.advance();
+        }
+        let given_up = |id: &&TaskId| {
+            let task = self.view.tasks.get(*id);
+            task.is_some_and(|task| task.status == TaskStatus::Lost && task.last_event_ms() < began_ms)
+        };
+        let surplus: Vec<TaskId> = self.world.alive().filter(given_up).cloned().collect();
+        for id in surplus {
+            self.world.violation(format!("{id} was given up, and still runs {patience_ms} ms after its agent is back"));
         }
     }
 
@@ -376,6 +398,12 @@ impl Simulation {
             self.world.coverage.fault(Fault::CrashInSnapshot);
         }
         self.watch.borrow_mut().oracle.died(wreck.end);
+        if self.world.chance.per_mille(100) {
+            // Nobody started it for a while.
+            self.world.coverage.fault(Fault::DownForLong);
+            self.watch.borrow_mut().oracle.unprotect();
+            self.world.wall_offset_ms += self.world.chance.between(60_000, 600_000) as i64;
+        }
         self.start();
     }
 
@@ -680,6 +708,7 @@ fn settings(chance: &mut Chance) -> Settings {
         max_flapping_task_delay: secs(chance.between(5, 20)),
         transient_task_state_timeout: secs(chance.between(20, 60)),
         initial_task_kill_retry_interval: secs(chance.between(2, 8)),
+        silent_task_question_delay: secs(chance.between(2, 15)),
         initial_schedule_penalty: secs(1),
         max_schedule_penalty: secs(chance.between(1, 15)),
         min_offer_hold_time: secs(chance.between(5, 60)),
@@ -709,6 +738,7 @@ fn settings(chance: &mut Chance) -> Settings {
 fn node_settings(chance: &mut Chance) -> node::Settings {
     node::Settings {
         inputs_per_turn: chance.between(1, 64) as usize,
+        inputs_per_resume: chance.between(1, 100) as usize,
         held_turns: chance.between(2, 200) as usize,
         snapshot_bytes: chance.between(5_000, 200_000),
         snapshot_interval_ms: chance.between(5_000, 300_000),

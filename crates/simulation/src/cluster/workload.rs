@@ -26,7 +26,7 @@ fn old_job() -> JobKey {
     JobKey::new("www", "prod", "old")
 }
 
-fn task_config(job: JobKey, chance: &mut Chance) -> TaskConfig {
+pub(super) fn task_config(job: JobKey, chance: &mut Chance) -> TaskConfig {
     let mut task =
         TaskConfig::new(job, 0.1 * chance.between(1, 12) as f64, 32 * chance.between(1, 16) as i64, 64, "{}");
     task.is_service = chance.per_mille(500);
@@ -48,6 +48,9 @@ fn task_config(job: JobKey, chance: &mut Chance) -> TaskConfig {
 
 /// The next thing that users ask for, seeing this.
 pub(super) fn next_command(view: &View, chance: &mut Chance) -> Command {
+    if chance.per_mille(150) {
+        return super::cron::next_command(view, chance);
+    }
     let old = old_job();
     let has_draining = view.tasks_of(&old).any(|task| task.status == TaskStatus::Draining);
     let job = if has_draining && chance.per_mille(500) { old } else { job_key(chance.below(JOBS)) };
@@ -159,7 +162,7 @@ fn wrong_command(chance: &mut Chance, job: JobKey) -> Command {
     }
 }
 
-fn some_of(active: &BTreeSet<InstanceId>, chance: &mut Chance) -> BTreeSet<InstanceId> {
+pub(super) fn some_of(active: &BTreeSet<InstanceId>, chance: &mut Chance) -> BTreeSet<InstanceId> {
     let mut some: BTreeSet<InstanceId> = active.iter().copied().filter(|_| chance.per_mille(500)).collect();
     if some.is_empty() {
         some.extend(active.first());
