@@ -47,7 +47,8 @@ impl Scheduler {
             self.run_due(&job.key);
         }
         let key = job.key.clone();
-        let last = self.core.store.view.cron_jobs.get(&key).and_then(|known| known.runs.last()).map_or(0, |run| run.number);
+        let last =
+            self.core.store.view.cron_jobs.get(&key).and_then(|known| known.runs.last()).map_or(0, |run| run.number);
         let new = CronJob::new(Arc::new(job), self.core.now.wall_ms);
         let cron_job = CronJob { schedule: Some(schedule), scheduled_after: last, ..new };
         self.core.store.put_cron_job(cron_job);

@@ -71,7 +71,9 @@ impl Scheduler {
         self.core.store.view.cron_timezone = Arc::new(self.core.settings.cron_timezone.clone());
         let now_ms = self.core.now.wall_ms;
         self.cron.since_ms = now_ms;
-        self.cron.latest_ms = now_ms;
+        // What an earlier scheduler saw of the clock counts too.
+        let settled = self.core.store.view.cron_jobs.values().map(|job| job.considered_ms(now_ms));
+        self.cron.latest_ms = settled.max().map_or(now_ms, |latest_ms| latest_ms.max(now_ms));
         self.cron.clock_is_set = now_ms >= CLOCK_SET_MS;
         self.schedule_all();
         let waiting: Vec<JobKey> = self
@@ -124,13 +126,15 @@ impl Scheduler {
             self.cron.latest_ms = now_ms;
             self.schedule_all();
         } else if now_ms < self.cron.latest_ms.saturating_sub(CORRECTION_MS) {
-            self.core.notice("The clock went back by hours: cron jobs are scheduled afresh from the time it shows now.");
-            self.cron.since_ms = self.cron.since_ms.min(now_ms);
-            self.cron.settled_ms = self.cron.settled_ms.map(|settled_ms| settled_ms.min(now_ms));
+            self.core
+                .notice("The clock went back by hours: cron jobs are scheduled afresh from the time it shows now.");
             self.cron.latest_ms = now_ms;
             self.cron.clock_is_set = now_ms >= CLOCK_SET_MS;
             self.schedule_all();
         }
+        // A clock that went back shows times once more, and nothing was missed that is still to come.
+        self.cron.since_ms = self.cron.since_ms.min(now_ms);
+        self.cron.settled_ms = self.cron.settled_ms.map(|settled_ms| settled_ms.min(now_ms));
         self.cron.latest_ms = self.cron.latest_ms.max(now_ms);
     }
 
