@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use client::{Hooks, JournalArguments, JournalVerb};
 
+mod tuning;
 mod up;
 
 fn main() -> ExitCode {
@@ -29,6 +30,9 @@ fn main() -> ExitCode {
         Some("aurora") => client::main_aurora(arguments),
         Some("aurora_admin" | "aurora-admin") => client::main_aurora_admin(arguments),
         Some("mesos-http-scheduler") => etl::main(arguments),
+        Some("aurora-scheduler" | "aurora_scheduler") => {
+            client::main_scheduler(arguments, &Hooks { up: up::up, journal })
+        }
         Some("thermos") => client::main_thermos(arguments),
         Some("thermos_observer" | "thermos-observer") => client::main_observer(arguments),
         // Its flags have one dash, as in the program whose place it takes.
@@ -41,6 +45,9 @@ fn journal(arguments: JournalArguments) -> ExitCode {
     let directory = |named: Option<PathBuf>| named.unwrap_or_else(client::default_state_directory);
     match arguments.verb {
         JournalVerb::Inspect { state_dir } => server::journal_tool::inspect(Path::new(&directory(state_dir))),
+        JournalVerb::Restore { backup, state_dir, kill_later_tasks } => {
+            server::restore_tool::restore(&directory(state_dir), &backup, kill_later_tasks)
+        }
         JournalVerb::Salvage { state_dir } => server::journal_tool::salvage(Path::new(&directory(state_dir))),
     }
 }

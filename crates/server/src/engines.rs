@@ -103,13 +103,13 @@ fn start_local(options: &Options, sink: Arc<dyn EventSink>) -> Result<Started, D
     let engine = engine_local::LocalEngine::start(settings, sink)?;
     let executors = engine.executors();
     let settings = scheduler::Settings {
-        admission: options.jobs.admission(&executors),
+        admission: options.jobs.admission(&options.core.admission, &executors),
         // The engine never takes an offer back: what becomes free meanwhile is another offer.
         second_offer: scheduler::settings::SecondOffer::Adds,
         // It reports strays by itself, and asking within one process costs nothing that a pause would save.
         reconciliation_implicit_interval: None,
         reconciliation_explicit_batch_interval: Duration::ZERO,
-        ..scheduler::Settings::default()
+        ..options.core.clone()
     };
     Ok(Started {
         files: engine.files(),

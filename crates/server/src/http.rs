@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::guard::{self, Guard};
 use crate::logging;
+use crate::security::{self, Gate};
 
 /// How long open requests may go on after the daemon was asked to stop.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -45,11 +46,14 @@ pub fn listen(address: SocketAddr) -> Result<std::net::TcpListener, ListenError>
     Ok(listener)
 }
 
-/// All routes behind the guard.
-pub fn guarded(routes: Router, guard: Guard) -> Router {
-    routes
-        .route("/logconfig", get(show_level).post(change_level))
-        .layer(axum::middleware::from_fn_with_state(guard, guard::check))
+/// All routes behind the guard, and behind the gate where there is one.
+pub fn guarded(routes: Router, gate: Option<Gate>, guard: Guard) -> Router {
+    let routes = routes.route("/logconfig", get(show_level).post(change_level));
+    let routes = match gate {
+        Some(gate) => routes.layer(axum::middleware::from_fn_with_state(gate, security::authenticate)),
+        None => routes,
+    };
+    routes.layer(axum::middleware::from_fn_with_state(guard, guard::check))
 }
 
 /// Serves until `stop` completes, then lets open requests end for a moment.

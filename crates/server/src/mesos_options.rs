@@ -54,8 +54,8 @@ impl Default for JobOptions {
 }
 
 impl JobOptions {
-    /// The rules for jobs, with these executors to be named.
-    pub fn admission(&self, executors: &[(String, Resources)]) -> AdmissionRules {
+    /// The rules for jobs, with these executors to be named; what is not said here is as in `base`.
+    pub fn admission(&self, base: &AdmissionRules, executors: &[(String, Resources)]) -> AdmissionRules {
         AdmissionRules {
             executors: executors.iter().cloned().collect(),
             allow_gpu_resource: self.allow_gpu_resource,
@@ -65,7 +65,7 @@ impl JobOptions {
             allow_docker_parameters: self.allow_docker_parameters,
             default_docker_parameters: self.default_docker_parameters.clone(),
             require_docker_use_executor: self.require_docker_use_executor,
-            ..AdmissionRules::default()
+            ..base.clone()
         }
     }
 }
@@ -124,8 +124,8 @@ impl Default for OfferOptions {
 }
 
 impl OfferOptions {
-    /// Settings of the core that follow.
-    pub fn settings(&self, admission: AdmissionRules) -> scheduler::Settings {
+    /// Settings of the core that follow; what is not said here is as in `base`.
+    pub fn settings(&self, base: &scheduler::Settings, admission: AdmissionRules) -> scheduler::Settings {
         scheduler::Settings {
             admission,
             min_offer_hold_time: self.min_offer_hold_time,
@@ -141,7 +141,7 @@ impl OfferOptions {
             reconciliation_explicit_batch_size: self.reconciliation_explicit_batch_size,
             reconciliation_explicit_batch_interval: self.reconciliation_explicit_batch_interval,
             master_failover_grace: self.master_failover_grace,
-            ..scheduler::Settings::default()
+            ..base.clone()
         }
     }
 }
@@ -513,11 +513,12 @@ mod tests {
             allowed_container_types: vec![ContainerType::Docker],
             ..JobOptions::default()
         };
-        let rules = options.admission(&[("x".into(), Resources::ZERO)]);
+        let rules = options.admission(&AdmissionRules::default(), &[("x".into(), Resources::ZERO)]);
         assert!(rules.enable_mesos_fetcher && rules.allow_gpu_resource && !rules.allow_docker_parameters);
         assert_eq!(rules.executors.keys().collect::<Vec<_>>(), ["x"]);
         assert_eq!(rules.allowed_container_types, [ContainerType::Docker].into());
-        let settings = OfferOptions { hold_offers_forever: true, ..OfferOptions::default() }.settings(rules);
+        let settings = OfferOptions { hold_offers_forever: true, ..OfferOptions::default() }
+            .settings(&scheduler::Settings::default(), rules);
         assert!(settings.hold_offers_forever && settings.suppress_idle_after.is_some());
     }
 }

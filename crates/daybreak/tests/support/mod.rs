@@ -117,8 +117,17 @@ impl Daemon {
         Self::start_program(DAYBREAK.as_ref(), directory, extra)
     }
 
+    /// Starts one whose state lies in `directory` at a fixed address.
+    pub fn start_at(listen: &str, directory: tempfile::TempDir, extra: &[&str]) -> Self {
+        Self::start_listening(DAYBREAK.as_ref(), listen, directory, extra)
+    }
+
     /// Starts one from another copy of the program.
     pub fn start_program(program: &Path, directory: tempfile::TempDir, extra: &[&str]) -> Self {
+        Self::start_listening(program, "127.0.0.1:0", directory, extra)
+    }
+
+    fn start_listening(program: &Path, listen: &str, directory: tempfile::TempDir, extra: &[&str]) -> Self {
         let mut daemon = Self {
             state: directory.path().join("state"),
             url: String::new(),
@@ -127,7 +136,7 @@ impl Daemon {
             extra: extra.iter().map(|it| (*it).to_owned()).collect(),
             _directory: Some(directory),
         };
-        daemon.spawn("127.0.0.1:0");
+        daemon.spawn(listen);
         daemon
     }
 
