@@ -94,6 +94,10 @@ fn text_form(details: &JobUpdateDetails, key: &ClusterJob) -> String {
         for event in &details.instance_events {
             let (instance, time) = (event.instance_id, utc_time(event.timestamp_ms));
             lines.push(format!("  Instance {instance} at {time}: {}", action_name(event.action)));
+            // Kills that wait for an SLA policy say so.
+            if let Some(message) = event.message.as_deref().filter(|message| !message.is_empty()) {
+                lines.push(format!("      message: {message}"));
+            }
         }
     }
     let pairs = metadata(&summary);

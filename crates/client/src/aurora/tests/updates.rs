@@ -270,7 +270,7 @@ fn detailed() -> FakeWorld {
                     instance_id: 0,
                     timestamp_ms: MORNING_MS + 1_000,
                     action: Some(JobUpdateAction::InstanceUpdating),
-                    message: None,
+                    message: Some("checking SLA".into()),
                 }],
             };
             let details_list = Some(if known { vec![details] } else { Vec::new() });
@@ -294,6 +294,7 @@ Update events:
       message: hello
 Instance events:
   Instance 0 at 2024-05-01T10:00:01: INSTANCE_UPDATING
+      message: checking SLA
 Metadata:
   org.apache.aurora.client.update_id: 1b2e
 "
