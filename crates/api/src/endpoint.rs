@@ -21,6 +21,7 @@ use thrift::{
 
 use crate::admin::{self, Desk};
 use crate::answer::{Answer, Refusal};
+use crate::inspection::{self, Inspection};
 use crate::negotiation::{is_json, request_protocol, response_protocol};
 use crate::operations::{NoOperations, Operations};
 use crate::statistics::{self, CallStatistics, Gauges};
@@ -101,6 +102,11 @@ pub fn router(state: ApiState) -> Router {
     let api = Router::new()
         .route("/api", any(thrift_call))
         .layer(middleware::from_fn_with_state(state.clone(), cross_origin));
+    let inspection = inspection::router(Inspection {
+        gateway: Arc::clone(&state.gateway),
+        admission: Arc::new(state.settings.admission.clone()),
+        scheduler_host: Arc::clone(&state.scheduler_host),
+    });
     Router::new()
         .route("/apibeta", get(|| async { (StatusCode::SEE_OTHER, [("location", "/apihelp/index.html")]) }))
         .route("/apibeta/{method}", axum::routing::post(plain_call))
@@ -111,6 +117,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/metrics", get(metrics))
         .merge(api)
         .with_state(state)
+        .merge(inspection)
 }
 
 /// The headers that let pages of one other origin use `/api`, when the operator named one (spec thrift-api 1.3).

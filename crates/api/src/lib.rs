@@ -10,6 +10,7 @@ pub mod answer;
 pub mod change;
 pub mod endpoint;
 pub mod files;
+pub mod inspection;
 pub mod maintenance;
 pub mod negotiation;
 pub mod operations;
