@@ -5,7 +5,8 @@
 //!
 //! **Given up.** A task that is LOST may run all the same: on an agent out of reach, or because the order to kill it was lost. Its
 //! replacement runs as well. When its agent is heard of again, at each new connection, when a new leader's time to learn is over, and
-//! now and then in between, such tasks are asked about; one that runs is killed. The engine's last word ends it.
+//! now and then in between, such tasks are asked about; one that runs is killed. The engine's last word ends it. One that is being
+//! killed is killed again when its agent is heard of again: the order may have found it out of reach.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -31,9 +32,10 @@ pub(crate) struct Silence {
     wait_ms: u64,
 }
 
-/// What an agent may still run.
+/// What an agent may still run and should not.
 #[derive(Clone, Debug, Default)]
 struct GivenUp {
+    /// LOST, or being killed.
     tasks: BTreeSet<TaskId>,
     /// When its tasks were asked about because it was heard of.
     asked_ms: Option<u64>,
@@ -69,6 +71,16 @@ impl Core {
         self.reconciliation.silence.given_up.entry(agent).or_default().tasks.insert(task.id.clone());
         self.reconciliation.silence.wait_ms = 0;
         self.arm_given_up();
+    }
+
+    /// A task is being killed, and may be out of reach.
+    pub(crate) fn await_end(&mut self, task: &Task) {
+        let Some(agent) = task.agent_id.clone() else { return };
+        let now_ms = self.now.monotonic_ms;
+        let of_agent = self.reconciliation.silence.given_up.entry(agent).or_default();
+        of_agent.tasks.insert(task.id.clone());
+        // Offers that come while it is killed are no sign of a return.
+        of_agent.asked_ms = Some(now_ms);
     }
 
     /// A task is given up no longer: it is known to have ended, or forgotten.
@@ -131,13 +143,17 @@ impl Core {
         self.arm_given_up();
     }
 
-    /// All that were given up are asked about.
+    /// All that were given up are asked about. Those being killed have a rhythm of their own.
     pub(crate) fn ask_about_given_up(&mut self) {
         let silence = &mut self.reconciliation.silence;
-        silence.soon.extend(silence.given_up.values().flat_map(|of_agent| of_agent.tasks.iter().cloned()));
+        let tasks = &self.store.view.tasks;
+        let is_lost = |id: &&TaskId| tasks.get(*id).is_some_and(|task| task.status == TaskStatus::Lost);
+        let lost = silence.given_up.values().flat_map(|of_agent| of_agent.tasks.iter().filter(is_lost).cloned());
+        silence.soon.extend(lost);
     }
 
-    /// An agent is heard of: what was given up on it is asked about, unless it was just before.
+    /// An agent is heard of: what was given up on it is asked about, and what is being killed is killed again, unless that was done
+    /// just before.
     pub(crate) fn agent_is_heard(&mut self, agent: &str) {
         let Some(of_agent) = self.reconciliation.silence.given_up.get_mut(agent) else { return };
         let wait_ms = ms(self.settings.silent_task_question_delay);
@@ -146,7 +162,11 @@ impl Core {
             return;
         }
         of_agent.asked_ms = Some(now_ms);
-        self.reconciliation.silence.soon.extend(of_agent.tasks.iter().cloned());
+        let tasks = &self.store.view.tasks;
+        let is_killing = |id: &TaskId| tasks.get(id).is_some_and(|task| task.status == TaskStatus::Killing);
+        let (killing, lost): (Vec<TaskId>, Vec<TaskId>) = of_agent.tasks.iter().cloned().partition(is_killing);
+        self.reconciliation.silence.soon.extend(lost);
+        killing.iter().for_each(|id| self.kill(id));
     }
 
     /// A new connection, or none: what was asked is not answered any more. All is asked anew.
@@ -156,6 +176,28 @@ impl Core {
         silence.wait_ms = 0;
         silence.given_up.values_mut().for_each(|of_agent| of_agent.asked_ms = None);
         self.arm_given_up();
+    }
+
+    /// What is given up is LOST or being killed, and stored. For tests and simulations.
+    pub(crate) fn verify_given_up(&self) -> Result<(), String> {
+        let given_up = self.reconciliation.silence.given_up.iter();
+        for (agent, id) in given_up.flat_map(|(agent, of_agent)| of_agent.tasks.iter().map(move |id| (agent, id))) {
+            let task = self.store.view.tasks.get(id);
+            let placed = |task: &&Arc<Task>| task.agent_id.as_ref() == Some(agent);
+            let status = task.filter(placed).map(|task| task.status);
+            if !matches!(status, Some(TaskStatus::Lost | TaskStatus::Killing)) {
+                return Err(format!("{id} counts as given up on {agent}, and is {status:?} there"));
+            }
+        }
+        let killing = self.store.view.tasks.values().filter(|task| task.status == TaskStatus::Killing);
+        for task in killing {
+            let Some(agent) = &task.agent_id else { continue };
+            let of_agent = self.reconciliation.silence.given_up.get(agent);
+            if !of_agent.is_some_and(|of_agent| of_agent.tasks.contains(&task.id)) {
+                return Err(format!("{} is being killed, and its agent's return would not be noticed", task.id));
+            }
+        }
+        Ok(())
     }
 
     /// Asks about the next of those that cannot wait for the walk. `None` when there are none, else whether the batch was full.

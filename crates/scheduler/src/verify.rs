@@ -25,6 +25,7 @@ impl Scheduler {
         self.core.verify_jobs()?;
         self.core.verify_groups()?;
         self.core.verify_agents()?;
+        self.core.verify_given_up()?;
         self.core.verify_maintenance()?;
         self.verify_updates()?;
         self.core.store.verify()

@@ -127,7 +127,12 @@ fn limits_count_tasks_placed_before_the_restart() {
 #[test]
 fn a_new_connection_and_a_schedule_ask_about_everything_in_batches() {
     let patient = std::time::Duration::from_secs(86_400);
-    let mut world = World::with(Settings { max_step_work: 500, transient_task_state_timeout: patient, ..settings() });
+    let mut world = World::with(Settings {
+        max_step_work: 500,
+        transient_task_state_timeout: patient,
+        silent_task_question_delay: patient,
+        ..settings()
+    });
     world.create(batch("many"), 2500);
     for agent in 0..40 {
         world.offer(&format!("a{agent}"), room(64.0));

@@ -77,6 +77,7 @@ fn explicit_questions_pause_between_batches_and_a_lost_connection_ends_them() {
         reconciliation_explicit_batch_size: 10,
         reconciliation_initial_delay: patient,
         transient_task_state_timeout: patient,
+        silent_task_question_delay: patient,
         ..shared()
     });
     world.create(batch("many"), 25);

@@ -2,12 +2,26 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::*;
 use engine::{Call, Event, Reason, StatusToken, StatusUpdate, TaskState};
 use model::task::PartitionPolicy;
 use model::{TaskConfig, TaskId, TaskStatus};
+use scheduler::Settings;
 
 const MINUTE_MS: u64 = 60_000;
+
+/// Without questions on schedule.
+fn quiet() -> World {
+    let far = Duration::from_secs(366 * 86_400);
+    World::with(Settings {
+        reconciliation_initial_delay: far,
+        reconciliation_explicit_interval: Some(far),
+        reconciliation_implicit_interval: Some(far),
+        ..settings()
+    })
+}
 
 fn registered(world: &mut World, master: &str) {
     world.engine(Event::Registered { framework_id: Some("f-1".into()), master: Some(master.into()) });
@@ -63,7 +77,7 @@ fn replaced(world: &mut World) -> TaskId {
 
 #[test]
 fn a_launch_of_which_nothing_is_heard_is_asked_about_and_replaced_when_the_engine_never_got_it() {
-    let mut world = World::new();
+    let mut world = quiet();
     registered(&mut world, "m-1");
     let id = placed(&mut world);
     world.pass(MINUTE_MS - 1);
@@ -72,12 +86,16 @@ fn a_launch_of_which_nothing_is_heard_is_asked_about_and_replaced_when_the_engin
     assert_eq!(asked(&mut world), std::slice::from_ref(&id));
     answer(&mut world, &id, TaskState::Lost);
     assert_eq!(world.task(&id).status, TaskStatus::Lost);
-    assert_eq!(world.active(&job("web")).len(), 1, "the replacement, four minutes before the time of its state is over");
+    assert_eq!(
+        world.active(&job("web")).len(),
+        1,
+        "the replacement, four minutes before the time of its state is over"
+    );
 }
 
 #[test]
 fn a_launch_that_nobody_says_anything_about_is_replaced_when_its_time_is_over() {
-    let mut world = World::new();
+    let mut world = quiet();
     registered(&mut world, "m-1");
     let id = placed(&mut world);
     world.pass(5 * MINUTE_MS - 1);
@@ -90,7 +108,7 @@ fn a_launch_that_nobody_says_anything_about_is_replaced_when_its_time_is_over() 
 
 #[test]
 fn a_task_that_starts_may_take_its_time_and_is_asked_about_now_and_then() {
-    let mut world = World::new();
+    let mut world = quiet();
     registered(&mut world, "m-1");
     let id = placed(&mut world);
     world.status(&id, TaskState::Starting);
@@ -108,7 +126,7 @@ fn a_task_that_starts_may_take_its_time_and_is_asked_about_now_and_then() {
 
 #[test]
 fn a_kill_that_was_lost_is_repeated_once_the_task_is_found_running() {
-    let mut world = World::new();
+    let mut world = quiet();
     registered(&mut world, "m-1");
     let id = world.run_one(service("web"));
     let restart = scheduler::Command::RestartTasks { job: job("web"), instances: [0].into() };
@@ -122,7 +140,7 @@ fn a_kill_that_was_lost_is_repeated_once_the_task_is_found_running() {
 
 #[test]
 fn without_a_connection_nobody_is_asked() {
-    let mut world = World::new();
+    let mut world = quiet();
     registered(&mut world, "m-1");
     let id = placed(&mut world);
     world.engine(Event::Disconnected);
@@ -135,8 +153,27 @@ fn without_a_connection_nobody_is_asked() {
 // ---- given up ----
 
 #[test]
+fn what_is_being_killed_is_killed_again_when_its_agent_is_heard_of_again() {
+    let mut world = quiet();
+    registered(&mut world, "m-1");
+    let id = world.run_one(service("web"));
+    world.kill(&job("web"), &[]);
+    world.take_calls();
+    world.offer("home", room(1.0));
+    assert!(world.take_kills().is_empty(), "its agent was there all the time");
+    world.pass(2 * MINUTE_MS);
+    world.take_calls();
+    world.offer("home", room(2.0));
+    assert_eq!(world.take_kills(), std::slice::from_ref(&id));
+    world.status(&id, TaskState::Killed);
+    world.pass(2 * MINUTE_MS);
+    world.offer("home", room(3.0));
+    assert!(world.take_kills().is_empty());
+}
+
+#[test]
 fn what_an_agent_that_is_heard_of_again_may_still_run_is_asked_about_at_once_and_killed() {
-    let mut world = World::new();
+    let mut world = quiet();
     registered(&mut world, "m-1");
     let id = replaced(&mut world);
     world.offer("home", room(1.0));
@@ -155,7 +192,7 @@ fn what_an_agent_that_is_heard_of_again_may_still_run_is_asked_about_at_once_and
 
 #[test]
 fn tasks_given_up_are_asked_about_ever_more_seldom_until_the_last_word() {
-    let mut world = World::new();
+    let mut world = quiet();
     registered(&mut world, "m-1");
     let id = replaced(&mut world);
     let mut minutes = Vec::new();
@@ -175,7 +212,7 @@ fn tasks_given_up_are_asked_about_ever_more_seldom_until_the_last_word() {
 
 #[test]
 fn a_restart_and_a_new_connection_forget_nothing_that_was_given_up() {
-    let mut world = World::new();
+    let mut world = quiet();
     registered(&mut world, "m-1");
     let id = replaced(&mut world);
     world.restart(1000, 2);
@@ -190,7 +227,7 @@ fn a_restart_and_a_new_connection_forget_nothing_that_was_given_up() {
 
 #[test]
 fn what_a_new_leader_guesses_is_no_last_word_and_it_is_asked_again_when_its_time_is_over() {
-    let mut world = World::new();
+    let mut world = quiet();
     registered(&mut world, "m-1");
     let id = replaced(&mut world);
     world.engine(Event::Disconnected);
@@ -212,7 +249,7 @@ fn what_a_new_leader_guesses_is_no_last_word_and_it_is_asked_again_when_its_time
 
 #[test]
 fn an_agents_own_word_is_believed_and_acknowledged_under_a_new_leader() {
-    let mut world = World::new();
+    let mut world = quiet();
     registered(&mut world, "m-1");
     let id = world.run_one(service("web"));
     world.engine(Event::Disconnected);

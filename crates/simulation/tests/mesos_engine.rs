@@ -505,6 +505,89 @@ fn a_launch_that_is_lost_with_its_connection_is_found_missing_and_replaced() {
 }
 
 #[test]
+fn a_launch_that_the_master_forgets_is_asked_about_and_replaced_within_two_minutes() {
+    let world = World::new(3, Settings::default());
+    world.simulation.with(|cluster| cluster.lose_accepts(1));
+    world.job(&service("web"), 6);
+    world.daybreak().wait_for(TaskStatus::Assigned, 6);
+    let before_ms = world.simulation.with(|cluster| cluster.now_ms());
+    world.pass(120_000);
+    world.daybreak().wait_for(TaskStatus::Running, 6);
+    let took_ms = world.simulation.with(|cluster| cluster.now_ms()) - before_ms;
+    assert!(took_ms < 300_000, "found by asking, not by waiting for the end of its time: {took_ms}");
+    assert_eq!(world.daybreak().count(TaskStatus::Lost), 6);
+    world.judge();
+}
+
+#[test]
+fn a_launch_that_an_agent_took_and_of_which_nothing_is_ever_heard_is_replaced_when_its_time_is_over() {
+    // The master has passed it on and says so; its agent, which never got it, is there and well.
+    let world = World::new(2, Settings::default());
+    world.simulation.with(|cluster| cluster.faults.add(Rule::next(Topic::Launch, 2, Fate::Lost)));
+    world.job(&service("web"), 6);
+    world.daybreak().wait_for(TaskStatus::Running, 4);
+    world.pass(240_000);
+    assert!(world.simulation.with(|cluster| cluster.counters().explicit_reconciles) >= 1, "they are asked about");
+    assert_eq!(world.daybreak().count(TaskStatus::Assigned), 2, "what is staged may still come");
+    world.pass(90_000);
+    world.daybreak().wait_for(TaskStatus::Running, 6);
+    assert_eq!(world.daybreak().count(TaskStatus::Lost), 2);
+    assert_eq!(world.live(), 6);
+}
+
+#[test]
+fn under_a_new_master_a_returning_agents_surplus_is_killed_within_a_round_trip() {
+    // Its tasks were given up under the old master, and their replacements run.
+    let world = World::new(4, patient());
+    world.job(&partition_policy(service("web"), 60), 12);
+    world.daybreak().wait_for(TaskStatus::Running, 12);
+    let lost = world.simulation.with(|cluster| cluster.live_tasks()[0].1);
+    let away =
+        world.simulation.with(|cluster| cluster.live_tasks().iter().filter(|(_, agent, _)| *agent == lost).count());
+    world.simulation.with(|cluster| cluster.partition(lost));
+    world.pass(160_000);
+    world.daybreak().wait_for(TaskStatus::Running, 12);
+    assert_eq!(world.live(), 12 + away);
+    world.simulation.with(Cluster::kill_leader);
+    world.until("subscribed again", |cluster| cluster.frameworks().iter().any(|(_, subscribed)| *subscribed));
+    world.pass(60_000);
+    // What the new master says when the agent comes back does not reach the scheduler.
+    world.simulation.with(|cluster| cluster.forget_unreachable());
+    let healed_ms = world.simulation.with(|cluster| {
+        cluster.heal(lost);
+        cluster.now_ms()
+    });
+    world.until("the surplus is gone", |cluster| cluster.live_tasks().len() == 12);
+    let gone_ms = world.simulation.with(|cluster| cluster.now_ms());
+    assert!(gone_ms - healed_ms < 60_000, "{} ms after its return", gone_ms - healed_ms);
+    world.judge();
+}
+
+#[test]
+fn a_kill_that_found_its_agent_out_of_reach_under_a_new_master_is_repeated_when_the_agent_returns() {
+    let world = World::new(4, Settings { agent_reregister_spread_ms: 0, ..patient() });
+    world.job(&service("web"), 12);
+    world.daybreak().wait_for(TaskStatus::Running, 12);
+    let lost = world.simulation.with(|cluster| cluster.live_tasks()[0].1);
+    world.simulation.with(|cluster| cluster.partition(lost));
+    world.simulation.with(Cluster::kill_leader);
+    world.until("subscribed again", |cluster| cluster.frameworks().iter().any(|(_, subscribed)| *subscribed));
+    world.pass(10_000);
+    world.daybreak().kill_job(&service("web").job);
+    world.pass(250_000);
+    assert!(world.live() > 0, "the order found nobody");
+    let healed_ms = world.simulation.with(|cluster| {
+        cluster.heal(lost);
+        cluster.now_ms()
+    });
+    world.until("what was killed is gone", |cluster| cluster.live_tasks().is_empty());
+    let gone_ms = world.simulation.with(|cluster| cluster.now_ms());
+    assert!(gone_ms - healed_ms < 60_000, "{} ms after its return", gone_ms - healed_ms);
+    world.daybreak().wait_for(TaskStatus::Killed, 12);
+    world.judge();
+}
+
+#[test]
 fn maintenance_is_answered_and_no_new_task_goes_where_a_machine_goes_away() {
     let world = World::new(2, Settings::default());
     world.job(&service("web"), 4);

@@ -291,6 +291,7 @@ impl Core {
         }
         if status == TaskStatus::Killing {
             self.arm_kill_retry(task, 0);
+            self.await_end(task);
         }
         if status.is_terminal() {
             self.count_ended(task);
@@ -302,6 +303,8 @@ impl Core {
         }
         if status == TaskStatus::Lost {
             self.give_up(task);
+        } else if status.is_terminal() {
+            self.lay_to_rest(task);
         }
     }
 
@@ -316,9 +319,9 @@ impl Core {
         let Some(task) = self.store.remove_task(id) else { return };
         self.work += 1;
         self.count_status(task.status, -1);
+        self.lay_to_rest(&task);
         let job = &task.config.job;
         if task.status.is_terminal() {
-            self.lay_to_rest(&task);
             if let Some(index) = self.jobs.get_mut(job) {
                 index.ended.remove(&Ended(task.clone()));
             }

@@ -208,6 +208,8 @@ pub struct Cluster {
     out: Vec<Output>,
     /// Requests to be refused with this status before anything else is looked at.
     refuse: Option<(u16, u64)>,
+    /// So many ACCEPTs are taken and forgotten.
+    accepts_to_lose: u64,
     counters_before: Counters,
     /// What judges look at.
     pub history: History,
@@ -251,6 +253,7 @@ impl Cluster {
             executor_streams: BTreeMap::new(),
             out: Vec::new(),
             refuse: None,
+            accepts_to_lose: 0,
             counters_before: Counters::default(),
             history: History::new(settings.history),
             settings,
@@ -645,6 +648,10 @@ impl Cluster {
             }
             self.work();
             return Answer::Stream { stream, id };
+        }
+        if call.r#type == Some(call::Type::Accept as i32) && self.accepts_to_lose > 0 && self.master().is_some() {
+            self.accepts_to_lose -= 1;
+            return Answer::Status(202, String::new());
         }
         let Some(leader) = self.master() else { return Answer::Status(503, String::new()) };
         let outcome = leader.call(call, stream_id, principal);

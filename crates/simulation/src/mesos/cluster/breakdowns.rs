@@ -11,6 +11,11 @@ impl Cluster {
         self.refuse = Some((status, times));
     }
 
+    /// The next ACCEPTs are taken and forgotten: nothing is started, and nobody is told.
+    pub fn lose_accepts(&mut self, times: u64) {
+        self.accepts_to_lose = times;
+    }
+
     /// The leader's process dies. Another living master is elected after a while and reads the registry; agents come to it one by one.
     pub fn kill_leader(&mut self) {
         let (Leadership::Leading(index, _) | Leadership::Recovering(index)) = self.leadership else { return };
@@ -80,6 +85,14 @@ impl Cluster {
         }
         self.plan_register(index, self.now_ms);
         self.work();
+    }
+
+    /// The leader forgets which agents were out of reach, as it does after two weeks or too many of them: of the tasks of one that comes
+    /// back it says nothing by itself.
+    pub fn forget_unreachable(&mut self) {
+        if let Some(master) = self.master() {
+            master.registry.unreachable.clear();
+        }
     }
 
     /// An agent's process dies; its socket breaks, which its master sees unless it is cut off.
