@@ -22,6 +22,7 @@ use crate::engines;
 use crate::guard::Guard;
 use crate::host::{self, LoopDoor, LoopOutlet, LoopSink, SnapshotDesk, SystemClock, SystemEntropy, Waker};
 use crate::http::{self, ListenError};
+use crate::leader::Leadership;
 use crate::logging::{self, LevelError};
 use crate::mesos_options::EngineOptions;
 use crate::options::{Options, OptionsError, system_hostname};
@@ -212,6 +213,8 @@ fn run(options: &Options) -> Result<(), DaemonError> {
     let announcer = Announcer::new(options.announce.clone());
     let figures = SlaFigures::start(options.service_levels.figures.clone(), Arc::clone(&gateway))
         .map_err(|error| DaemonError::System("starting a thread", error))?;
+    let leadership = Leadership::start(options.announce.as_ref(), &options.advertised_host(), address.port())
+        .map_err(|error| DaemonError::System("following the announcements", error))?;
     let pages = Pages {
         files,
         admission,
@@ -223,6 +226,7 @@ fn run(options: &Options) -> Result<(), DaemonError> {
         quit: Arc::clone(&quit),
         realm,
         webhook,
+        leadership,
     };
     let routes = routes(options, &gateway, pages, engine_routes);
     let backing_up = backups.start().map_err(|error| DaemonError::System("starting a thread", error))?;
@@ -280,6 +284,7 @@ struct Pages {
     figures: SlaFigures,
     announcer: Announcer,
     realm: Option<Arc<Realm>>,
+    leadership: Option<Leadership>,
     webhook: Webhook,
     /// Made hourly and on demand.
     backups: Arc<Backups>,
@@ -289,7 +294,8 @@ struct Pages {
 
 /// Every route of the daemon behind the guard.
 fn routes(options: &Options, gateway: &Arc<Gateway>, pages: Pages, engine_routes: axum::Router) -> axum::Router {
-    let Pages { files, admission, engine_name, gauges, announcer, figures, backups, quit, realm, webhook } = pages;
+    let Pages { files, admission, engine_name, gauges, announcer, figures, backups, quit, realm, webhook, leadership } =
+        pages;
     let users = realm.clone();
     let security = move || users.as_ref().map(|users| users.statistics()).unwrap_or_default();
     let host = options.advertised_host();
@@ -312,9 +318,14 @@ fn routes(options: &Options, gateway: &Arc<Gateway>, pages: Pages, engine_routes
     let api = api::router(state.with_operations(backups));
     let web = web::router(web_state(options, gateway, Arc::clone(&files), engine_name));
     let exits = quit::router(Arc::clone(gateway), quit, quit::abort);
-    let guard = Guard::new([host, system_hostname()]);
+    let guard = Guard::new([host, system_hostname()]).with_friend(options.enable_cors_for.as_deref());
     let gate = realm.map(Gate::new);
-    http::guarded(api.merge(api::files::router(files)).merge(web).merge(engine_routes).merge(exits), gate, guard)
+    http::guarded(
+        api.merge(api::files::router(files)).merge(web).merge(engine_routes).merge(exits),
+        leadership,
+        gate,
+        guard,
+    )
 }
 
 /// What the pages are drawn from.

@@ -22,13 +22,20 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 #[derive(Clone, Debug)]
 pub struct Guard {
     names: Arc<BTreeSet<String>>,
+    /// Whose pages may call the API too; `*` for all.
+    friend: Option<Arc<str>>,
 }
 
 impl Guard {
     /// Knows the given names, without port, besides those that can only be ours: loopback names, and addresses, behind which no
     /// foreign name can hide.
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
-        Self { names: Arc::new(names.into_iter().map(|name| name.to_ascii_lowercase()).collect()) }
+        Self { names: Arc::new(names.into_iter().map(|name| name.to_ascii_lowercase()).collect()), friend: None }
+    }
+
+    /// The same for a daemon whose operator lets the pages of another origin call the API (spec thrift-api 1.3).
+    pub fn with_friend(self, origin: Option<&str>) -> Self {
+        Self { friend: origin.map(Into::into), ..self }
     }
 
     fn knows(&self, name: &str) -> bool {
@@ -51,6 +58,12 @@ impl Guard {
         }
         // `/api` takes changes by any method.
         if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !path.starts_with("/api") {
+            return None;
+        }
+        let friend = self.friend.as_deref().filter(|_| path.starts_with("/api"));
+        if let (Some(friend), Some(origin)) = (friend, text(ORIGIN))
+            && (friend == "*" || friend.eq_ignore_ascii_case(origin))
+        {
             return None;
         }
         let foreign =
@@ -184,5 +197,24 @@ mod tests {
     async fn a_link_on_a_foreign_page_may_be_followed() {
         let headers = [("host", "localhost"), ("origin", "http://evil.example"), (SEC_FETCH_SITE, "cross-site")];
         assert!(passes("GET", "/scheduler", &headers).await);
+    }
+
+    #[test]
+    fn pages_of_the_one_origin_that_the_operator_named_may_call_the_api() {
+        let guard = Guard::new([]).with_friend(Some("https://dash.example"));
+        let objects = |guard: &Guard, method: Method, path: &str, origin: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("localhost:8081"));
+            headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            headers.insert(SEC_FETCH_SITE, HeaderValue::from_static("cross-site"));
+            guard.objection(&method, path, &headers).is_some()
+        };
+        for method in [Method::OPTIONS, Method::POST] {
+            assert!(!objects(&guard, method.clone(), "/api", "https://dash.example"));
+            assert!(objects(&guard, method.clone(), "/api", "https://evil.example"));
+            assert!(objects(&Guard::new([]), method, "/api", "https://dash.example"));
+        }
+        assert!(objects(&guard, Method::POST, "/sample-job", "https://dash.example"));
+        assert!(!objects(&Guard::new([]).with_friend(Some("*")), Method::POST, "/api", "https://any.example"));
     }
 }

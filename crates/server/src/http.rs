@@ -12,6 +12,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use crate::guard::{self, Guard};
+use crate::leader::{self, Leadership};
 use crate::logging;
 use crate::security::{self, Gate};
 
@@ -46,11 +47,15 @@ pub fn listen(address: SocketAddr) -> Result<std::net::TcpListener, ListenError>
     Ok(listener)
 }
 
-/// All routes behind the guard, and behind the gate where there is one.
-pub fn guarded(routes: Router, gate: Option<Gate>, guard: Guard) -> Router {
+/// All routes behind the guard, and behind what sends callers to the leader and asks them who they are, where there is such.
+pub(crate) fn guarded(routes: Router, leadership: Option<Leadership>, gate: Option<Gate>, guard: Guard) -> Router {
     let routes = routes.route("/logconfig", get(show_level).post(change_level));
     let routes = match gate {
         Some(gate) => routes.layer(axum::middleware::from_fn_with_state(gate, security::authenticate)),
+        None => routes,
+    };
+    let routes = match leadership {
+        Some(leadership) => routes.layer(axum::middleware::from_fn_with_state(leadership, leader::redirect)),
         None => routes,
     };
     routes.layer(axum::middleware::from_fn_with_state(guard, guard::check))

@@ -10,6 +10,7 @@ pub mod guard;
 pub mod host;
 pub mod http;
 pub mod journal_tool;
+mod leader;
 pub mod logging;
 mod mesos;
 pub mod mesos_options;
