@@ -49,7 +49,7 @@ pub struct MesosFiles {
     directory: Arc<Directory>,
     locate: Locate,
     wire: Wire,
-    /// Whether agents speak TLS that have not said how they do.
+    /// Whether all agents speak TLS: masters write `http` into offers either way (spec mesos 4.4).
     tls: bool,
     /// Processor seconds of executors at the last question, for the average since then.
     samples: Mutex<BTreeMap<TaskId, (Instant, f64)>>,
@@ -67,7 +67,7 @@ struct Run {
 }
 
 impl MesosFiles {
-    /// Asks agents as they say in their offers, over TLS by the trust and the certificate of `tls`, with `credentials` where they want
+    /// Asks agents over TLS where `tls` says so or their offers do, by the trust and the certificate of `tls`, with `credentials` where they want
     /// some. Fails when what `tls` names cannot be read.
     pub fn new(
         directory: Arc<Directory>,
@@ -86,7 +86,7 @@ impl MesosFiles {
         let executor_id = self.directory.executor_id(&placed.config, task).ok_or_else(missing)?;
         let (host, port, tls) = match self.directory.agent(&placed.agent_id) {
             // Certificates are made out to names.
-            Some(address) if address.tls => (address.hostname, address.port, true),
+            Some(address) if address.tls || self.tls => (address.hostname, address.port, true),
             Some(address) => (address.ip.unwrap_or(address.hostname), address.port, false),
             None => (placed.host, AGENT_PORT, self.tls),
         };

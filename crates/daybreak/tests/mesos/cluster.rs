@@ -77,11 +77,17 @@ pub struct Program {
 }
 
 impl Program {
-    fn start(binary: &Path, arguments: Vec<String>, plan: &Plan<'_>, port: u16, directory: PathBuf) -> Self {
+    fn start(
+        binary: &Path,
+        arguments: Vec<String>,
+        environment: &[(&str, &str)],
+        port: u16,
+        directory: PathBuf,
+    ) -> Self {
         std::fs::create_dir_all(&directory).unwrap();
         let log = directory.with_extension("log");
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let environment = plan.environment.iter().map(own).collect();
+        let environment = environment.iter().map(own).collect();
         let mut program = Self { child: None, binary: binary.to_owned(), arguments, environment, log, port };
         program.start_again();
         program
@@ -140,7 +146,12 @@ pub fn release() -> &'static Path {
     RELEASE.get_or_init(|| {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo).arg("static-executor").env("CARGO_TERM_QUIET", "true").current_dir(&workspace).status().unwrap();
+        let built = Command::new(cargo)
+            .arg("static-executor")
+            .env("CARGO_TERM_QUIET", "true")
+            .current_dir(&workspace)
+            .status()
+            .unwrap();
         assert!(built.success(), "cargo static-executor");
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mesos");
@@ -420,7 +431,7 @@ fn master(
         arguments.push("--quorum=1".into());
         arguments.push("--zk_session_timeout=3secs".into());
     }
-    Program::start(&mesos.master, with_flags(arguments, plan.master), plan, port, work)
+    Program::start(&mesos.master, with_flags(arguments, plan.master), plan.environment, port, work)
 }
 
 fn agent(mesos: &Installation, directory: &Path, number: usize, masters: &str, plan: &Plan<'_>) -> Program {
@@ -453,5 +464,5 @@ fn agent(mesos: &Installation, directory: &Path, number: usize, masters: &str, p
     }
     let more: Vec<String> = plan.agent.iter().map(|flag| flag.replace("{work}", &work.display().to_string())).collect();
     let more: Vec<&str> = more.iter().map(String::as_str).collect();
-    Program::start(&mesos.agent, with_flags(arguments, &more), plan, port, work)
+    Program::start(&mesos.agent, with_flags(arguments, &more), plan.environment, port, work)
 }

@@ -80,7 +80,9 @@ pub fn docker_task() {
     assert!(page.contains("agent-0"), "{page}");
     cluster.daemon.aurora(&["job", "killall", &job]).expect_code(0);
     cluster.wait_for_status(&job, "KILLED");
-    wait_for("the container's end", Duration::from_secs(20), || labelled(docker, "suite=inside").is_empty().then_some(()));
+    wait_for("the container's end", Duration::from_secs(20), || {
+        labelled(docker, "suite=inside").is_empty().then_some(())
+    });
 }
 
 /// The exit code that a task's process is told to have had.
@@ -144,7 +146,9 @@ pub fn docker_agent_restart() {
     assert!(ended["status"] == "FAILED" || ended["status"] == "LOST", "{ended}");
     assert_eq!(cluster.log(&after.0[0], "inside", "stdout"), "begun\n");
     cluster.daemon.aurora(&["job", "killall", &job]).expect_code(0);
-    wait_for("the container's end", Duration::from_secs(20), || labelled(docker, "suite=kept").is_empty().then_some(()));
+    wait_for("the container's end", Duration::from_secs(20), || {
+        labelled(docker, "suite=kept").is_empty().then_some(())
+    });
 }
 
 pub fn docker_alone() {
@@ -234,7 +238,9 @@ pub fn etl_image() {
     assert!(std::fs::read_to_string(output).unwrap().contains("guest"), "it ran in the image");
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(143));
-    wait_for("the containers' end", Duration::from_secs(20), || docker.run(&["ps", "--quiet"]).is_empty().then_some(()));
+    wait_for("the containers' end", Duration::from_secs(20), || {
+        docker.run(&["ps", "--quiet"]).is_empty().then_some(())
+    });
 }
 
 /// Flags of an agent whose own containerizer has images; its control groups are below `root`.
@@ -259,7 +265,8 @@ fn save(root: &Path, folder: &Path, name: &str, tag: &str) {
     const LAYER: &str = "1111111111111111111111111111111111111111111111111111111111111111";
     let whole = folder.join("whole");
     std::fs::create_dir_all(whole.join(LAYER)).unwrap();
-    let made = Command::new("tar").arg("-C").arg(root).arg("-cf").arg(whole.join(LAYER).join("layer.tar")).arg(".").status();
+    let made =
+        Command::new("tar").arg("-C").arg(root).arg("-cf").arg(whole.join(LAYER).join("layer.tar")).arg(".").status();
     assert!(made.unwrap().success());
     let described = json!({"id": LAYER, "created": "2020-01-01T00:00:00Z", "architecture": "amd64", "os": "linux",
         "config": {"Env": ["PATH=/bin", "KIND=image"], "Cmd": ["/bin/sh"]}});
@@ -300,7 +307,8 @@ pub fn image_task() {
     let cgroups = crate::cluster::cgroups_root();
     let flags = image_flags(images.to_str().unwrap(), &cgroups);
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let containerizer = format!("--mesos-containerizer-path={}", crate::cluster::find().unwrap().containerizer().display());
+    let containerizer =
+        format!("--mesos-containerizer-path={}", crate::cluster::find().unwrap().containerizer().display());
     let mounts = format!("{}:/var/everywhere:ro", shared.display());
     let daybreak =
         ["--allow-container-volumes", "--executor-flags", &containerizer, "--global-container-mounts", &mounts];
@@ -350,7 +358,8 @@ pub fn image_sources() {
     flags.retain(|flag| !flag.starts_with("--appc_store_dir"));
     flags.push(format!("--appc_store_dir={}", store.display()));
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let containerizer = format!("--mesos-containerizer-path={}", crate::cluster::find().unwrap().containerizer().display());
+    let containerizer =
+        format!("--mesos-containerizer-path={}", crate::cluster::find().unwrap().containerizer().display());
     let daybreak = ["--executor-flags", &containerizer];
     let cluster = Cluster::start(&Plan { daybreak: &daybreak, agent: &flags, ..Plan::default() });
     for (job, image) in [

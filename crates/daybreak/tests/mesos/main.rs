@@ -38,7 +38,10 @@ const CASES: &[Case] = &[
     ("executor kill -9: the task is failed, its processes are gone", failures::executor_killed),
     ("docker: a task in an image, its output, its kill", containers::docker_task),
     ("docker bare: an image of busybox alone, exit codes, an image that is not there", containers::docker_bare),
-    ("docker agent restart: Mesos removes the container, the service runs again in one", containers::docker_agent_restart),
+    (
+        "docker agent restart: Mesos removes the container, the service runs again in one",
+        containers::docker_agent_restart,
+    ),
     ("docker alone: the image's own entry point, without an executor", containers::docker_alone),
     ("etl image: rounds in a Docker image from a registry", containers::etl_image),
     ("pages: names, labels and logs in Mesos' own state and files", services::pages),

@@ -48,9 +48,7 @@ pub fn reserved() {
 
     // The operator sets a part aside for the other role while the scheduler runs.
     let id = agent["id"].as_str().unwrap();
-    let amount = |name: &str, value: f64| {
-        json!({"name": name, "type": "SCALAR", "scalar": {"value": value}, "reservations": [{"type": "DYNAMIC", "role": "batch"}]})
-    };
+    let amount = |name: &str, value: f64| json!({"name": name, "type": "SCALAR", "scalar": {"value": value}, "reservations": [{"type": "DYNAMIC", "role": "batch"}]});
     let body = json!({"type": "RESERVE_RESOURCES", "reserve_resources": {"agent_id": {"value": id},
         "resources": [amount("cpus", 1.0), amount("mem", 256.0), amount("disk", 500.0)]}});
     wait_for("the reservation", SOON, || cluster.ask(&cluster.masters[0], "/api/v1", Some(&body.to_string())));

@@ -60,7 +60,9 @@ pub fn pages() {
     let directory = executor["directory"].as_str().unwrap().to_owned();
     let names = |path: &str| -> Vec<String> {
         let listed = cluster.ask(&cluster.agents[0], &format!("/files/browse?path={path}"), None).unwrap();
-        let path = |entry: &Value| entry["path"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
+        let path = |entry: &Value| {
+            entry["path"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned()
+        };
         listed.as_array().unwrap().iter().map(path).collect()
     };
     let top = names(&directory);
@@ -146,9 +148,8 @@ pub fn announced() {
     assert_eq!(failed["status"], "FAILED", "{failed}");
     assert_eq!(failed["assignedTask"]["taskId"], ids[0]);
     assert!(failed.to_string().to_lowercase().contains("health"), "{failed}");
-    let next = wait_for("its successor", SOON, || {
-        cluster.active(&job, "STARTING").into_iter().find(|id| !ids.contains(id))
-    });
+    let next =
+        wait_for("its successor", SOON, || cluster.active(&job, "STARTING").into_iter().find(|id| !ids.contains(id)));
     wait_for("its sandbox", SOON, || std::fs::write(well(&next), "").ok());
     cluster.wait_for_active(&job, "RUNNING", 2);
     members(2);
@@ -185,7 +186,8 @@ pub fn executor_path() {
     std::fs::write(&wrapper, script).unwrap();
     let path = format!("-thermos_executor_path={}", wrapper.display());
     let resources = format!("-thermos_executor_resources={}", executor.display());
-    let flags = ["-thermos_executor_flags=--nosetuid --preserve_env", "-thermos_home_in_sandbox=true", &path, &resources];
+    let flags =
+        ["-thermos_executor_flags=--nosetuid --preserve_env", "-thermos_home_in_sandbox=true", &path, &resources];
     let cluster = Cluster::start(&Plan { daybreak: &flags, ..Plan::default() });
     let job = key("wrapped");
     let text = format!(
