@@ -52,6 +52,17 @@ impl Place {
         }
     }
 
+    /// The same task where it lies now: one that was listed as active may be listed as finished since.
+    pub fn now(self) -> Self {
+        match self {
+            Self::Thermos { root, task_id, is_finished: false } => {
+                let is_finished = root.join("tasks").join("finished").join(&task_id).exists();
+                Self::Thermos { root, task_id, is_finished }
+            }
+            other => other,
+        }
+    }
+
     /// The file whose change dates the task in lists.
     pub fn dated_by(&self) -> PathBuf {
         match self {

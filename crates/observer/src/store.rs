@@ -339,7 +339,12 @@ impl Store {
     }
 
     fn current(&self, id: &str) -> Option<Arc<Task>> {
-        let place = self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()?;
+        let listed = self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()?;
+        let place = listed.clone().now();
+        if place != listed {
+            self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&listed);
+            self.by_id.write().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), place.clone());
+        }
         let before = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&place).cloned();
         let now = self.read(&place, before.as_ref())?;
         let task = Arc::clone(&now.task);

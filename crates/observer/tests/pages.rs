@@ -10,7 +10,7 @@ use checkpoint::layout::{OutputStream, RunDirectory};
 use checkpoint::record::{Header, ProcessRecord, ProcessState, StatusRecord, StatusState, TaskRecord, TaskState};
 use checkpoint::stream::Writer;
 use observer::detect::Root;
-use observer::store::Store;
+use observer::store::{Store, Which};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -257,6 +257,17 @@ async fn what_happens_on_disk_is_seen_without_a_look_at_everything() {
     assert_eq!(task["www-prod-web-0"]["state"], json!("SUCCESS"));
     fs::remove_dir_all(run.root()).unwrap();
     assert_eq!(agent.json("/j/task/www-prod-web-0").await, json!({}));
+    // One of the original is listed elsewhere when it is over.
+    agent.add_theirs();
+    let tasks = agent.run("c2").join("checkpoints/tasks");
+    fs::create_dir_all(tasks.join("active")).unwrap();
+    fs::rename(tasks.join("finished/old-1"), tasks.join("active/old-1")).unwrap();
+    agent.store.refresh();
+    assert!(agent.store.task("old-1").unwrap().is_active());
+    fs::rename(tasks.join("active/old-1"), tasks.join("finished/old-1")).unwrap();
+    assert!(!agent.store.task("old-1").unwrap().is_active());
+    let all = agent.store.tasks(Which::All);
+    assert_eq!(all.iter().filter(|task| task.id == "old-1").count(), 1);
 }
 
 #[test]

@@ -137,9 +137,6 @@ impl Followed {
         {
             match &record.entry {
                 Some(Entry::Process(process)) if self.tells => self.tell_process(process, console),
-                Some(Entry::Task(task)) if self.tells && matches!(task.state(), TaskState::Cleaning) => {
-                    self.tell("task", "ends: what is left of it is told to", console);
-                }
                 _ => {}
             }
             self.state.apply(record);

@@ -58,7 +58,13 @@ pub fn run(arguments: &RunArguments, root: &Path, console: &mut Console) -> Outc
 pub fn simplerun(arguments: &SimplerunArguments, root: &Path, console: &mut Console) -> Outcome {
     let task = file::of_command(&arguments.name, &arguments.command, &arguments.bound)?;
     let ports = file::ports(&task, &arguments.bound)?;
-    console.out(format!("Running command: '{}'", arguments.command.join(" ")));
+    let told = format!("Running command: '{}'", arguments.command.join(" "));
+    // In the background the result is the id, and nothing else.
+    if arguments.options.daemon {
+        console.err(told)
+    } else {
+        console.out(told)
+    }
     // Kept afterwards: the output lies in it.
     let folder = tempfile::Builder::new().prefix("thermos-").tempdir();
     let folder = folder.map_err(|error| Failure::new(Exit::CommandFailure, format!("a temporary folder: {error}")))?;
