@@ -16,6 +16,7 @@ pub mod coverage;
 mod cron;
 mod disk;
 pub mod expected;
+mod maintenance;
 pub mod mutation;
 mod observed;
 mod oracle;

@@ -117,6 +117,16 @@ fn missing(coverage: &Coverage) -> Vec<String> {
         "cron CANCELLED",
         "cron IGNORED",
         "cron MISSED",
+        "maintenance Ok",
+        "maintenance ErrorTransient",
+        "maintenance SCHEDULED",
+        "maintenance DRAINING",
+        "maintenance DRAINED",
+        "maintenance NONE",
+        "maintenance forced",
+        "maintenance sla",
+        "maintenance allowed",
+        "maintenance asked",
         "answer doubted",
         "offers suppressed",
     ];
@@ -131,7 +141,7 @@ fn missing(coverage: &Coverage) -> Vec<String> {
 }
 
 /// Each planted bug, and the number of histories within which it must be found.
-const PLANTED: [(Mutation, u64); 26] = [
+const PLANTED: [(Mutation, u64); 29] = [
     (Mutation::ReleasedBeforeDurable, 10),
     (Mutation::AcknowledgedBeforeDurable, 20),
     (Mutation::TaskRecordDropped, 20),
@@ -153,9 +163,12 @@ const PLANTED: [(Mutation, u64); 26] = [
     (Mutation::DelaysOnWallClock, 100),
     (Mutation::LeaderNotTold, 50),
     (Mutation::ReviveDropped, 100),
-    (Mutation::GivenUpForgotten, 100),
+    (Mutation::GivenUpForgotten, 300),
     (Mutation::CronRunRecordDropped, 50),
     (Mutation::UpdateProgressRecordDropped, 50),
+    (Mutation::MaintenanceRecordDropped, 50),
+    (Mutation::SlaPolicyIgnored, 100),
+    (Mutation::CoordinatorOverruled, 100),
     (Mutation::CronEarly, 20),
     (Mutation::NotDeterministic, 5),
 ];

@@ -50,6 +50,12 @@ pub enum Mutation {
     CronRunRecordDropped,
     /// Now and then it is not written how far an instance of an update is.
     UpdateProgressRecordDropped,
+    /// Now and then the wish to drain a host is not written.
+    MaintenanceRecordDropped,
+    /// Drains are passed on without the policy that they were asked for with.
+    SlaPolicyIgnored,
+    /// A coordinator's no is passed on as a yes.
+    CoordinatorOverruled,
     /// The core is told a wall clock that is five seconds ahead.
     CronEarly,
     /// Nobody is asked about tasks that were given up.
@@ -60,7 +66,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every bug.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::ReleasedBeforeDurable,
         Self::AcknowledgedBeforeDurable,
         Self::TaskRecordDropped,
@@ -84,6 +90,9 @@ impl Mutation {
         Self::ReviveDropped,
         Self::CronRunRecordDropped,
         Self::UpdateProgressRecordDropped,
+        Self::MaintenanceRecordDropped,
+        Self::SlaPolicyIgnored,
+        Self::CoordinatorOverruled,
         Self::CronEarly,
         Self::GivenUpForgotten,
         Self::NotDeterministic,

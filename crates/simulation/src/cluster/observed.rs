@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use engine::{Call, Event};
+use model::task::SlaPolicy;
 use model::{TaskId, TaskStatus};
 use node::storage::{Epoch, Position, Record, RestoreError, SnapshotRecords};
 use node::{Core, Now, Step};
 use scheduler::command::{Command, Reply};
-use scheduler::{Effect, Input, Output, Scheduler, Settings, View, record};
+use scheduler::{CoordinatorAnswer, Effect, Input, MaintenanceCommand, Output, Scheduler, Settings, View, record};
 
 use super::chance::Chance;
 use super::mutation::Mutation;
@@ -86,6 +87,22 @@ impl Observed {
                 seed[0] ^= UNREPEATABLE.fetch_add(1, Ordering::Relaxed) as u8;
                 Some(Input::Start { seed, epoch })
             }
+            (
+                Some(Mutation::SlaPolicyIgnored),
+                Input::Command {
+                    request,
+                    principal,
+                    command: Command::Maintenance(MaintenanceCommand::SlaDrain { hosts, timeout_secs, .. }),
+                },
+            ) => {
+                let default_policy = SlaPolicy::Percentage { percentage_bits: 0, duration_secs: 0 };
+                let command = MaintenanceCommand::SlaDrain { hosts, timeout_secs, default_policy };
+                Some(Input::Command { request, principal, command: Command::Maintenance(command) })
+            }
+            (
+                Some(Mutation::CoordinatorOverruled),
+                Input::CoordinatorAnswer { question, answer: CoordinatorAnswer::Refused },
+            ) => Some(Input::CoordinatorAnswer { question, answer: CoordinatorAnswer::Allowed }),
             (_, input) => Some(input),
         }
     }
@@ -119,6 +136,9 @@ impl Observed {
                 output
                     .records
                     .retain(|record| !(record.table == record::TABLE_UPDATE_PROGRESS && chance.per_mille(100)));
+            }
+            Some(Mutation::MaintenanceRecordDropped) => {
+                output.records.retain(|record| !(record.table == record::TABLE_MAINTENANCE && chance.per_mille(300)));
             }
             Some(Mutation::DeletionDropped) => {
                 output.records.retain(|record| !(is_task(record) && record.value.is_none() && chance.per_mille(300)));

@@ -12,6 +12,7 @@ use scheduler::{Effect, Input, RequestId, Task, View};
 use super::coverage::Coverage;
 use super::cron::{self, CronJudge};
 use super::expected::{Cell, Replaced, Table, Verdict, reported};
+use super::maintenance::MaintenanceJudge;
 
 /// One step, seen from outside.
 pub(super) struct Seen<'a> {
@@ -67,6 +68,7 @@ pub(super) struct Oracle {
     pub coverage: Coverage,
     pub violations: Vec<String>,
     cron: CronJudge,
+    maintenance: MaintenanceJudge,
     /// Transient statuses time out after this.
     transient_timeout_ms: u64,
     /// The disk said that it is full.
@@ -101,8 +103,9 @@ pub(super) struct Oracle {
 
 impl Oracle {
     /// A judge who knows after what time transient statuses must end.
-    pub fn new(transient_timeout_ms: u64, grace_ms: u64) -> Self {
-        Self { transient_timeout_ms, grace_ms, ..Self::default() }
+    pub fn new(transient_timeout_ms: u64, grace_ms: u64, coordinator_patience_ms: u64) -> Self {
+        let maintenance = MaintenanceJudge::new(coordinator_patience_ms);
+        Self { transient_timeout_ms, grace_ms, maintenance, ..Self::default() }
     }
 
     fn violation(&mut self, text: impl Into<String>) {
@@ -162,6 +165,7 @@ impl Oracle {
         self.frozen.insert(position, view.clone());
         self.published = self.published.max(position);
         self.cron.recovered(view);
+        self.maintenance.recovered(view);
         self.active.clear();
         self.transient.clear();
         for task in view.tasks.values() {
@@ -218,6 +222,11 @@ impl Oracle {
         self.violations.append(&mut self.cron.violations);
         for (outcome, count) in std::mem::take(&mut self.cron.met) {
             *self.coverage.replies.entry(format!("cron {outcome}")).or_default() += count;
+        }
+        self.maintenance.judge(seen);
+        self.violations.append(&mut self.maintenance.violations);
+        for (what, count) in std::mem::take(&mut self.maintenance.met) {
+            *self.coverage.replies.entry(format!("maintenance {what}")).or_default() += count;
         }
         self.follow(&changes, seen.now_ms);
         for effect in seen.effects {
@@ -693,6 +702,9 @@ fn describe_difference(known: &View, recovered: &View) -> Option<String> {
     }
     if known.hosts != recovered.hosts {
         return Some("hosts".into());
+    }
+    if known.maintenance != recovered.maintenance {
+        return Some("what is to be drained".into());
     }
     if known.quotas != recovered.quotas {
         return Some("quotas".into());

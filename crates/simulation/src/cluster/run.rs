@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Call, TaskState};
-use model::{TaskId, TaskStatus};
+use model::{MaintenanceMode, TaskId, TaskStatus};
 use node::inbox::{Lane, Limits, Sender, inbox};
 use node::storage::{Epoch, StorageError};
 use node::{Clock, Entropy, Node, Now, Outlet, Parts, Turn};
 use scheduler::command::Command;
-use scheduler::{Effect, Input, Principal, RequestId, Scheduler, Settings, Task, View};
+use scheduler::{Effect, Input, MaintenanceCommand, Principal, RequestId, Scheduler, Settings, Task, View};
 
 use super::chance::Chance;
 use super::coverage::{Coverage, Fault};
 use super::disk::{Disk, Failure};
+use super::maintenance;
 use super::mutation::Mutation;
 use super::observed::{Observed, Watch};
 use super::oracle::Oracle;
@@ -139,7 +140,9 @@ impl Simulation {
         let node_settings = node_settings(&mut chance);
         let agent_count = chance.between(1, 5) as usize;
         let grace_ms = settings.master_failover_grace.as_millis() as u64;
-        let oracle = Oracle::new(settings.transient_task_state_timeout.as_millis() as u64, grace_ms);
+        let patience_ms = 2 * settings.sla_coordinator_timeout.as_millis() as u64;
+        let timeout_ms = settings.transient_task_state_timeout.as_millis() as u64;
+        let oracle = Oracle::new(timeout_ms, grace_ms, patience_ms);
         let watch = Rc::new(RefCell::new(Watch::new(oracle, Chance::new(seed ^ 0x5eed), options.verbose)));
         let old_journal = chance.per_mille(120);
         let mut world = World::new(chance, agent_count);
@@ -197,7 +200,10 @@ impl Simulation {
         self.world.schedule.retain(|happening| !matches!(happening, Happening::Command | Happening::Trouble));
         self.find_surplus();
         let third_ms = self.settings.transient_task_state_timeout.as_millis() as u64 + 120_000;
-        for _ in 0..3 {
+        for third in 0..3 {
+            if third == 1 {
+                self.end_maintenance();
+            }
             // A new connection is what makes a scheduler ask about everything.
             self.world.disconnect();
             let until = self.world.schedule.now_ms + third_ms;
@@ -235,6 +241,17 @@ impl Simulation {
         for id in surplus {
             self.world.violation(format!("{id} was given up, and still runs {patience_ms} ms after its agent is back"));
         }
+    }
+
+    /// By now every drain has ended, by the word of its policies or by that of its time-out; hosts are used again.
+    fn end_maintenance(&mut self) {
+        let draining = |record: &scheduler::view::HostRecord| record.mode == MaintenanceMode::Draining;
+        let view = Arc::clone(&self.view);
+        for (host, _) in view.hosts.iter().filter(|(_, record)| draining(record)) {
+            self.world.violation(format!("{host} is still being drained"));
+        }
+        let hosts = view.hosts.keys().cloned().collect();
+        self.submit(Command::Maintenance(MaintenanceCommand::End { hosts }));
     }
 
     fn report(self) -> Report {
@@ -318,6 +335,11 @@ impl Simulation {
             Happening::SnapshotDone { life } => {
                 if life == self.life {
                     self.disk.finish_snapshot();
+                }
+            }
+            Happening::Coordinator { question, answer, life } => {
+                if life == self.life {
+                    self.send(Lane::Engine, Input::CoordinatorAnswer { question, answer });
                 }
             }
             Happening::Command => {
@@ -491,7 +513,13 @@ impl Simulation {
                 Effect::Reply { request, .. } => self.watch.borrow_mut().oracle.replied(request),
                 Effect::Engine(call) => calls.push(call),
                 Effect::Stop { .. } => self.deposed = true,
-                Effect::Transition(_) | Effect::Notice(_) | Effect::AskCoordinator(_) => {}
+                Effect::AskCoordinator(question) => {
+                    if let Some((delay, answer)) = maintenance::answer(&mut self.world.chance) {
+                        let (question, life) = (question.id, self.life);
+                        self.world.schedule.after(delay, Happening::Coordinator { question, answer, life });
+                    }
+                }
+                Effect::Transition(_) | Effect::Notice(_) => {}
             }
         }
         self.release_calls(epoch, calls);
@@ -695,6 +723,8 @@ fn admission() -> model::validation::AdmissionRules {
     let overhead = model::Resources { cpu: model::CpuMillis(10), ram_mb: 16, ..model::Resources::ZERO };
     let mut rules = model::validation::AdmissionRules::default();
     rules.executors.insert(model::task::AURORA_EXECUTOR_NAME.into(), overhead);
+    rules.min_required_instances_for_sla_check = 0;
+    rules.sla_aware_kill_non_prod = true;
     rules
 }
 
@@ -730,6 +760,9 @@ fn settings(chance: &mut Chance) -> Settings {
         reconciliation_explicit_batch_size: chance.between(1, 30) as usize,
         reconciliation_explicit_batch_interval: secs(chance.below(3)),
         master_failover_grace: secs(chance.between(0, 60)),
+        host_maintenance_polling_interval: secs(chance.between(1, 20)),
+        sla_coordinator_timeout: secs(chance.between(1, 20)),
+        max_parallel_coordinated_maintenance: chance.between(1, 3) as usize,
         max_step_work: *chance.pick(&[4, 16, 64, 4096]).expect("there are some"),
         ..Settings::default()
     }

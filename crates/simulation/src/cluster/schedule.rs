@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::{Call, Event};
 use model::TaskId;
+use scheduler::CoordinatorAnswer;
 
 use super::world::Step;
 
@@ -32,6 +33,8 @@ pub(super) enum Happening {
     DiskRoom,
     /// A snapshot is complete.
     SnapshotDone { life: u64 },
+    /// A coordinator answers a question of the scheduler of that life.
+    Coordinator { question: u64, answer: CoordinatorAnswer, life: u64 },
     /// Users ask for something.
     Command,
     /// Something goes wrong.

@@ -43,11 +43,15 @@ pub(super) fn task_config(job: JobKey, chance: &mut Chance) -> TaskConfig {
         let constraint = TaskConstraint::Limit { limit: chance.between(1, 3) as i32 };
         task.constraints.insert(Constraint { name: "host".into(), constraint });
     }
+    super::maintenance::maybe_policy(&mut task, chance);
     task
 }
 
 /// The next thing that users ask for, seeing this.
 pub(super) fn next_command(view: &View, chance: &mut Chance) -> Command {
+    if chance.per_mille(80) {
+        return super::maintenance::next_command(view, chance);
+    }
     if chance.per_mille(150) {
         return super::cron::next_command(view, chance);
     }
@@ -180,9 +184,10 @@ pub(super) fn old_state(chance: &mut Chance, wall_ms: i64, agent: impl Fn(usize)
     config.tier = Some("preemptible".into());
     config.requested_ports.clear();
     config.constraints.clear();
+    config.sla_policy = None;
     let config = Arc::new(config);
     view.configs.insert(1, config.clone());
-    // This version makes no task DRAINING, so all that is ever seen of that comes from here.
+    // DRAINING does not last, and seldom meets all that may be told of it.
     let more = [TaskStatus::Draining; 4];
     let statuses = TaskStatus::ALL.into_iter().filter(|status| *status != TaskStatus::Init).chain(more);
     for (number, status) in statuses.enumerate() {
