@@ -32,6 +32,14 @@ pub fn command(call: Call) -> Option<MethodResult<Command>> {
         Call::AbortJobUpdate(arguments) => control(arguments.key, UpdateControl::Abort, arguments.message),
         Call::RollbackJobUpdate(arguments) => control(arguments.key, UpdateControl::Rollback, arguments.message),
         Call::PulseJobUpdate(arguments) => given_update(arguments.key, "key").map(|key| Command::PulseUpdate { key }),
+        Call::ScheduleCronJob(arguments) => {
+            cron_job(arguments.description, "description").map(Command::ScheduleCronJob)
+        }
+        Call::ReplaceCronTemplate(arguments) => cron_job(arguments.config, "config").map(Command::ReplaceCronTemplate),
+        Call::DescheduleCronJob(arguments) => {
+            given_job(arguments.job, "job").map(|job| Command::DescheduleCronJob { job })
+        }
+        Call::StartCronJob(arguments) => given_job(arguments.job, "job").map(|job| Command::StartCronJob { job }),
         Call::SetQuota(arguments) => set_quota(arguments),
         _ => return None,
     })
@@ -58,6 +66,13 @@ fn short_message(message: Option<String>) -> MethodResult<Option<String>> {
 fn create_job(description: Option<thrift::JobConfiguration>) -> MethodResult<Command> {
     let job = given(description, "description")?.try_into().map_err(invalid)?;
     Ok(Command::CreateJob(Box::new(job)))
+}
+
+/// The key of a cron job is looked at before everything else, and a bad one is an error (spec scheduler 9.1).
+fn cron_job(job: Option<thrift::JobConfiguration>, what: &str) -> MethodResult<Box<model::JobConfiguration>> {
+    let job = given(job, what)?;
+    given_job(job.key.clone(), "key of the job")?;
+    Ok(Box::new(job.try_into().map_err(invalid)?))
 }
 
 fn kill_tasks(arguments: KillTasksArguments) -> MethodResult<Command> {

@@ -328,3 +328,137 @@ async fn quotas_are_kept_exactly_and_bound_production() {
     assert_eq!(quota.prod_shared_consumption.unwrap().resources.0, used);
     assert_eq!(code(&router, set(0.25, 20480, 10240)).await, ResponseCode::InvalidRequest);
 }
+
+// ---- cron ----
+
+fn cron(schedule: &str, change: impl FnOnce(&mut thrift::JobConfiguration)) -> ScheduleCronJobArguments {
+    let job = create(2, |job| {
+        job.cron_schedule = Some(schedule.to_owned());
+        job.cron_collision_policy = Some(CronCollisionPolicy::CancelNew);
+        job.task_config.as_mut().unwrap().is_service = false;
+        change(job);
+    });
+    ScheduleCronJobArguments { description: job.description }
+}
+
+fn replace(schedule: &str) -> ReplaceCronTemplateArguments {
+    ReplaceCronTemplateArguments { config: cron(schedule, |_| {}).description }
+}
+
+fn start() -> StartCronJobArguments {
+    StartCronJobArguments { job: wire_key() }
+}
+
+fn deschedule() -> DescheduleCronJobArguments {
+    DescheduleCronJobArguments { job: wire_key() }
+}
+
+async fn summary(router: &Router) -> JobSummary {
+    let response = call(router, GetJobSummaryArguments { role: Some("www-data".to_owned()) }).await;
+    let Some(ResponseResult::JobSummary(result)) = response.result else { panic!("no summaries") };
+    assert_eq!(result.summaries.len(), 1);
+    result.summaries.iter().next().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_cron_job_is_scheduled_shown_started_replaced_and_descheduled() {
+    let router = scheduler();
+    assert_eq!(call(&router, cron("*/7 * * * *", |_| {})).await.response_code, Some(ResponseCode::Ok));
+    assert_eq!(tasks(&router).await, [], "scheduling starts nothing");
+    let shown = summary(&router).await;
+    let config = shown.job.unwrap();
+    assert_eq!((config.cron_schedule.as_deref(), config.instance_count), (Some("*/7 * * * *"), 2));
+    assert_eq!(config.cron_collision_policy, Some(CronCollisionPolicy::CancelNew));
+    let next_ms = shown.next_cron_run_ms.unwrap();
+    assert!(next_ms > 1_800_000_000_000 && next_ms % 60_000 == 0, "{next_ms}");
+    assert_eq!(shown.stats, Some(JobStats::default()));
+
+    assert_eq!(call(&router, start()).await.details, vec![]);
+    assert_eq!(tasks(&router).await, [(0, PENDING), (1, PENDING)]);
+    let collided = call(&router, start()).await;
+    assert_eq!((collided.response_code, collided.details.len()), (Some(ResponseCode::Ok), 1));
+    assert_eq!(tasks(&router).await.len(), 2);
+
+    assert_eq!(code(&router, replace("0 0 * * *")).await, ResponseCode::Ok);
+    let response = call(&router, GetJobsArguments { owner_role: Some("www-data".to_owned()) }).await;
+    let Some(ResponseResult::GetJobs(result)) = response.result else { panic!("no jobs") };
+    let jobs: Vec<_> = result.configs.iter().map(|job| (job.cron_schedule.as_deref(), job.instance_count)).collect();
+    assert_eq!(jobs, [(Some("0 0 * * *"), 2)], "the schedule speaks for the job, not its tasks");
+    let response = call(&router, GetRoleSummaryArguments {}).await;
+    let Some(ResponseResult::RoleSummary(result)) = response.result else { panic!("no roles") };
+    let roles: Vec<_> = result.summaries.iter().map(|role| (role.job_count, role.cron_job_count)).collect();
+    assert_eq!(roles, [(1, 1)]);
+
+    assert_eq!(call(&router, deschedule()).await.details, vec![]);
+    assert_eq!(tasks(&router).await.len(), 2, "running tasks stay");
+    assert_eq!(summary(&router).await.next_cron_run_ms, None);
+    let again = call(&router, deschedule()).await;
+    assert_eq!((again.response_code, again.details.len()), (Some(ResponseCode::Ok), 1));
+}
+
+#[tokio::test]
+async fn each_cron_call_has_its_code_for_each_way_it_can_fail() {
+    use ResponseCode::{Error, InvalidRequest};
+    let router = scheduler();
+    assert_eq!(code(&router, start()).await, InvalidRequest);
+    assert_eq!(code(&router, replace("* * * * *")).await, InvalidRequest);
+    assert_eq!(code(&router, cron("* * * * *", |job| job.cron_schedule = None)).await, InvalidRequest);
+    for schedule in ["", "* * * *", "60 * * * *", "* * * * 7", "@daily", "0 0 1 * MON"] {
+        assert_eq!(code(&router, cron(schedule, |_| {})).await, InvalidRequest, "{schedule}");
+    }
+    let overlap = |job: &mut thrift::JobConfiguration| job.cron_collision_policy = Some(CronCollisionPolicy::RunOverlap);
+    assert_eq!(code(&router, cron("* * * * *", overlap)).await, InvalidRequest);
+    let service = |job: &mut thrift::JobConfiguration| job.task_config.as_mut().unwrap().is_service = true;
+    assert_eq!(code(&router, cron("* * * * *", service)).await, InvalidRequest);
+    let bad_key = |job: &mut thrift::JobConfiguration| job.key.as_mut().unwrap().name = "a b".to_owned();
+    assert_eq!(code(&router, cron("* * * * *", bad_key)).await, Error);
+    assert_eq!(code(&router, ScheduleCronJobArguments { description: None }).await, Error);
+    assert_eq!(code(&router, ReplaceCronTemplateArguments { config: None }).await, Error);
+    assert_eq!(code(&router, StartCronJobArguments { job: None }).await, Error);
+    assert_eq!(code(&router, DescheduleCronJobArguments { job: None }).await, Error);
+    assert_eq!(summary_count(&router).await, 0);
+
+    assert_eq!(code(&router, create(1, |_| {})).await, ResponseCode::Ok);
+    assert_eq!(code(&router, cron("* * * * *", |_| {})).await, InvalidRequest, "a job with tasks is there");
+    assert_eq!(code(&router, kill()).await, ResponseCode::Ok);
+    assert_eq!(code(&router, cron("* * * * *", |_| {})).await, ResponseCode::Ok);
+    assert_eq!(code(&router, create(1, |_| {})).await, InvalidRequest, "it is a cron job");
+    let request = JobUpdateRequest {
+        task_config: Some(config("{}")),
+        instance_count: 1,
+        settings: Some(JobUpdateSettings { update_group_size: 1, ..Default::default() }),
+        ..Default::default()
+    };
+    let diff = GetJobUpdateDiffArguments { request: Some(request.clone()) };
+    assert_eq!(code(&router, diff).await, InvalidRequest);
+    let update = StartJobUpdateArguments { request: Some(request), message: None };
+    assert_eq!(code(&router, update).await, InvalidRequest);
+    let key = InstanceKey { job_key: wire_key(), instance_id: 0 };
+    assert_eq!(code(&router, AddInstancesArguments { key: Some(key), count: 1 }).await, InvalidRequest);
+}
+
+async fn summary_count(router: &Router) -> usize {
+    let response = call(router, GetJobSummaryArguments { role: None }).await;
+    let Some(ResponseResult::JobSummary(result)) = response.result else { panic!("no summaries") };
+    result.summaries.len()
+}
+
+#[tokio::test]
+async fn a_role_s_consumption_counts_a_cron_job_before_it_runs() {
+    let router = scheduler();
+    let used = async || {
+        let response = call(&router, GetQuotaArguments { owner_role: Some("www-data".to_owned()) }).await;
+        let Some(ResponseResult::GetQuota(result)) = response.result else { panic!("no quota") };
+        let consumption = model::Resources::try_from(result.non_prod_shared_consumption.unwrap()).unwrap();
+        consumption.cpu.0
+    };
+    assert_eq!(used().await, 0);
+    code(&router, cron("* * * * *", |_| {})).await;
+    assert_eq!(used().await, 1000, "two instances of half a core");
+    code(&router, start()).await;
+    assert_eq!(used().await, 1000);
+    code(&router, deschedule()).await;
+    assert_eq!(used().await, 1000, "its tasks go on");
+    code(&router, kill()).await;
+    assert_eq!(used().await, 0);
+}

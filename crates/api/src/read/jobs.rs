@@ -1,4 +1,5 @@
-//! Jobs as lists, counts and configurations (spec thrift-api 3.3). Cron jobs are not stored yet, so none appears.
+//! Jobs as lists, counts and configurations (spec thrift-api 3.3). A cron job is one whether it has tasks or not, and its own
+//! configuration speaks for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,23 +14,28 @@ use thrift::{
 
 use crate::answer::{Answer, MethodResult, given_job};
 
-/// getRoleSummary: every role with a stored task, ended ones included.
+/// getRoleSummary: every role with a stored task, ended ones included, or a cron job.
 pub fn role_summary(view: &View) -> Answer {
-    let mut jobs_of_role: BTreeMap<&str, i32> = BTreeMap::new();
+    let mut jobs_of_role: BTreeMap<&str, (i32, i32)> = BTreeMap::new();
     for job in view.jobs() {
-        *jobs_of_role.entry(&job.role).or_default() += 1;
+        jobs_of_role.entry(&job.role).or_default().0 += 1;
+    }
+    for job in view.cron_jobs.keys() {
+        jobs_of_role.entry(&job.role).or_default().1 += 1;
     }
     let summaries = jobs_of_role
         .into_iter()
-        .map(|(role, job_count)| RoleSummary { role: role.to_owned(), job_count, cron_job_count: 0 })
+        .map(|(role, (job_count, cron_job_count))| RoleSummary { role: role.to_owned(), job_count, cron_job_count })
         .collect();
     Answer::ok(ResponseResult::RoleSummary(RoleSummaryResult { summaries }))
 }
 
-/// Jobs of a role, or of all.
-fn jobs_of<'a>(view: &'a View, role: Option<&'a str>) -> impl Iterator<Item = &'a JobKey> {
+/// Jobs of a role, or of all, with a stored task or a schedule.
+fn jobs_of<'a>(view: &'a View, role: Option<&'a str>) -> BTreeSet<&'a JobKey> {
     let first = JobKey::new(role.unwrap_or_default(), "", "");
-    view.tasks_by_job.range(first..).map(|(job, _)| job).take_while(move |job| role.is_none_or(|role| job.role == role))
+    let is_of_role = move |job: &&JobKey| role.is_none_or(|role| job.role == role);
+    let with_tasks = view.tasks_by_job.range(first.clone()..).map(|(job, _)| job).take_while(is_of_role);
+    with_tasks.chain(view.cron_jobs.range(first..).map(|(job, _)| job).take_while(is_of_role)).collect()
 }
 
 /// The task whose configuration speaks for the job: an active one before ended ones, then the latest.
@@ -37,7 +43,10 @@ fn spokesman<'a>(tasks: &[&'a Arc<Task>]) -> Option<&'a Arc<Task>> {
     tasks.iter().copied().max_by_key(|task| (task.status.is_active(), task.last_event_ms()))
 }
 
-fn job_configuration(job: &JobKey, tasks: &[&Arc<Task>]) -> Option<JobConfiguration> {
+fn job_configuration(view: &View, job: &JobKey, tasks: &[&Arc<Task>]) -> Option<JobConfiguration> {
+    if let Some(cron) = view.cron_jobs.get(job) {
+        return Some(JobConfiguration::from(&*cron.config));
+    }
     let config = TaskConfig::from(&*spokesman(tasks)?.config);
     Some(JobConfiguration {
         cron_schedule: None,
@@ -62,27 +71,29 @@ fn stats(tasks: &[&Arc<Task>]) -> JobStats {
     stats
 }
 
-/// getJobSummary: every job with a stored task, ended ones included.
+/// getJobSummary: every job with a stored task, ended ones included, and every cron job.
 pub fn job_summary(view: &View, role: Option<&str>) -> Answer {
     let summaries = jobs_of(view, role)
+        .into_iter()
         .filter_map(|job| {
             let tasks: Vec<&Arc<Task>> = view.tasks_of(job).collect();
             Some(JobSummary {
-                job: Some(job_configuration(job, &tasks)?),
+                job: Some(job_configuration(view, job, &tasks)?),
                 stats: Some(stats(&tasks)),
-                next_cron_run_ms: None,
+                next_cron_run_ms: view.cron_jobs.get(job).and_then(|cron| cron.next_run_ms),
             })
         })
         .collect();
     Answer::ok(ResponseResult::JobSummary(JobSummaryResult { summaries }))
 }
 
-/// getJobs: every job with an active task.
+/// getJobs: every job with an active task, and every cron job.
 pub fn jobs(view: &View, role: Option<&str>) -> Answer {
     let configs = jobs_of(view, role)
+        .into_iter()
         .filter_map(|job| {
             let active: Vec<&Arc<Task>> = view.tasks_of(job).filter(|task| task.status.is_active()).collect();
-            job_configuration(job, &active)
+            job_configuration(view, job, &active)
         })
         .collect();
     Answer::ok(ResponseResult::GetJobs(GetJobsResult { configs }))

@@ -71,13 +71,21 @@ fn consumption(view: &View, role: &str) -> Consumption {
             instances.extend(from_ranges(&config.instances));
         }
     }
-    for job in jobs {
+    for job in jobs.filter(|job| !view.cron_jobs.contains_key(*job)) {
         let in_update = updating.get(job);
         for task in view.tasks_of(job).filter(|task| task.status.is_active()) {
             if in_update.is_none_or(|instances| !instances.contains(&task.instance)) {
                 *sum.class(&task.config) += task.config.resources;
             }
         }
+    }
+    // A cron job counts before it runs, and by its tasks if those hold more.
+    let first = model::JobKey::new(role, "", "");
+    for (key, job) in view.cron_jobs.range(first..).take_while(|(key, _)| key.role == role) {
+        let active = view.tasks_of(key).filter(|task| task.status.is_active());
+        let held = active.fold(Resources::ZERO, |total, task| total + task.config.resources);
+        let wanted = job.config.task.resources.times(i64::from(job.instances()));
+        *sum.class(&job.config.task) += larger(&held, &wanted);
     }
     sum
 }
