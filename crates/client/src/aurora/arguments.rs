@@ -38,8 +38,9 @@ pub enum Noun {
     /// Job files
     #[command(subcommand)]
     Config(ConfigVerb),
-    /// Cron jobs (not in this version)
-    Cron(NotYet),
+    /// Cron jobs: schedule, start and show them
+    #[command(subcommand)]
+    Cron(super::cron_arguments::CronVerb),
     /// Quotas of roles (not in this version)
     Quota(NotYet),
     /// How long the instances of jobs have been up

@@ -13,7 +13,7 @@ use super::arguments::{
     NotYet, OpenArguments, RestartArguments, StatusArguments, UpdateActionArguments, UpdateStartArguments, WaitUntil,
 };
 use super::update::{Action, Started};
-use super::{Context, inspect, job, kill, load, not_yet, parse, restart, status, update, wait};
+use super::{Context, cron, inspect, job, kill, load, not_yet, parse, restart, status, update, wait};
 use crate::evaluation::EvaluationRequest;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::scheduler::{CallError, Reply, Scheduler, wire_key};
@@ -85,8 +85,8 @@ enum OldVerb {
     Version,
     /// Not in this version
     Diff(NotYet),
-    /// Not in this version
-    StartCron(NotYet),
+    /// Start a run of a cron job now (today: cron start)
+    StartCron(OldKey),
     /// Not in this version
     GetQuota(NotYet),
     /// Not in this version
@@ -235,9 +235,9 @@ struct OldListJobs {
     /// Accepted; has no effect
     #[arg(long)]
     _pretty: bool,
-    /// Accepted; has no effect
+    /// Show the schedules of cron jobs
     #[arg(short = 'c', long = "show-cron")]
-    _show_cron: bool,
+    show_cron: bool,
 }
 
 #[derive(Args, Debug)]
@@ -292,9 +292,7 @@ fn run_verb(verb: OldVerb, context: &mut Context<'_>) -> Outcome {
             let arguments = StatusArguments { key, write_json: false, common: Common::default() };
             status::status(&arguments, context)
         }
-        OldVerb::ListJobs(arguments) => {
-            job::list(&ListArguments { key: arguments.key, common: Common::default() }, context)
-        }
+        OldVerb::ListJobs(arguments) => list_jobs(arguments, context),
         OldVerb::Inspect(arguments) => {
             let arguments = InspectArguments {
                 file: arguments.file.today(),
@@ -314,11 +312,25 @@ fn run_verb(verb: OldVerb, context: &mut Context<'_>) -> Outcome {
             Ok(())
         }
         OldVerb::Diff(_) => not_yet("aurora diff"),
-        OldVerb::StartCron(_) => not_yet("aurora start_cron"),
+        OldVerb::StartCron(OldKey { key }) => cron::start_now(&key.cluster, &key.job, false, context),
         OldVerb::GetQuota(_) => not_yet("aurora get_quota"),
         OldVerb::Run(_) => not_yet("aurora run"),
         OldVerb::Ssh(_) => not_yet("aurora ssh"),
     }
+}
+
+fn list_jobs(old: OldListJobs, context: &mut Context<'_>) -> Outcome {
+    if !old.show_cron {
+        return job::list(&ListArguments { key: old.key, common: Common::default() }, context);
+    }
+    for key in job::expand(&old.key, context)? {
+        let mut scheduler = context.scheduler(&key.cluster)?;
+        let schedules = cron::schedules_of(&key.job.role, &mut scheduler, context)?;
+        let schedule = schedules.into_iter().find(|(job, _)| *job == key.job);
+        let text = key.to_string();
+        context.console.out(schedule.map_or_else(|| text.clone(), |(_, schedule)| cron::line(&text, &schedule)));
+    }
+    Ok(())
 }
 
 fn kill_today(old: OldKill) -> KillArguments {

@@ -1,6 +1,8 @@
 //! `aurora <noun> <verb>`: from the command line to the verb that does it. Results and exit codes as in spec client-cli 1 and 2.
 
 pub mod arguments;
+mod cron;
+pub mod cron_arguments;
 mod inspect;
 mod job;
 mod kill;
@@ -119,7 +121,7 @@ fn run_noun(noun: Noun, context: &mut Context<'_>) -> Outcome {
         Noun::Job(verb) => run_job(verb, context),
         Noun::Update(verb) => run_update(verb, context),
         Noun::Config(ConfigVerb::List(arguments)) => load::list(&arguments, context),
-        Noun::Cron(_) => not_yet("aurora cron"),
+        Noun::Cron(verb) => cron::run(&verb, context),
         Noun::Quota(_) => not_yet("aurora quota"),
         Noun::Sla(verb) => sla::run(&verb, context),
         Noun::Task(_) => not_yet("aurora task"),

@@ -83,7 +83,6 @@ fn wrong_command_lines_exit_with_2_and_say_why() {
 #[test]
 fn what_is_not_there_yet_says_so_in_one_sentence() {
     for (words, verb) in [
-        ("cron schedule c1/r/e/n f", "aurora cron"),
         ("quota get c1/r --write-json", "aurora quota"),
         ("sla get-task-up-count c1/r/e/n", "aurora sla"),
         ("task run c1/r/e/n ls -a", "aurora task"),

@@ -136,7 +136,5 @@ fn old_spellings_reach_today_s_verbs() {
     let ran = run(&world, "status c1/www-data/devel/hello_world");
     assert!(ran.exit == Exit::Ok && ran.out.contains("status: RUNNING on host-a"), "{ran:?}");
     assert_eq!(run(&world, "version").out, concat!(env!("CARGO_PKG_VERSION"), "\n"));
-    let ran = run(&world, "start_cron c1/r/e/n");
-    ran.expect(Exit::Failed, "", "`aurora start_cron` is not in this version of Daybreak.\n");
     assert_eq!(run(&world, "create onlyone").exit, Exit::Failed, "old clients knew 0 and 1 only");
 }

@@ -1,5 +1,6 @@
 //! The verbs against a scripted scheduler: what they print, where, the exit code, and what they asked for.
 
+mod cron;
 mod grammar;
 mod jobs;
 mod legacy;
