@@ -43,6 +43,8 @@ pub struct Settings {
     pub offer_hold_jitter_window: Duration,
     /// Depends on the engine.
     pub second_offer: SecondOffer,
+    /// The engine makes offers to several roles: it is remembered whose offer each task took.
+    pub several_roles: bool,
     /// An agent that goes away for maintenance gets no new tasks from this long before.
     pub unavailability_threshold: Duration,
     /// How long refused offers stay away.
@@ -130,6 +132,7 @@ impl Default for Settings {
             min_offer_hold_time: secs(300),
             offer_hold_jitter_window: secs(60),
             second_offer: SecondOffer::Adds,
+            several_roles: false,
             unavailability_threshold: secs(360),
             offer_filter_duration: secs(5),
             enable_preemptor: true,

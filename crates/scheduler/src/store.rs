@@ -11,8 +11,8 @@ use prost::Message;
 
 use crate::cron::CronRun;
 use crate::record::schema::{
-    ConfigMessage, HostMessage, IdentityMessage, InstanceEventMessage, MaintenanceMessage, ProgressMessage, PulseMessage, ResourcesMessage, TaskMessage,
-    UpdateEventMessage, UpdateMessage,
+    ConfigMessage, HostMessage, IdentityMessage, InstanceEventMessage, MaintenanceMessage, ProgressMessage,
+    PulseMessage, ResourcesMessage, TaskMessage, UpdateEventMessage, UpdateMessage,
 };
 use crate::record::{self, Record, RecordError, convert, table_name};
 use crate::task::{SharedText, Task};
@@ -95,7 +95,9 @@ impl Store {
     /// The same as [`Self::intern`], under the number that the configuration has in another store, if it has one there.
     pub(crate) fn intern_as(&mut self, other: &Store, config: TaskConfig) -> Arc<TaskConfig> {
         match other.config_by_content.get(&config) {
-            Some(number) if !self.view.configs.contains_key(number) && !self.config_by_content.contains_key(&config) => {
+            Some(number)
+                if !self.view.configs.contains_key(number) && !self.config_by_content.contains_key(&config) =>
+            {
                 let shared = Arc::new(config);
                 self.add_config(*number, shared.clone());
                 self.unused_configs.insert(*number);
@@ -204,6 +206,12 @@ impl Store {
         Some(task.clone())
     }
 
+    /// Remembers whose offer a task took.
+    pub(crate) fn put_offer_role(&mut self, id: &TaskId, role: Role) {
+        self.changed_tasks.push(id.clone());
+        self.view.offer_roles.insert(id.clone(), role);
+    }
+
     /// Deletes a task.
     pub(crate) fn remove_task(&mut self, id: &TaskId) -> Option<Arc<Task>> {
         let task = self.displace_task(id)?;
@@ -213,6 +221,7 @@ impl Store {
 
     fn displace_task(&mut self, id: &TaskId) -> Option<Arc<Task>> {
         let task = self.view.tasks.remove(id)?;
+        self.view.offer_roles.remove(id);
         let job = &task.config.job;
         if let Some(ids) = self.view.tasks_by_job.get_mut(job) {
             ids.remove(id);
@@ -423,7 +432,9 @@ impl Store {
         changed.dedup();
         for id in changed {
             records.push(match self.view.tasks.get(&id) {
-                Some(task) => task_record(task, self.config_number(&task.config)),
+                Some(task) => {
+                    task_record(task, self.config_number(&task.config), self.view.offer_roles.get(&id))
+                }
                 None => Record::delete(record::TABLE_TASKS, id.as_str().as_bytes().to_vec()),
             });
         }
@@ -558,6 +569,10 @@ impl Store {
             })
             .collect::<Result<_, String>>()?;
         let events = convert::task_events_of(message.events, |text| self.shared_message(text))?;
+        match message.offer_role {
+            Some(role) => drop(self.view.offer_roles.insert(id.clone(), role)),
+            None => drop(self.view.offer_roles.remove(&id)),
+        }
         let task = Task {
             id,
             instance: message.instance,
@@ -692,9 +707,9 @@ fn config_record(number: u64, config: &TaskConfig) -> Record {
     Record::put(record::TABLE_CONFIGS, number.to_be_bytes().to_vec(), &convert::config_message(config))
 }
 
-fn task_record(task: &Task, config: u64) -> Record {
+fn task_record(task: &Task, config: u64, offer_role: Option<&Role>) -> Record {
     let key = task.id.as_str().as_bytes().to_vec();
-    Record::put(record::TABLE_TASKS, key, &convert::task_message(task, config))
+    Record::put(record::TABLE_TASKS, key, &convert::task_message(task, config, offer_role))
 }
 
 /// Everything durable of a frozen view, in an order that can be replayed. Needs no scheduler and works in any thread: what it
@@ -704,8 +719,11 @@ pub fn records(view: &View) -> impl Iterator<Item = Record> + Send + use<> {
         view.configs.iter().map(|(number, config)| (address(config), *number)).collect();
     let identity = Record::put(record::TABLE_IDENTITY, Vec::new(), &identity_message(view));
     let configs = view.configs.clone().into_iter().map(|(number, config)| config_record(number, &config));
+    let offer_roles = view.offer_roles.clone();
     let tasks =
-        view.tasks.clone().into_iter().map(move |(_, task)| task_record(&task, numbers[&address(&task.config)]));
+        view.tasks.clone().into_iter().map(move |(id, task)| {
+            task_record(&task, numbers[&address(&task.config)], offer_roles.get(&id))
+        });
     let updates = view.updates.clone().into_iter().flat_map(|(key, update)| update_records(&key, &update));
     let progress = view.update_progress.clone().into_iter().flat_map(|(key, progress)| {
         let record = move |(instance, value): (InstanceId, InstanceProgress)| {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use model::cron::Zone;
-use model::update::Update;
 use model::task::SlaPolicy;
+use model::update::Update;
 use model::{Host, InstanceId, JobKey, MaintenanceMode, Resources, Role, TaskConfig, TaskId, TaskStatus, UpdateKey};
 
 use crate::cron::CronJob;
@@ -79,6 +79,8 @@ pub struct View {
     pub space_low: bool,
     /// All stored tasks.
     pub tasks: OrdMap<TaskId, Arc<Task>>,
+    /// The roles whose offers tasks took, where the engine makes offers to several: two of them never share an acceptance.
+    pub offer_roles: OrdMap<TaskId, Role>,
     /// Ids of the tasks of each job.
     pub tasks_by_job: OrdMap<JobKey, OrdSet<TaskId>>,
     /// All stored updates.

@@ -392,6 +392,36 @@ fn tasks_of_an_earlier_process_and_offers_with_a_role_meet_on_one_agent() {
     assert_ne!(world.task(&low).status, TaskStatus::Running);
 }
 
+#[test]
+fn tasks_keep_the_role_whose_offer_they_took_over_a_restart() {
+    let mut world = World::with(Settings { several_roles: true, ..shared() });
+    let offered = |world: &mut World, role: &str, cores: f64| {
+        let mut offer = world.make_offer("home", room(cores));
+        offer.role = Some(role.into());
+        world.engine(Event::Offers(vec![offer]));
+    };
+    offered(&mut world, "batch", 2.0);
+    let low = TaskConfig { priority: 0, ..TaskConfig::new(job("low"), 2.0, 1, 1, "{}") };
+    world.create(TaskConfig { is_service: true, ..low }, 1);
+    let low = world.active_one(&job("low"), 0).id.clone();
+    world.status(&low, TaskState::Running);
+    world.restart(1000, 2);
+    assert_eq!(world.view().offer_roles.get(&low).map(String::as_str), Some("batch"));
+    // What it holds and what another role offers would make room together, and can never be accepted together.
+    offered(&mut world, "web", 2.0);
+    world.create(TaskConfig { priority: 9, ..TaskConfig::new(job("greater"), 4.0, 1, 1, "{}") }, 1);
+    world.pass(10 * MINUTE_MS);
+    assert_eq!(world.task(&low).status, TaskStatus::Running, "nobody is preempted in vain");
+    // In its own role they do.
+    offered(&mut world, "batch", 2.0);
+    world.pass(10 * MINUTE_MS);
+    assert_ne!(world.task(&low).status, TaskStatus::Running);
+    world.kill(&job("low"), &[]);
+    world.status(&low, TaskState::Killed);
+    world.pass(3 * 86_400_000);
+    assert!(world.view().offer_roles.is_empty(), "forgotten with the task");
+}
+
 // ---- maintenance, and the end ----
 
 #[test]

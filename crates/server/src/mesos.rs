@@ -51,6 +51,7 @@ pub(crate) fn start(
         engine: Box::new(engine),
         settings: scheduler::Settings {
             forget_framework: mesos.forget_framework.clone(),
+            several_roles: mesos.roles.len() > 1,
             ..mesos.offers.settings(&options.core, options.jobs.admission(&options.core.admission, &overheads))
         },
         routes: served.map_or_else(axum::Router::new, |file| file.router()),

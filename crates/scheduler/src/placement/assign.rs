@@ -185,8 +185,14 @@ impl Core {
     pub(crate) fn slot_of_placed(&mut self, task: &Task) -> Option<usize> {
         let (agent_id, host) = (task.agent_id.as_ref()?, task.host.as_ref()?);
         let attributes = self.store.view.hosts.get(host.as_ref()).map(|record| record.attributes.clone());
-        let known = self.book.slots_of(agent_id).first().copied();
-        let slot = known.unwrap_or_else(|| self.book.ensure(agent_id, None, host, attributes.as_ref()).0);
+        let slot = match self.store.view.offer_roles.get(&task.id).cloned() {
+            Some(role) => self.book.ensure(agent_id, Some(&role), host, attributes.as_ref()).0,
+            // It belongs to whichever role is known there, or offers first.
+            None => {
+                let known = self.book.slots_of(agent_id).first().copied();
+                known.unwrap_or_else(|| self.book.ensure(agent_id, None, host, attributes.as_ref()).0)
+            }
+        };
         self.book.set_mode(slot, self.mode_of(host));
         Some(slot)
     }

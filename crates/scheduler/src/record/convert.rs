@@ -7,7 +7,7 @@ use model::update::{
     InstanceConfig, InstanceRange, InstanceUpdateEvent, Update, UpdateAction, UpdateEvent, UpdateSettings,
     UpdateStatus, UpdateStrategy,
 };
-use model::{CpuMillis, JobKey, MaintenanceMode, Resources, TaskConfig, TaskStatus, UpdateKey};
+use model::{CpuMillis, JobKey, MaintenanceMode, Resources, Role, TaskConfig, TaskStatus, UpdateKey};
 
 use super::schema::*;
 use crate::task::{SharedText, Task, TaskEvent};
@@ -210,7 +210,7 @@ pub(crate) fn config_of(message: ConfigMessage) -> Result<TaskConfig, Reason> {
     })
 }
 
-pub(crate) fn task_message(task: &Task, config: u64) -> TaskMessage {
+pub(crate) fn task_message(task: &Task, config: u64, offer_role: Option<&Role>) -> TaskMessage {
     TaskMessage {
         config,
         instance: task.instance,
@@ -230,6 +230,7 @@ pub(crate) fn task_message(task: &Task, config: u64) -> TaskMessage {
         agent_id: task.agent_id.as_deref().map(str::to_owned),
         host: task.host.as_deref().cloned(),
         ports: task.ports.iter().map(|(name, port)| PortMessage { name: name.clone(), port: (*port).into() }).collect(),
+        offer_role: offer_role.cloned(),
     }
 }
 

@@ -192,6 +192,9 @@ pub(crate) struct TaskMessage {
     pub host: Option<String>,
     #[prost(message, repeated, tag = "10")]
     pub ports: Vec<PortMessage>,
+    /// The role whose offer it took, where an engine knows several.
+    #[prost(string, optional, tag = "11")]
+    pub offer_role: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]

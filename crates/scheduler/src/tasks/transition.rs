@@ -242,6 +242,10 @@ impl Core {
         self.leave(&task, from, status);
         if let Some(slot) = slot {
             self.occupy(&task, slot);
+            let role = self.book.agent(slot).and_then(|agent| agent.role.clone());
+            if let Some(role) = role.filter(|_| self.settings.several_roles) {
+                self.store.put_offer_role(id, role);
+            }
             let leader = self.reconciliation.leader();
             if let Some(active) = self.active_mut(&task) {
                 active.leader = leader;
