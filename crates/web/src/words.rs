@@ -6,7 +6,7 @@ use askama::filters::HtmlSafe;
 use engine::files::ProcessState;
 use model::resource::Resources;
 use model::update::UpdateStatus;
-use model::{TaskConfig, TaskStatus};
+use model::{MaintenanceMode, TaskConfig, TaskStatus};
 
 /// Markup made here from our own text and numbers, or escaped before; templates print it as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,6 +70,17 @@ pub fn task_look(status: TaskStatus) -> Look {
         TaskStatus::Lost => ("odd", DIAMOND),
     };
     Look { name: status.name(), tone, shape }
+}
+
+/// Look of a maintenance mode.
+pub fn mode_look(mode: MaintenanceMode) -> Look {
+    let (tone, shape) = match mode {
+        MaintenanceMode::None => ("good", DISC),
+        MaintenanceMode::Scheduled => ("wait", HOURGLASS),
+        MaintenanceMode::Draining => ("move", DOWN),
+        MaintenanceMode::Drained => ("stop", SQUARE_HOLLOW),
+    };
+    Look { name: mode.name(), tone, shape }
 }
 
 /// Look of an update's status.

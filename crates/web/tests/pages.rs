@@ -462,6 +462,71 @@ async fn an_update_that_waits_for_room_in_the_journal_says_so() {
 }
 
 #[tokio::test]
+async fn an_update_that_rests_says_what_it_waits_for() {
+    use model::update::UpdateStatus::{RollForwardAwaitingPulse, RollForwardPaused, RollingForward};
+    let cases = [
+        (RollingForward, None, ""),
+        (RollForwardPaused, None, "aurora update resume devcluster/www-data/prod/frontend"),
+        (RollForwardAwaitingPulse, None, "Waiting for a pulse of its coordinator: none has come yet."),
+        (RollForwardAwaitingPulse, Some(NOW_MS - 90_000), "the last one came 1 min 30 s ago."),
+    ];
+    for (status, pulse, expected) in cases {
+        let (mut view, files, known) = fixture::cluster(NOW_MS);
+        let key = model::UpdateKey { job: fixture::frontend(), id: known.update };
+        let mut update = (**view.updates.get(&key).unwrap()).clone();
+        update.events[0].status = status;
+        update.metadata = [model::Metadata { key: "ticket".into(), value: "OPS-7".into() }].into();
+        view.updates.insert(key.clone(), Arc::new(update));
+        if let Some(pulse) = pulse {
+            view.update_pulses.insert(key.clone(), pulse);
+        }
+        let path = format!("/scheduler/www-data/prod/frontend/update/{}", key.id);
+        let seen = text(&page(&web::router(fixture::harness(view, files, clock).state), &path).await);
+        assert!(seen.contains(expected) && seen.contains("Metadata ticket OPS-7"), "{seen}");
+        assert_eq!(seen.contains("Waiting for a pulse") || seen.contains("Paused: "), !expected.is_empty(), "{seen}");
+        assert!(seen.contains("Changes instances 0–7."), "{seen}");
+    }
+}
+
+#[tokio::test]
+async fn agents_show_their_maintenance_and_what_ends_it() {
+    use model::MaintenanceMode;
+    use scheduler::view::{HostRecord, MaintenanceRequest};
+    let (mut view, files, _) = fixture::cluster(clock());
+    let mut set = |host: &str, mode| {
+        let known = view.hosts.get(host).map(|record| HostRecord::clone(record)).unwrap_or_default();
+        view.hosts.insert(host.into(), Arc::new(HostRecord { mode, ..known }));
+    };
+    set("worker-1.example", MaintenanceMode::Scheduled);
+    set("worker-2.example", MaintenanceMode::Draining);
+    set("worker-8.example", MaintenanceMode::Drained);
+    let request = MaintenanceRequest {
+        default_policy: model::task::SlaPolicy::Percentage { percentage_bits: 95.0_f64.to_bits(), duration_secs: 1800 },
+        timeout_secs: 7200,
+        created_ms: clock() - 3_600_000,
+    };
+    view.maintenance.insert("worker-2.example".into(), Arc::new(request));
+    let router = web::router(fixture::harness(view, files, clock).state);
+    let all = text(&page(&router, "/agents").await);
+    assert!(all.contains("5 machines") && all.contains("worker-8.example"), "drained and gone is not forgotten: {all}");
+    for expected in ["SCHEDULED", "DRAINING", "DRAINED"] {
+        assert!(all.contains(&format!("Maintenance: {expected}")), "{expected}: {all}");
+    }
+    assert_eq!(all.matches("Maintenance:").count(), 3, "the third machine is in use: {all}");
+    let one = text(&page(&router, "/agents?host=worker-2.example").await);
+    assert!(one.contains("at least 95 % of the other instances must be up for 30 min"), "{one}");
+    assert!(one.contains("7 tasks stay here for now. What is left is moved regardless in"), "{one}");
+    assert!(one.contains("admin host_activate devcluster --hosts worker-2.example"), "{one}");
+}
+
+#[tokio::test]
+async fn services_show_how_long_they_have_been_up() {
+    let (router, ..) = cluster();
+    let frontend = text(&page(&router, "/scheduler/www-data/prod/frontend").await);
+    assert!(frontend.contains("Uptime 50 %") && frontend.contains("99 %"), "{frontend}");
+}
+
+#[tokio::test]
 async fn agents_show_room_and_what_runs_there() {
     let (router, ..) = cluster();
     let all = text(&page(&router, "/agents").await);

@@ -7,9 +7,11 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use model::MaintenanceMode;
 use scheduler::{Task, View};
 use serde::Deserialize;
 
+use super::maintenance::{self, MaintenanceBox};
 use super::scheduler::{ResourceBar, bars};
 use super::task_row::{self, TaskRow};
 use crate::link;
@@ -30,6 +32,7 @@ struct AgentBox {
     href: String,
     id: String,
     is_connected: bool,
+    maintenance: Option<MaintenanceBox>,
     attributes: Vec<(String, String)>,
     bars: Vec<ResourceBar>,
     badges: Vec<Markup>,
@@ -60,10 +63,14 @@ pub struct Wanted {
 fn hosts(view: &View, on_host: &BTreeMap<&str, Vec<&Arc<Task>>>) -> BTreeMap<String, Option<String>> {
     let known = on_host.keys().map(|host| ((*host).to_owned(), None));
     let connected = view.agents.iter().map(|(id, agent)| (agent.host.clone(), Some(id.clone())));
-    known.chain(connected).collect()
+    // One that is in maintenance may well be switched off; it is not forgotten.
+    let maintained = view.hosts.iter().filter(|(_, record)| record.mode != MaintenanceMode::None);
+    let maintained = maintained.map(|(host, _)| (host.clone(), None));
+    known.chain(maintained).chain(connected).collect()
 }
 
 fn agent_box(
+    state: &WebState,
     view: &View,
     host: String,
     id: Option<String>,
@@ -81,6 +88,7 @@ fn agent_box(
     AgentBox {
         href: format!("/agents?host={}", link::part(&host)),
         is_connected: id.is_some(),
+        maintenance: maintenance::of_host(state, view, &host, tasks, now_ms),
         attributes: record
             .map(|record| record.attributes.iter().map(|(name, values)| (name.clone(), values.join(", "))).collect())
             .unwrap_or_default(),
@@ -132,7 +140,7 @@ pub async fn show(State(state): State<WebState>, Query(wanted): Query<Wanted>, h
         .take(paging.end - paging.first)
         .map(|(host, id)| {
             let tasks = on_host.get(host.as_str()).map(Vec::as_slice).unwrap_or_default();
-            agent_box(&view, host, id, tasks, is_alone, now_ms)
+            agent_box(&state, &view, host, id, tasks, is_alone, now_ms)
         })
         .collect();
     let crumbs = if is_alone {

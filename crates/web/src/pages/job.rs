@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::configuration::{self, ConfigurationBox};
 use super::task_row::{self, TaskRow};
 use super::update::{self, UpdateRow};
+use super::uptime::{self, UptimeBox};
 use super::{JobPath, no_such_job};
 use crate::link;
 use crate::live::Scope;
@@ -77,6 +78,7 @@ struct Page {
     logs: Option<String>,
     address: String,
     updating: Option<UpdateRow>,
+    uptime: Option<UptimeBox>,
     pending: Vec<PendingBox>,
     flapping: Option<String>,
     active: TaskList,
@@ -263,12 +265,13 @@ pub async fn show(
         updating: stored_updates
             .iter()
             .find(|update| update.status().is_active())
-            .map(|found| update::row(found, now_ms)),
+            .map(|found| update::row(&view, found, now_ms)),
+        uptime: uptime::of_job(&view, &key, &all, now_ms),
         pending: pending_boxes(&view, &all, now_ms),
         flapping: (flapping > 0).then(|| words::plural(flapping, "instance is", "instances are")),
         active: active_list,
         completed: completed_list,
-        updates: stored_updates.iter().take(UPDATES_SHOWN).map(|found| update::row(found, now_ms)).collect(),
+        updates: stored_updates.iter().take(UPDATES_SHOWN).map(|found| update::row(&view, found, now_ms)).collect(),
         more_updates: stored_updates.len() > UPDATES_SHOWN,
         configurations,
         more_configurations,

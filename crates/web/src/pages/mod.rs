@@ -5,12 +5,15 @@ pub mod configuration;
 pub mod job;
 pub mod log;
 pub mod logs;
+pub mod maintenance;
 pub mod role;
 pub mod sandbox;
 pub mod scheduler;
 pub mod task;
 pub mod task_row;
 pub mod update;
+mod update_instances;
+mod uptime;
 
 use model::JobKey;
 use serde::Deserialize;
