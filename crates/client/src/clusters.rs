@@ -166,7 +166,9 @@ impl Clusters {
         }
         let cluster = self.get(name)?;
         let text = |value: &str| Value::String(value.to_owned());
-        Ok([("name".to_owned(), text(&cluster.name)), ("scheduler_uri".to_owned(), text(&cluster.url))].into_iter().collect())
+        Ok([("name".to_owned(), text(&cluster.name)), ("scheduler_uri".to_owned(), text(&cluster.url))]
+            .into_iter()
+            .collect())
     }
 
     /// Names of all clusters, sorted.

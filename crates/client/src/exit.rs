@@ -2,40 +2,55 @@
 
 use std::fmt;
 
-/// Why a command ends; the number is the process's exit code.
+/// Why a command ends; [`Self::code`] is the process's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
     /// Done.
-    Ok = 0,
+    Ok,
     /// A task failed (`daybreak run`), an old verb failed, or settings that the file's own rules forbid.
-    Failed = 1,
+    Failed,
     /// The command line is wrong.
-    Usage = 2,
+    Usage,
     /// The job file cannot be loaded, or the cluster is unknown.
-    InvalidConfiguration = 3,
+    InvalidConfiguration,
     /// The scheduler refused, or the command could not do all of its work.
-    CommandFailure = 4,
+    CommandFailure,
     /// What the command names does not exist or makes no sense.
-    InvalidParameter = 6,
+    InvalidParameter,
     /// The connection broke in the middle of a call that must not be repeated.
-    NetworkError = 7,
+    NetworkError,
     /// Something did not happen in time; no scheduler answered.
-    Timeout = 9,
+    Timeout,
     /// The scheduler answered with an error.
-    ApiError = 10,
+    ApiError,
     /// An update ended in a way nobody asked for.
-    UnknownError = 20,
+    UnknownError,
     /// HTTP 401 or 403.
-    AuthError = 30,
+    AuthError,
     /// Ctrl-C.
-    Interrupted = 130,
+    Interrupted,
+    /// As the program ended that the command ran (`task ssh`, `task scp`).
+    Child(u8),
 }
 
 impl Exit {
     /// The process's exit code.
     pub fn code(self) -> u8 {
-        self as u8
+        match self {
+            Self::Ok => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::InvalidConfiguration => 3,
+            Self::CommandFailure => 4,
+            Self::InvalidParameter => 6,
+            Self::NetworkError => 7,
+            Self::Timeout => 9,
+            Self::ApiError => 10,
+            Self::UnknownError => 20,
+            Self::AuthError => 30,
+            Self::Interrupted => 130,
+            Self::Child(code) => code,
+        }
     }
 }
 

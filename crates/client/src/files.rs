@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use thrift::ScheduledTask;
+
 use crate::scheduler::{Page, Scheduler};
 
 /// How much of the end of a log is read to find its last lines.
@@ -86,6 +88,13 @@ pub fn failed_process(scheduler: &mut Scheduler<'_>, task_id: &str, count: usize
     let tail = log(scheduler, task_id, &process.name, run.run, "stderr", -(TAIL_BYTES as i64), TAIL_BYTES);
     let stderr = tail.map(|page| last_lines(&page.body, count)).unwrap_or_default();
     Some(FailedProcess { process: process.name.clone(), ending: ending(run.return_code), stderr })
+}
+
+/// What ended a failed task when its processes did not: a health check, a limit, a sandbox that could not be made. How they ended then says
+/// nothing, for they were killed.
+pub fn verdict(task: &ScheduledTask) -> Option<&str> {
+    let message = task.task_events.last()?.message.as_deref()?;
+    (!message.is_empty() && !message.starts_with("Task failed")).then_some(message)
 }
 
 /// An exit status in words.

@@ -41,6 +41,7 @@ struct Inner {
     calls: RefCell<Vec<Call>>,
     opened: RefCell<Vec<String>>,
     ran: RefCell<Vec<String>>,
+    attended_files: RefCell<Vec<String>>,
     leaders: RefCell<VecDeque<Result<String, String>>>,
     connected: RefCell<Vec<String>>,
     now: Cell<Duration>,
@@ -65,6 +66,7 @@ impl FakeWorld {
             evaluation: RefCell::new(Ok(hello_file())),
             calls: RefCell::default(),
             opened: RefCell::default(),
+            attended_files: RefCell::default(),
             ran: RefCell::default(),
             leaders: RefCell::default(),
             connected: RefCell::default(),
@@ -135,6 +137,18 @@ impl FakeWorld {
         Ran { exit, out: out.text(), err: err.text() }
     }
 
+    /// What was in the files that the last program was given which had any.
+    pub fn attended_files(&self) -> Vec<String> {
+        self.0.attended_files.borrow().clone()
+    }
+
+    /// Runs `aurora` with exactly these words.
+    pub fn aurora_words(&self, words: &[&str]) -> Ran {
+        let mut clusters = Clusters::default();
+        clusters.add(Cluster::at("c1", "http://scheduler.example:8081"));
+        self.run_aurora(words, clusters)
+    }
+
     /// Runs `aurora` with these words.
     pub fn aurora(&self, words: &str) -> Ran {
         let mut clusters = Clusters::default();
@@ -144,8 +158,11 @@ impl FakeWorld {
 
     /// Runs `aurora` where these clusters are known.
     pub fn aurora_with(&self, words: &str, clusters: Clusters) -> Ran {
-        let arguments: Vec<OsString> =
-            std::iter::once("aurora").chain(words.split_whitespace()).map(OsString::from).collect();
+        self.run_aurora(&words.split_whitespace().collect::<Vec<_>>(), clusters)
+    }
+
+    fn run_aurora(&self, words: &[&str], clusters: Clusters) -> Ran {
+        let arguments: Vec<OsString> = std::iter::once(&"aurora").chain(words).map(OsString::from).collect();
         let (out, err) = (Buffer::default(), Buffer::default());
         let console = Console::to(Box::new(out.clone()), Box::new(err.clone()));
         let exit = crate::aurora::run(arguments, clusters, console, self);
@@ -242,6 +259,30 @@ impl World for FakeWorld {
     fn run_program(&self, program: &Path, arguments: &[&str]) -> Result<(), String> {
         self.0.ran.borrow_mut().push(format!("{} {}", program.display(), arguments.join(" ")));
         if program.ends_with("false") { Err(format!("{}: exit status: 1", program.display())) } else { Ok(()) }
+    }
+
+    /// What runs ends as its last word says, `exit N`; its pid is 4711.
+    fn attend(
+        &self,
+        program: &str,
+        arguments: &[String],
+        started: &mut dyn FnMut(u32) -> Result<(), String>,
+    ) -> Result<i32, String> {
+        self.0.ran.borrow_mut().push(format!("{program} {}", arguments.join(" ")));
+        let files: Vec<String> = arguments.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+        if !files.is_empty() {
+            *self.0.attended_files.borrow_mut() = files;
+        }
+        started(4711)?;
+        let code = arguments.last().and_then(|last| last.rsplit_once("exit ")?.1.parse().ok());
+        Ok(code.unwrap_or(0))
+    }
+
+    fn run_all(&self, commands: &[Vec<String>], _: usize, line: &mut dyn FnMut(usize, &str)) {
+        for (number, command) in commands.iter().enumerate() {
+            self.0.ran.borrow_mut().push(command.join(" "));
+            line(number, &format!("out of {number}"));
+        }
     }
 
     fn open_browser(&self, url: &str) -> bool {

@@ -29,6 +29,17 @@ pub trait World {
     fn wall_clock_ms(&self) -> i64;
     /// Runs a program with arguments and waits for its end; an error is a sentence for the user.
     fn run_program(&self, program: &Path, arguments: &[&str]) -> Result<(), String>;
+    /// Runs a program with this process's streams and waits for its end; `started` hears its pid. The exit code comes back, as a shell
+    /// has it; an error is a sentence for the user.
+    fn attend(
+        &self,
+        program: &str,
+        arguments: &[String],
+        started: &mut dyn FnMut(u32) -> Result<(), String>,
+    ) -> Result<i32, String>;
+    /// Runs commands without input, so many at a time. Each line of their output, errors among it, is handed over with the number of the
+    /// command.
+    fn run_all(&self, commands: &[Vec<String>], at_once: usize, line: &mut dyn FnMut(usize, &str));
     /// Opens a page in the user's browser; false when there is none.
     fn open_browser(&self, url: &str) -> bool;
     /// A fresh random UUID.
@@ -87,6 +98,19 @@ impl World for RealWorld {
             Ok(status) => Err(format!("{shown} {}: {status}", arguments.join(" "))),
             Err(error) => Err(format!("{shown} cannot be run: {error}")),
         }
+    }
+
+    fn attend(
+        &self,
+        program: &str,
+        arguments: &[String],
+        started: &mut dyn FnMut(u32) -> Result<(), String>,
+    ) -> Result<i32, String> {
+        crate::programs::attend(program, arguments, started)
+    }
+
+    fn run_all(&self, commands: &[Vec<String>], at_once: usize, line: &mut dyn FnMut(usize, &str)) {
+        crate::programs::run_all(commands, at_once, line);
     }
 
     fn open_browser(&self, url: &str) -> bool {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::remote_arguments::{DiffArguments, QuotaVerb, TaskVerb};
 use crate::syntax::{Binding, ClusterJob, InstanceSpec, TaskInstance, UpdateFilter, WildcardKey};
 
 /// Talks to a scheduler: creates, watches, updates and kills jobs.
@@ -41,13 +42,15 @@ pub enum Noun {
     /// Cron jobs: schedule, start and show them
     #[command(subcommand)]
     Cron(super::cron_arguments::CronVerb),
-    /// Quotas of roles (not in this version)
-    Quota(NotYet),
+    /// Quotas of roles
+    #[command(subcommand)]
+    Quota(QuotaVerb),
     /// How long the instances of jobs have been up
     #[command(subcommand)]
     Sla(super::sla_arguments::SlaVerb),
-    /// Commands and files inside running tasks (not in this version)
-    Task(NotYet),
+    /// Commands and files in the sandboxes of running tasks
+    #[command(subcommand)]
+    Task(TaskVerb),
 }
 
 /// A verb that is not there yet takes anything and says so.
@@ -126,8 +129,8 @@ pub enum JobVerb {
     Add(AddArguments),
     /// Open a job's page in the browser
     Open(OpenArguments),
-    /// Compare a job file with what runs (not in this version)
-    Diff(NotYet),
+    /// Compare a job file with what runs
+    Diff(DiffArguments),
 }
 
 /// `job create`.

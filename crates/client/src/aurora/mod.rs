@@ -3,11 +3,15 @@
 pub mod arguments;
 mod cron;
 pub mod cron_arguments;
+mod diff;
 mod inspect;
 mod job;
 mod kill;
 mod legacy;
 mod load;
+mod quota;
+mod remote;
+pub mod remote_arguments;
 mod restart;
 mod sla;
 pub mod sla_arguments;
@@ -35,6 +39,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::scheduler::Scheduler;
 use crate::world::World;
 use arguments::{Aurora, ConfigVerb, JobVerb, Noun, UpdateVerb};
+use remote_arguments::{QuotaVerb, TaskVerb};
 
 /// What a verb works with.
 pub struct Context<'a> {
@@ -122,9 +127,11 @@ fn run_noun(noun: Noun, context: &mut Context<'_>) -> Outcome {
         Noun::Update(verb) => run_update(verb, context),
         Noun::Config(ConfigVerb::List(arguments)) => load::list(&arguments, context),
         Noun::Cron(verb) => cron::run(&verb, context),
-        Noun::Quota(_) => not_yet("aurora quota"),
+        Noun::Quota(QuotaVerb::Get(arguments)) => quota::get(&arguments, context),
         Noun::Sla(verb) => sla::run(&verb, context),
-        Noun::Task(_) => not_yet("aurora task"),
+        Noun::Task(TaskVerb::Run(arguments)) => remote::run(&arguments, context),
+        Noun::Task(TaskVerb::Ssh(arguments)) => remote::ssh(&arguments, context),
+        Noun::Task(TaskVerb::Scp(arguments)) => remote::scp(&arguments, context),
     }
 }
 
@@ -139,7 +146,7 @@ fn run_job(verb: JobVerb, context: &mut Context<'_>) -> Outcome {
         JobVerb::Restart(arguments) => restart::restart(&arguments, context),
         JobVerb::Add(arguments) => job::add(&arguments, context),
         JobVerb::Open(arguments) => job::open(&arguments, context),
-        JobVerb::Diff(_) => not_yet("aurora job diff"),
+        JobVerb::Diff(arguments) => diff::diff(&arguments, context),
     }
 }
 

@@ -74,7 +74,11 @@ mod tests {
         FakeWorld::new(move |_| {
             let tasks = uptimes_secs.iter().enumerate().map(|(instance, seconds)| {
                 let since_ms = NOW_MS - seconds * 1000;
-                task(instance as i32, "t", &[(since_ms - 5, ScheduleStatus::Pending, None), (since_ms, ScheduleStatus::Running, None)])
+                task(
+                    instance as i32,
+                    "t",
+                    &[(since_ms - 5, ScheduleStatus::Pending, None), (since_ms, ScheduleStatus::Running, None)],
+                )
             });
             Some(with_tasks(tasks.collect()))
         })
@@ -82,7 +86,8 @@ mod tests {
 
     #[test]
     fn uptimes_are_shown_highest_percentile_first() {
-        let ran = world(&[915, 1000, 2000, 40_000]).aurora("sla get-job-uptime c1/www-data/devel/hello --percentiles 50,99");
+        let ran =
+            world(&[915, 1000, 2000, 40_000]).aurora("sla get-job-uptime c1/www-data/devel/hello --percentiles 50,99");
         ran.expect(Exit::Ok, "99.0 percentile\t- 915 seconds\n50.0 percentile\t- 2000 seconds\n", "");
         let ran = world(&[915]).aurora("sla get-job-uptime c1/www-data/devel/hello");
         assert_eq!(ran.out.lines().count(), 9, "{}", ran.out);

@@ -114,7 +114,11 @@ pub fn explain_failures(job: &JobKey, scheduler: &mut Scheduler<'_>, context: &m
     for (instance, id) in failed.into_iter().take(FAILURES_SHOWN) {
         let Some(failed) = files::failed_process(scheduler, &id, STDERR_LINES) else { continue };
         let name = &job.name;
-        context.console.err(format!("{name}/{instance}: process '{}' {}", failed.process, failed.ending));
+        let verdict = tasks.iter().find(|task| id_of(task) == id).and_then(files::verdict);
+        context.console.err(match verdict {
+            Some(verdict) => format!("{name}/{instance}: {}", verdict.lines().collect::<Vec<_>>().join(" ")),
+            None => format!("{name}/{instance}: process '{}' {}", failed.process, failed.ending),
+        });
         for line in &failed.stderr {
             context.console.err(format!("    {line}"));
         }
@@ -136,7 +140,8 @@ fn latest_failed(tasks: &[ScheduledTask]) -> BTreeMap<i32, &str> {
 fn print_failure(task: &ScheduledTask, scheduler: &mut Scheduler<'_>, context: &mut Context<'_>) {
     let Some(failed) = files::failed_process(scheduler, id_of(task), STDERR_LINES) else { return };
     let more = if failed.stderr.is_empty() { "; its stderr is empty" } else { "; last lines of its stderr:" };
-    context.console.out(format!("\t  process '{}' {}{more}", failed.process, failed.ending));
+    let ending = if files::verdict(task).is_some() { "was killed" } else { &failed.ending };
+    context.console.out(format!("\t  process '{}' {ending}{more}", failed.process));
     for line in &failed.stderr {
         context.console.out(format!("\t    {line}"));
     }

@@ -41,7 +41,9 @@ impl Uptimes {
 
     /// The uptime in seconds that so many percent of the instances have at least; 0 where there are none.
     pub fn at_percentile(&self, percentile: f64) -> u64 {
-        self.needed(percentile, self.len()).and_then(|needed| self.0.get(needed.saturating_sub(1)).copied()).unwrap_or(0)
+        self.needed(percentile, self.len())
+            .and_then(|needed| self.0.get(needed.saturating_sub(1)).copied())
+            .unwrap_or(0)
     }
 
     /// How long until so many percent of `total` instances have been up for so long, if nothing else happens; `None` when there are too

@@ -234,7 +234,8 @@ impl<'a> Session<'a> {
             return;
         }
         let label = self.watch.label(task);
-        console.err(format!("{label}: process '{}' {}; the last lines of its stderr:", failed.process, failed.ending));
+        let ending = if files::verdict(task).is_some() { "was killed" } else { &failed.ending };
+        console.err(format!("{label}: process '{}' {ending}; the last lines of its stderr:", failed.process));
         for line in &failed.stderr {
             console.err(format!("    {line}"));
         }

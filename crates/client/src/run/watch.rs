@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thrift::{ScheduleStatus, ScheduledTask};
 
 use crate::aurora::tasks::{id_of, instance_of, newest_by_instance, status_of};
-use crate::files::TaskFiles;
+use crate::files::{TaskFiles, verdict};
 
 /// Beyond this many instances, steps are counted and only failures are told one by one.
 const FEW_INSTANCES: usize = 10;
@@ -257,12 +257,10 @@ fn seconds_between(start_ms: i64, time_ms: i64) -> f64 {
 /// ` (exit 0)`, ` (fetch: exit 3)`, or the executor's words when no exit code says it.
 fn ending(task: &ScheduledTask, files: &TaskFiles) -> String {
     let message = task.task_events.last().and_then(|event| event.message.as_deref()).filter(|text| !text.is_empty());
-    // A limit or a health check: then how a process ended says nothing, for it was killed.
-    let is_verdict = message.is_some_and(|text| !text.starts_with("Task failed"));
     let last_runs = || files.processes.iter().filter_map(|process| Some((process, process.runs.last()?)));
     match status_of(task) {
         ScheduleStatus::Finished => " (exit 0)".into(),
-        ScheduleStatus::Failed if !is_verdict => {
+        ScheduleStatus::Failed if verdict(task).is_none() => {
             let failed = last_runs().find(|(_, run)| run.return_code.is_some_and(|code| code != 0));
             match (failed, message) {
                 (Some((process, run)), _) => {

@@ -63,11 +63,7 @@ fn wire(hosts: &[String]) -> Option<Hosts> {
     Some(Hosts { host_names: hosts.iter().cloned().collect() })
 }
 
-fn statuses(
-    scheduler: &mut Scheduler<'_>,
-    hosts: &[String],
-    context: &mut Context<'_>,
-) -> Outcome<Vec<HostStatus>> {
+fn statuses(scheduler: &mut Scheduler<'_>, hosts: &[String], context: &mut Context<'_>) -> Outcome<Vec<HostStatus>> {
     let reply = call(scheduler, MaintenanceStatusArguments { hosts: wire(hosts) }, context)?;
     match reply.result {
         Some(ResponseResult::MaintenanceStatus(result)) => {
@@ -151,7 +147,9 @@ pub fn drain(arguments: &HostDrainArguments, context: &mut Context<'_>) -> Outco
     context.console.out(arguments.override_percentage.map_or_else(|| "None".to_owned(), |percent| percent.to_string()));
     let hosts = chosen(&arguments.hosts)?;
     if let Some(reason) = &arguments.override_reason {
-        context.console.info(format!("Default SLA values (percentage: {DEFAULT_PERCENTAGE} %, duration: 30m) are overridden: {reason}"));
+        context.console.info(format!(
+            "Default SLA values (percentage: {DEFAULT_PERCENTAGE} %, duration: 30m) are overridden: {reason}"
+        ));
     }
     let mut scheduler = context.scheduler(&arguments.cluster)?;
     call(&mut scheduler, StartMaintenanceArguments { hosts: wire(&hosts) }, context)?;

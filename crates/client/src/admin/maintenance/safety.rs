@@ -39,8 +39,10 @@ pub fn probe(arguments: &ProbeHostsArguments, context: &mut Context<'_>) -> Outc
 /// `sla_list_safe_domain`.
 pub fn list_safe_domain(arguments: &ListSafeDomainArguments, context: &mut Context<'_>) -> Outcome {
     let included = given(arguments.include_hosts.as_ref(), arguments.include_file.as_deref())?;
-    let excluded: BTreeSet<String> =
-        given(arguments.exclude_hosts.as_ref(), arguments.exclude_file.as_deref())?.unwrap_or_default().into_iter().collect();
+    let excluded: BTreeSet<String> = given(arguments.exclude_hosts.as_ref(), arguments.exclude_file.as_deref())?
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
     let limits = match &arguments.override_file {
         Some(file) => overrides(file, &arguments.cluster)?,
         None => BTreeMap::new(),

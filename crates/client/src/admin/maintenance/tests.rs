@@ -196,7 +196,11 @@ fn the_safe_domain_is_the_hosts_that_nobody_would_miss() {
 fn without_a_command_there_is_help() {
     let world = FakeWorld::new(|_| None);
     let ran = world.admin("");
-    assert!(ran.exit == Exit::Ok && ran.out.contains("sla_host_drain") && ran.out.contains("host_status"), "{}", ran.out);
+    assert!(
+        ran.exit == Exit::Ok && ran.out.contains("sla_host_drain") && ran.out.contains("host_status"),
+        "{}",
+        ran.out
+    );
     assert_eq!(world.admin("help host_status").exit, Exit::Ok);
     assert_eq!(world.admin("no_such_command").exit, Exit::Failed);
 }

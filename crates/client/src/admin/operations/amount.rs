@@ -34,12 +34,21 @@ mod tests {
 
     #[test]
     fn amounts_are_read_in_every_form_scripts_use() {
-        for (text, mb) in
-            [("10m", 10), ("10MB", 10), ("1MB", 1), ("0m", 0), ("2g", 2048), ("1TB", 1 << 20), ("2048KB", 2), ("3145728B", 3)]
-        {
+        for (text, mb) in [
+            ("10m", 10),
+            ("10MB", 10),
+            ("1MB", 1),
+            ("0m", 0),
+            ("2g", 2048),
+            ("1TB", 1 << 20),
+            ("2048KB", 2),
+            ("3145728B", 3),
+        ] {
             assert_eq!(megabytes(text), Ok(mb), "{text}");
         }
-        for wrong in ["", "10", "m", "10x", "-1m", "1.5g", "10 m b", "99999999999999999999m", "9999999999999999t", "10BB"] {
+        for wrong in
+            ["", "10", "m", "10x", "-1m", "1.5g", "10 m b", "99999999999999999999m", "9999999999999999t", "10BB"]
+        {
             assert!(megabytes(wrong).is_err(), "{wrong}");
         }
     }

@@ -126,7 +126,13 @@ pub struct ReconcileArguments {
     #[arg(short = 't', long = "type", value_enum, default_value_t)]
     pub kind: ReconciliationType,
     /// Tasks per question (explicit only) [default: the scheduler's setting]
-    #[arg(short = 'b', long = "batch_size", visible_alias = "batch-size", value_name = "N", allow_negative_numbers = true)]
+    #[arg(
+        short = 'b',
+        long = "batch_size",
+        visible_alias = "batch-size",
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
     pub batch_size: Option<i32>,
 }
 

@@ -22,8 +22,10 @@ pub fn configuration(arguments: &ClusterConfigArguments, context: &mut Context<'
     }
     let export = if arguments.export { "export " } else { "" };
     for (key, value) in &definition {
-        let key: String =
-            key.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' }).collect();
+        let key: String = key
+            .chars()
+            .map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' })
+            .collect();
         let value = match value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -36,5 +38,9 @@ pub fn configuration(arguments: &ClusterConfigArguments, context: &mut Context<'
 /// As one word of a shell.
 pub fn quoted(text: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./:,@%+=".contains(letter);
-    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }

@@ -20,6 +20,8 @@ use crate::aurora::Context;
 use crate::exit::{Exit, Failure, Outcome};
 use arguments::{OperationVerb, PruneArguments, ReconcileArguments, ReconciliationType};
 
+pub use cluster::quoted;
+
 /// Runs a command.
 pub fn run(verb: OperationVerb, context: &mut Context<'_>) -> Outcome {
     match verb {

@@ -45,7 +45,8 @@ fn fields(task: &ScheduledTask) -> BTreeMap<&'static str, String> {
     let assigned = task.assigned_task.clone().unwrap_or_default();
     let config = assigned.task.unwrap_or_default();
     let job = config.job.clone().unwrap_or_default();
-    let resource = |pick: &dyn Fn(&Resource) -> Option<String>| config.resources.iter().find_map(pick).unwrap_or_default();
+    let resource =
+        |pick: &dyn Fn(&Resource) -> Option<String>| config.resources.iter().find_map(pick).unwrap_or_default();
     BTreeMap::from([
         ("taskId", assigned.task_id),
         ("slaveId", assigned.slave_id.unwrap_or_default()),
@@ -66,9 +67,27 @@ fn fields(task: &ScheduledTask) -> BTreeMap<&'static str, String> {
         ("isService", config.is_service.to_string()),
         ("maxTaskFailures", config.max_task_failures.to_string()),
         ("contactEmail", config.contact_email.unwrap_or_default()),
-        ("numCpus", resource(&|resource| match resource { Resource::NumCpus(cores) => Some(cores.to_string()), _ => None })),
-        ("ramMb", resource(&|resource| match resource { Resource::RamMb(mb) => Some(mb.to_string()), _ => None })),
-        ("diskMb", resource(&|resource| match resource { Resource::DiskMb(mb) => Some(mb.to_string()), _ => None })),
+        (
+            "numCpus",
+            resource(&|resource| match resource {
+                Resource::NumCpus(cores) => Some(cores.to_string()),
+                _ => None,
+            }),
+        ),
+        (
+            "ramMb",
+            resource(&|resource| match resource {
+                Resource::RamMb(mb) => Some(mb.to_string()),
+                _ => None,
+            }),
+        ),
+        (
+            "diskMb",
+            resource(&|resource| match resource {
+                Resource::DiskMb(mb) => Some(mb.to_string()),
+                _ => None,
+            }),
+        ),
     ])
 }
 
@@ -109,6 +128,6 @@ mod tests {
         assert_eq!(format_line("", &fields).unwrap(), "");
         let failure = format_line("%nonsense%", &fields).unwrap_err();
         assert_eq!(failure.exit, Exit::Failed);
-        assert!(failure.text.contains("%nonsense%") && failure.text.contains("slaveHost, status, taskId"), "{failure}");
+        assert!(failure.text.contains("%nonsense%") && failure.text.contains("slaveHost, slaveId, status, taskId"), "{failure}");
     }
 }

@@ -71,11 +71,8 @@ pub fn increase(arguments: &QuotaArguments, context: &mut Context<'_>) -> Outcom
 }
 
 fn put(scheduler: &mut Scheduler<'_>, role: &str, quota: Quota, context: &mut Context<'_>) -> Outcome {
-    let resources = vec![
-        Resource::NumCpus(quota.cores),
-        Resource::RamMb(quota.ram_mb),
-        Resource::DiskMb(quota.disk_mb),
-    ];
+    let resources =
+        vec![Resource::NumCpus(quota.cores), Resource::RamMb(quota.ram_mb), Resource::DiskMb(quota.disk_mb)];
     let call = SetQuotaArguments {
         owner_role: Some(role.to_owned()),
         quota: Some(ResourceAggregate { resources: Set(resources) }),

@@ -38,15 +38,17 @@ fn quotas_are_set_in_cores_and_whole_megabytes() {
 
 #[test]
 fn a_quota_is_increased_by_what_is_given() {
-    let world = FakeWorld::new(|call| Some(match call {
-        Call::GetQuota(_) => with_result(ResponseResult::GetQuota(GetQuotaResult {
-            quota: Some(ResourceAggregate {
-                resources: Set(vec![Resource::NumCpus(1.0), Resource::RamMb(100), Resource::DiskMb(200)]),
-            }),
-            ..GetQuotaResult::default()
-        })),
-        _ => ok(),
-    }));
+    let world = FakeWorld::new(|call| {
+        Some(match call {
+            Call::GetQuota(_) => with_result(ResponseResult::GetQuota(GetQuotaResult {
+                quota: Some(ResourceAggregate {
+                    resources: Set(vec![Resource::NumCpus(1.0), Resource::RamMb(100), Resource::DiskMb(200)]),
+                }),
+                ..GetQuotaResult::default()
+            })),
+            _ => ok(),
+        })
+    });
     let ran = run(&world, "increase_quota c1 www-data 0.5 10m 0m");
     assert_eq!(ran.exit, Exit::Ok, "{ran:?}");
     let Some(Call::SetQuota(arguments)) = world.calls().pop() else { panic!("{:?}", world.calls()) };
@@ -110,7 +112,9 @@ fn clusters_are_shown_as_json_and_as_variables() {
     assert_eq!(shown["slave_root"], "/var/lib/it's here");
     let ran = with_clusters(&world, "get_cluster_config f --sh", file);
     let lines: Vec<&str> = ran.out.lines().collect();
-    assert!(lines.contains(&"AURORA_CLUSTER_SCHEDULER_URI=http://h:1") && lines.contains(&"AURORA_CLUSTER_ZK_PORT=2181"));
+    assert!(
+        lines.contains(&"AURORA_CLUSTER_SCHEDULER_URI=http://h:1") && lines.contains(&"AURORA_CLUSTER_ZK_PORT=2181")
+    );
     assert!(lines.contains(&r"AURORA_CLUSTER_SLAVE_ROOT='/var/lib/it'\''s here'"), "{}", ran.out);
     let ran = with_clusters(&world, "get_cluster_config --export f", file);
     assert!(ran.out.lines().all(|line| line.starts_with("export AURORA_CLUSTER_")), "{}", ran.out);
@@ -119,21 +123,25 @@ fn clusters_are_shown_as_json_and_as_variables() {
 #[test]
 fn backups_are_listed_staged_thinned_out_and_committed() {
     let names = || Set(vec!["scheduler-backup-2".to_owned(), "scheduler-backup-1".to_owned()]);
-    let world = FakeWorld::new(move |call| Some(match call {
-        Call::ListBackups(_) => with_result(ResponseResult::ListBackups(ListBackupsResult { backups: names() })),
-        Call::QueryRecovery(_) => with_result(ResponseResult::QueryRecovery(QueryRecoveryResult {
-            tasks: Set(vec![
-                task(1, "task-1", &[(1, ScheduleStatus::Running, None)]),
-                task(0, "task-0", &[(1, ScheduleStatus::Lost, None)]),
-            ]),
-        })),
-        Call::CommitRecovery(_) => Response {
-            details: vec![ResponseDetail { message: Some("2 tasks still run.".into()) }],
-            ..ok()
-        },
-        _ => ok(),
-    }));
-    assert_eq!(run(&world, "scheduler_list_backups c1").out, "2 available backups:\nscheduler-backup-1\nscheduler-backup-2\n");
+    let world = FakeWorld::new(move |call| {
+        Some(match call {
+            Call::ListBackups(_) => with_result(ResponseResult::ListBackups(ListBackupsResult { backups: names() })),
+            Call::QueryRecovery(_) => with_result(ResponseResult::QueryRecovery(QueryRecoveryResult {
+                tasks: Set(vec![
+                    task(1, "task-1", &[(1, ScheduleStatus::Running, None)]),
+                    task(0, "task-0", &[(1, ScheduleStatus::Lost, None)]),
+                ]),
+            })),
+            Call::CommitRecovery(_) => {
+                Response { details: vec![ResponseDetail { message: Some("2 tasks still run.".into()) }], ..ok() }
+            }
+            _ => ok(),
+        })
+    });
+    assert_eq!(
+        run(&world, "scheduler_list_backups c1").out,
+        "2 available backups:\nscheduler-backup-1\nscheduler-backup-2\n"
+    );
     for words in [
         "scheduler_backup_now c1",
         "scheduler_snapshot c1",
@@ -169,17 +177,19 @@ fn backups_are_listed_staged_thinned_out_and_committed() {
 
 #[test]
 fn tasks_are_listed_in_the_users_form_and_much_needs_force() {
-    let world = FakeWorld::new(|call| Some(match call {
-        Call::GetTasksStatus(_) | Call::GetTasksWithoutConfigs(_) => {
-            with_result(ResponseResult::ScheduleStatus(ScheduleStatusResult {
-                tasks: vec![
-                    task(1, "t1", &[(1, ScheduleStatus::Running, None)]),
-                    task(0, "t0", &[(1, ScheduleStatus::Running, None)]),
-                ],
-            }))
-        }
-        _ => ok(),
-    }));
+    let world = FakeWorld::new(|call| {
+        Some(match call {
+            Call::GetTasksStatus(_) | Call::GetTasksWithoutConfigs(_) => {
+                with_result(ResponseResult::ScheduleStatus(ScheduleStatusResult {
+                    tasks: vec![
+                        task(1, "t1", &[(1, ScheduleStatus::Running, None)]),
+                        task(0, "t0", &[(1, ScheduleStatus::Running, None)]),
+                    ],
+                }))
+            }
+            _ => ok(),
+        })
+    });
     let ran = run(&world, "query c1 www hello");
     let lines: Vec<&str> = ran.out.lines().collect();
     assert_eq!(ran.exit, Exit::Ok, "{ran:?}");
@@ -192,6 +202,8 @@ fn tasks_are_listed_in_the_users_form_and_much_needs_force() {
     }
     assert_eq!(run(&world, "query c1 www hello -l %nonsense%").exit, Exit::Failed);
     run(&world, "query c1 www hello --shards 0,3");
-    let Some(Call::GetTasksWithoutConfigs(arguments)) = world.calls().pop() else { panic!("{:?}", world.calls().pop()) };
+    let Some(Call::GetTasksWithoutConfigs(arguments)) = world.calls().pop() else {
+        panic!("{:?}", world.calls().pop())
+    };
     assert_eq!(arguments.query.unwrap().instance_ids, Some(Set(vec![0, 3])));
 }

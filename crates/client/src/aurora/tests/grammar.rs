@@ -81,18 +81,6 @@ fn wrong_command_lines_exit_with_2_and_say_why() {
 }
 
 #[test]
-fn what_is_not_there_yet_says_so_in_one_sentence() {
-    for (words, verb) in [
-        ("quota get c1/r --write-json", "aurora quota"),
-        ("sla get-task-up-count c1/r/e/n", "aurora sla"),
-        ("task run c1/r/e/n ls -a", "aurora task"),
-        ("job diff c1/r/e/n f --from c1/a/b/c", "aurora job diff"),
-    ] {
-        run(words).expect(Exit::CommandFailure, "", &format!("`{verb}` is not in this version of Daybreak.\n"));
-    }
-}
-
-#[test]
 fn unknown_clusters_exit_with_3() {
     let ran = run("job killall nowhere/r/e/n");
     assert_eq!(ran.exit, Exit::InvalidConfiguration);

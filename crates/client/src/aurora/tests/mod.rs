@@ -5,4 +5,5 @@ mod grammar;
 mod jobs;
 mod legacy;
 mod reading;
+mod remote;
 mod updates;
