@@ -39,7 +39,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             (builder.view, builder.files, None)
         }
         _ => {
-            let (view, files, known) = fixture::cluster(now_ms);
+            let (mut view, files, known) = fixture::cluster(now_ms);
+            fixture::maintain(&mut view, now_ms);
             (view, files, Some(known))
         }
     };

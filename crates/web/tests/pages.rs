@@ -490,22 +490,8 @@ async fn an_update_that_rests_says_what_it_waits_for() {
 
 #[tokio::test]
 async fn agents_show_their_maintenance_and_what_ends_it() {
-    use model::MaintenanceMode;
-    use scheduler::view::{HostRecord, MaintenanceRequest};
     let (mut view, files, _) = fixture::cluster(clock());
-    let mut set = |host: &str, mode| {
-        let known = view.hosts.get(host).map(|record| HostRecord::clone(record)).unwrap_or_default();
-        view.hosts.insert(host.into(), Arc::new(HostRecord { mode, ..known }));
-    };
-    set("worker-1.example", MaintenanceMode::Scheduled);
-    set("worker-2.example", MaintenanceMode::Draining);
-    set("worker-8.example", MaintenanceMode::Drained);
-    let request = MaintenanceRequest {
-        default_policy: model::task::SlaPolicy::Percentage { percentage_bits: 95.0_f64.to_bits(), duration_secs: 1800 },
-        timeout_secs: 7200,
-        created_ms: clock() - 3_600_000,
-    };
-    view.maintenance.insert("worker-2.example".into(), Arc::new(request));
+    fixture::maintain(&mut view, clock());
     let router = web::router(fixture::harness(view, files, clock).state);
     let all = text(&page(&router, "/agents").await);
     assert!(all.contains("5 machines") && all.contains("worker-8.example"), "drained and gone is not forgotten: {all}");
