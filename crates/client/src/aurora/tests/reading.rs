@@ -127,6 +127,25 @@ fn status_of_a_failed_task_ends_with_its_stderr() {
 }
 
 #[test]
+fn a_failed_health_check_is_no_signal() {
+    let tasks = vec![task(0, "t", &[(9, S::Failed, Some("Failed health check! Health check timed out."))])];
+    let world = two_jobs(tasks).with_pages(|_| Page {
+        status: 200,
+        body: json!({ "processes": [{ "name": "p", "runs": [{ "run": 0, "state": "KILLED", "return_code": -15 }] }] })
+            .to_string()
+            .into_bytes(),
+        ..Page::default()
+    });
+    let ran = world.aurora(&format!("job status {KEY}"));
+    assert!(
+        ran.out.contains("FAILED: Failed health check! Health check timed out.\n\t  process 'p' was killed; "),
+        "{}",
+        ran.out
+    );
+    assert!(!ran.out.contains("signal"), "{}", ran.out);
+}
+
+#[test]
 fn status_of_a_pending_task_says_why_it_waits() {
     let world = FakeWorld::new(|call| match call {
         Call::GetTasksWithoutConfigs(_) => Some(with_tasks(vec![task(0, "t-0", &[(1, S::Pending, None)])])),
