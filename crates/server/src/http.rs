@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use crate::connections;
 use crate::guard::{self, Guard};
 use crate::leader::{self, Leadership};
 use crate::logging;
@@ -69,12 +70,12 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(async move {
+    tokio::spawn(async move {
         stop.await;
         stopping.send_replace(true);
     });
     tokio::select! {
-        result = async { serving.await } => result,
+        () = connections::serve(listener, routes, stopped.clone()) => Ok(()),
         // Streams to open pages never end by themselves.
         () = async {
             let _ = stopped.wait_for(|stopped| *stopped).await;

@@ -1,6 +1,7 @@
 //! The daemon: the node plus threads, sockets, log and configuration. No scheduling rules, no HTML.
 
 pub mod backups;
+mod connections;
 mod coordinator;
 pub mod daemon;
 pub mod endpoint;
