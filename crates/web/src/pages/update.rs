@@ -1,17 +1,17 @@
 //! `/updates` and `…/update/<id>`: updates of jobs, how far they are, what happened.
 
-use std::collections::BTreeMap;
-
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use model::update::{InstanceUpdateEvent, Update, UpdateAction, UpdateStatus, UpdateStrategy, from_ranges};
+use model::update::{InstanceUpdateEvent, Update, UpdateStatus, UpdateStrategy, from_ranges};
 use model::{InstanceId, JobKey, UpdateKey};
+use scheduler::View;
 use serde::Deserialize;
 
 use super::configuration::{self, Change, ConfigurationBox};
 use super::task_row::EventRow;
+use super::update_instances::{self, Shown, Standing};
 use crate::link;
 use crate::live::Scope;
 use crate::page::{self, Crumb, Frame, Problem};
@@ -54,25 +54,11 @@ pub struct UpdateRow {
     pub message: String,
 }
 
-/// Latest action on each instance an update touches; `None` for those not begun.
-fn instances(update: &Update) -> BTreeMap<InstanceId, Option<UpdateAction>> {
-    let named = update.desired.iter().chain(&update.initial).flat_map(|config| from_ranges(&config.instances));
-    let mut latest: BTreeMap<InstanceId, Option<UpdateAction>> = named.map(|instance| (instance, None)).collect();
-    for event in &update.instance_events {
-        latest.insert(event.instance, Some(event.action));
-    }
-    latest
-}
-
-fn is_done(action: Option<UpdateAction>) -> bool {
-    matches!(action, Some(UpdateAction::InstanceUpdated | UpdateAction::InstanceRolledBack))
-}
-
 /// An update as a row.
-pub fn row(update: &Update, now_ms: i64) -> UpdateRow {
-    let instances = instances(update);
-    let done = instances.values().filter(|action| is_done(**action)).count() as u64;
-    let total = instances.len() as u64;
+pub fn row(view: &View, update: &Update, now_ms: i64) -> UpdateRow {
+    let standings = update_instances::standings(view, update);
+    let done = standings.values().filter(|standing| standing.done).count() as u64;
+    let total = standings.len() as u64;
     let end = if update.status().is_active() { now_ms } else { update.last_modified_ms() };
     UpdateRow {
         href: link::update(&update.key.job, &update.key.id),
@@ -89,29 +75,45 @@ pub fn row(update: &Update, now_ms: i64) -> UpdateRow {
     }
 }
 
-/// Words and colour of what happened to an instance.
-fn action_words(action: Option<UpdateAction>) -> (&'static str, &'static str, &'static str) {
-    match action {
-        None => ("waiting", "wait", "·"),
-        Some(UpdateAction::InstanceUpdating) => ("updating", "move", "→"),
-        Some(UpdateAction::InstanceUpdated) => ("updated", "done", "✓"),
-        Some(UpdateAction::InstanceRollingBack) => ("rolling back", "flap", "←"),
-        Some(UpdateAction::InstanceRolledBack) => ("rolled back", "flap", "↩"),
-        Some(UpdateAction::InstanceUpdateFailed) => ("update failed", "bad", "✕"),
-        Some(UpdateAction::InstanceRollbackFailed) => ("rollback failed", "bad", "✕"),
-    }
-}
-
 /// Said of a rolling update while the journal is short of room.
 const WAITS_FOR_ROOM: &str =
     "Waiting: the disk of the scheduler's journal is nearly full. The update goes on once there is room.";
 
+/// What an update waits for, as a sentence and, where a user can end the wait, the command that does.
+#[derive(Default)]
+struct Wait {
+    sentence: String,
+    command: String,
+}
+
+fn wait(view: &View, update: &Update, state: &WebState) -> Wait {
+    use UpdateStatus::{
+        RollBackAwaitingPulse, RollBackPaused, RollForwardAwaitingPulse, RollForwardPaused, RollingBack, RollingForward,
+    };
+    let key = &update.key;
+    match update.status() {
+        RollingForward | RollingBack if view.space_low => Wait { sentence: WAITS_FOR_ROOM.into(), ..Wait::default() },
+        RollForwardPaused | RollBackPaused => Wait {
+            sentence: "Paused: tasks stay as they are. It goes on with".into(),
+            command: format!("{} update resume {}/{}", super::aurora(state), state.cluster, key.job),
+        },
+        RollForwardAwaitingPulse | RollBackAwaitingPulse => {
+            let last = match view.update_pulses.get(key) {
+                Some(last_ms) => {
+                    format!("the last one came {} ago", words::exact(state.now_ms().saturating_sub(*last_ms).max(0)))
+                }
+                None => "none has come yet".into(),
+            };
+            Wait { sentence: format!("Waiting for a pulse of its coordinator: {last}."), ..Wait::default() }
+        }
+        _ => Wait::default(),
+    }
+}
+
 struct Cell {
     instance: InstanceId,
     href: String,
-    words: &'static str,
-    tone: &'static str,
-    mark: &'static str,
+    shown: Shown,
 }
 
 /// What an update changes for some instances.
@@ -124,17 +126,25 @@ struct ChangeBox {
 /// Differences of every replaced configuration to the new one.
 fn change_boxes(update: &Update) -> Vec<ChangeBox> {
     let Some(desired) = &update.desired else { return Vec::new() };
+    let wanted = from_ranges(&desired.instances);
+    // Those of instances that are removed change into nothing.
+    let is_changed = |initial: &&model::update::InstanceConfig| {
+        from_ranges(&initial.instances).iter().any(|instance| wanted.contains(instance))
+    };
     let describe = |initial: &model::update::InstanceConfig| {
         let mut changes = configuration::changes(&initial.task, &desired.task);
         let more = changes.len().saturating_sub(CHANGES_SHOWN);
         changes.truncate(CHANGES_SHOWN);
         ChangeBox {
-            instances: format!("Instances {}", words::ranges(from_ranges(&initial.instances))),
+            instances: format!(
+                "Instances {}",
+                words::ranges(from_ranges(&initial.instances).intersection(&wanted).copied())
+            ),
             changes,
             more: if more > 0 { format!("and {} more", words::grouped(more as u64)) } else { String::new() },
         }
     };
-    update.initial.iter().map(describe).collect()
+    update.initial.iter().filter(is_changed).map(describe).collect()
 }
 
 struct InstanceEventRow {
@@ -153,8 +163,12 @@ struct Page {
     id: String,
     row: UpdateRow,
     /// Why it goes no further at the moment.
-    waits: &'static str,
+    wait: Wait,
+    /// Which instances it adds, changes and removes.
+    scope: String,
     settings: Vec<(&'static str, String)>,
+    /// The client's own.
+    metadata: Vec<(String, String)>,
     cells: Vec<Cell>,
     more_cells: String,
     events: Vec<EventRow>,
@@ -197,6 +211,9 @@ fn settings(update: &Update) -> Vec<(&'static str, String)> {
     if let Some(ms) = settings.block_if_no_pulses_after_ms.filter(|ms| *ms > 0) {
         rows.push(("Pulse", format!("waits when none came for {}", words::exact(ms.into()))));
     }
+    if settings.sla_aware {
+        rows.push(("Kills", "only as the SLA policy allows".into()));
+    }
     rows
 }
 
@@ -227,7 +244,7 @@ fn instance_event(key: &JobKey, event: &InstanceUpdateEvent) -> InstanceEventRow
         instance: event.instance,
         href: format!("{}/{}", link::job(key), event.instance),
         name: event.action.name(),
-        tone: action_words(Some(event.action)).1,
+        tone: update_instances::action_words(Some(event.action)).1,
         message: event.message.clone().unwrap_or_default(),
     }
 }
@@ -253,12 +270,12 @@ pub async fn show(
         }
         .answer(StatusCode::NOT_FOUND, &state, &headers);
     };
-    let latest = instances(update);
-    let more_cells = latest.len().saturating_sub(INSTANCES_SHOWN);
+    let standings = update_instances::standings(&view, update);
+    let more_cells = standings.len().saturating_sub(INSTANCES_SHOWN);
     let more_events = update.instance_events.len().saturating_sub(EVENTS_SHOWN);
-    let cell = |(instance, action): (&InstanceId, &Option<UpdateAction>)| {
-        let (words, tone, mark) = action_words(*action);
-        Cell { instance: *instance, href: format!("{}/{instance}", link::job(&key)), words, tone, mark }
+    let cell = |(instance, standing): (&InstanceId, &Standing<'_>)| {
+        let href = format!("{}/{instance}", link::job(&key));
+        Cell { instance: *instance, href, shown: standing.shown(update.status()) }
     };
     let describe = |config: &model::update::InstanceConfig| {
         let label = format!("Instances {}", words::ranges(from_ranges(&config.instances)));
@@ -275,12 +292,13 @@ pub async fn show(
     };
     let more =
         |count: usize| if count > 0 { format!("and {} more", words::grouped(count as u64)) } else { String::new() };
-    let rolls = matches!(update.status(), UpdateStatus::RollingForward | UpdateStatus::RollingBack);
     let page = Page {
-        waits: if rolls && view.space_low { WAITS_FOR_ROOM } else { "" },
-        row: row(update, state.now_ms()),
+        wait: wait(&view, update, &state),
+        scope: update_instances::scope(update),
+        row: row(&view, update, state.now_ms()),
         settings: settings(update),
-        cells: latest.iter().take(INSTANCES_SHOWN).map(cell).collect(),
+        metadata: update.metadata.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect(),
+        cells: standings.iter().take(INSTANCES_SHOWN).map(cell).collect(),
         more_cells: more(more_cells),
         events: events(update),
         instance_events: update
@@ -327,8 +345,8 @@ pub async fn list(State(state): State<WebState>, Query(wanted): Query<Wanted>, h
     ended.sort_by_key(|update| std::cmp::Reverse(update.last_modified_ms()));
     let paging = Paging::new(ended.len(), UPDATES_PER_PAGE, wanted.page, |page| format!("/updates?page={page}"));
     let page = ListPage {
-        active: active.iter().map(|update| row(update, now_ms)).collect(),
-        ended: ended[paging.first..paging.end].iter().map(|update| row(update, now_ms)).collect(),
+        active: active.iter().map(|update| row(&view, update, now_ms)).collect(),
+        ended: ended[paging.first..paging.end].iter().map(|update| row(&view, update, now_ms)).collect(),
         paging,
         command: format!("{} update start {}/ROLE/ENVIRONMENT/JOB FILE.aurora", super::aurora(&state), state.cluster),
     };
