@@ -163,6 +163,32 @@ fn gpus_are_taken_whole() {
 }
 
 #[test]
+fn tasks_without_gpus_leave_machines_that_have_some_to_those_that_want_them() {
+    let mut rules = settings();
+    rules.admission.allow_gpu_resource = true;
+    let mut world = World::with(rules);
+    for number in 0..6 {
+        let gpus = if number % 2 == 0 { 1 } else { 0 };
+        world.offer(&format!("a{number}"), Resources { gpus, ..room(4.0) });
+    }
+    world.create(batch("plain"), 12);
+    let agents = |world: &World, name: &str| {
+        let tasks = world.active(&job(name)).into_iter();
+        tasks.filter_map(|task| task.agent_id.as_deref().map(str::to_owned)).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(agents(&world, "plain"), ["a1", "a3", "a5"].map(str::to_owned).into(), "as long as there is room");
+    let mut training = batch("training");
+    training.resources.gpus = 1;
+    world.create(training, 3);
+    assert_eq!(agents(&world, "training"), ["a0", "a2", "a4"].map(str::to_owned).into());
+    for number in [0, 2, 4] {
+        world.offer(&format!("a{number}"), room(3.0));
+    }
+    world.create(batch("more"), 3);
+    assert_eq!(agents(&world, "more").len(), 1, "rather there than nowhere");
+}
+
+#[test]
 fn reasons_name_what_is_missing_and_how_much_there_is() {
     let mut world = World::new();
     world.create(TaskConfig::new(job("huge"), 1000.0, 1, 1, "{}"), 1);

@@ -351,7 +351,7 @@ impl Core {
             (Candidates::All, few) => few.as_deref(),
         };
         let mut placed = 0;
-        for choice in self.book.choices() {
+        for choice in self.book.choices(class.demand.gpus > 0) {
             if placed == turn {
                 break;
             }

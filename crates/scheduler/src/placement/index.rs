@@ -9,7 +9,9 @@ pub(crate) const UNDEDICATED: u128 = 1 << 127;
 pub(crate) const IN_USE: u128 = 1 << 126;
 /// Bit of those among them that the engine has not asked back either: the first choice.
 pub(crate) const STAYS: u128 = 1 << 125;
-const VALUE_BITS: u64 = 125;
+/// Bit of those among them that have no GPUs: the first choice of tasks that want none.
+pub(crate) const PLAIN: u128 = 1 << 124;
+const VALUE_BITS: u64 = 124;
 
 /// The bit that stands for an attribute's value. Different values may share one; the exact check comes later.
 pub(crate) fn value_bit(name: &str, value: &str) -> u128 {

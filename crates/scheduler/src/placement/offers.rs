@@ -9,7 +9,7 @@ use engine::Offer;
 use model::constraint::DEDICATED;
 use model::{CpuMillis, Host, MaintenanceMode, Ports, Resources, Role, TaskId};
 
-use super::index::{IN_USE, STAYS, Summary, Tree, UNDEDICATED, Wanted, value_bit};
+use super::index::{IN_USE, PLAIN, STAYS, Summary, Tree, UNDEDICATED, Wanted, value_bit};
 use crate::timers::TimerKey;
 use crate::view::AgentView;
 
@@ -86,6 +86,8 @@ pub(crate) struct OfferBook {
     by_host: BTreeMap<Host, Vec<usize>>,
     /// Agents that are not the first choice: maintenance is announced for them, or the engine asks them back.
     second_choices: BTreeSet<usize>,
+    /// Agents that have GPUs.
+    with_gpus: BTreeSet<usize>,
     /// Attribute name to value to slots.
     by_value: BTreeMap<String, BTreeMap<String, BTreeSet<usize>>>,
     tree: Tree,
@@ -156,9 +158,14 @@ impl OfferBook {
     }
 
     /// Which agents are to be tried one after another, as masks for [`Wanted::among`] (spec scheduler 2.2): those that stay, those
-    /// in use, all.
-    pub(crate) fn choices(&self) -> &'static [u128] {
-        if self.second_choices.is_empty() { &[0] } else { &[STAYS, IN_USE, 0] }
+    /// in use, all. Before them, for a task that wants no GPUs, those that have none: there are few of the others.
+    pub(crate) fn choices(&self, wants_gpus: bool) -> &'static [u128] {
+        match (self.second_choices.is_empty(), self.with_gpus.is_empty() || wants_gpus) {
+            (true, true) => &[0],
+            (false, true) => &[STAYS, IN_USE, 0],
+            (true, false) => &[PLAIN, 0],
+            (false, false) => &[PLAIN, STAYS, IN_USE, 0],
+        }
     }
 
     /// All agents with their slots, in order of slot.
@@ -303,6 +310,11 @@ impl OfferBook {
         } else {
             self.second_choices.remove(&slot);
         }
+        if self.agent(slot).is_some_and(|agent| agent.total.gpus > 0) {
+            self.with_gpus.insert(slot);
+        } else {
+            self.with_gpus.remove(&slot);
+        }
         let summary = match self.agent(slot) {
             // An offer without CPU or memory serves nobody (spec scheduler 2.2).
             Some(agent)
@@ -314,6 +326,9 @@ impl OfferBook {
                 let mut values = agent.values;
                 if agent.mode == MaintenanceMode::None {
                     values |= if agent.unavailable_from_ms.is_none() { IN_USE | STAYS } else { IN_USE };
+                }
+                if values & STAYS != 0 && agent.total.gpus == 0 {
+                    values |= PLAIN;
                 }
                 Summary::of(&agent.free, agent.revocable_cpu, values)
             }
