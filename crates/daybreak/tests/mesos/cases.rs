@@ -264,7 +264,8 @@ pub fn compose() {
 }
 
 pub fn etl() {
-    let cluster = Cluster::start(&Plan::default());
+    // Otherwise the daemon holds for half a minute what nobody needs.
+    let cluster = Cluster::start(&Plan { daybreak: &["--suppress-idle-after", "1secs"], ..Plan::default() });
     let master = format!("127.0.0.1:{}", cluster.masters[0].port);
     let mut child = Command::new(DAYBREAK)
         .args(["etl", "-master", &master, "-cmd", "sleep 1", "-maxtasks", "2", "-user", ROLE, "-wait", "4"])

@@ -214,7 +214,7 @@ impl Drop for Registry {
 
 pub fn etl_image() {
     let docker = docker();
-    let cluster = start(docker, &[]);
+    let cluster = start(docker, &["--suppress-idle-after", "1secs"]);
     let registry = Registry::start(cluster.directory.path());
     let image = registry.push(docker, IMAGE);
     let master = format!("127.0.0.1:{}", cluster.masters[0].port);

@@ -14,6 +14,7 @@ mod cases;
 mod cluster;
 mod containers;
 mod failures;
+mod operators;
 mod resources;
 mod security;
 mod services;
@@ -50,6 +51,13 @@ const CASES: &[Case] = &[
     ("reserved: static and dynamic reservations of two roles", resources::reserved),
     ("revocable: what Mesos may take back, for the tier that asks for it", resources::revocable),
     ("maintenance: inverse offers are answered, tasks move in time", resources::maintenance),
+    ("gpu: agents that have some, tasks that ask for some", resources::gpus),
+    ("drained: the operator drains an agent, its tasks move", operators::drained),
+    ("torn down: the daemon ends and says how to begin anew", operators::torn_down),
+    ("deposed: another scheduler takes the framework, this one ends and comes back", operators::deposed),
+    ("memory: a task that takes too much fails and says so", operators::memory),
+    ("on the agent: observer and thermos see the task and end it", operators::on_the_agent),
+    ("etl failover: rounds go on under another leader", operators::etl_failover),
     ("credentials: frameworks, files and executors that have to prove who they are", security::credentials),
     ("tls: masters and agents that want certificates", security::tls),
     ("image: Mesos' own containerizer, volumes, from a directory; its agent restarts", containers::image_task),

@@ -144,3 +144,32 @@ pub fn maintenance() {
     cluster.ask(master, "/machine/up", Some(&machine)).expect("and come back");
     cluster.daemon.aurora(&["job", "killall", &job]).expect_code(0);
 }
+
+pub fn gpus() {
+    // Without the isolator for them, which takes NVIDIA's library, Mesos offers GPUs and guards no devices.
+    let agent = ["--resources=cpus:4;mem:4096;disk:10000;ports:[31000-31999];gpus:2"];
+    let text = |name: &str, instances: u32, gpu: &str| {
+        format!(
+            "main = Process(name = 'main', cmdline = 'exec sleep 1000')\n\
+             task = Task(processes = [main], resources = Resources(cpu = 0.1, ram = 32*MB, disk = 8*MB{gpu}))\n\
+             jobs = [Service(cluster = 'devcluster', role = '{ROLE}', environment = 'devel', name = '{name}', task = task, instances = {instances})]\n"
+        )
+    };
+    let cluster = Cluster::start(&Plan { daybreak: &["--allow-gpu-resource"], agent: &agent, ..Plan::default() });
+    let job = key("training");
+    cluster.create(&job, &text("training", 3, ", gpu = 1")).expect_code(0);
+    cluster.wait_for_active(&job, "RUNNING", 2);
+    let used = cluster.state().unwrap()["slaves"][0]["used_resources"].clone();
+    assert_eq!(used["gpus"].as_f64(), Some(2.0), "{used}");
+    assert_eq!(cluster.active(&job, "PENDING").len(), 1, "there are two");
+    cluster.daemon.aurora(&["job", "killall", &job]).expect_code(0);
+    drop(cluster);
+    // A framework that wants none is not offered such an agent at all, and a job that asks for one is refused.
+    let cluster = Cluster::start(&Plan { agent: &agent, ..Plan::default() });
+    let refused = cluster.create(&job, &text("training", 1, ", gpu = 1"));
+    assert!(refused.code != 0 && format!("{refused:?}").contains("GPU resource support is disabled"), "{refused:?}");
+    let plain = key("plain");
+    cluster.create(&plain, &text("plain", 1, "")).expect_code(0);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(cluster.active(&plain, "PENDING").len(), 1);
+}

@@ -188,10 +188,23 @@ impl Daemon {
         status.code().unwrap_or(-1)
     }
 
+    /// Waits until the daemon has ended by itself and gives its exit code.
+    pub fn wait_for_end(&mut self) -> i32 {
+        let mut child = self.child.take().expect("the daemon runs");
+        let status = wait_for("the daemon to end", Duration::from_secs(30), || child.try_wait().unwrap());
+        status.code().unwrap_or(-1)
+    }
+
     /// Starts the daemon again on the same state directory and port.
     pub fn restart(&mut self) {
         let listen = self.url.trim_start_matches("http://").to_owned();
         self.spawn(&listen);
+    }
+
+    /// The same with further options, from now on.
+    pub fn restart_with(&mut self, extra: &[&str]) {
+        self.extra.extend(extra.iter().map(|word| (*word).to_owned()));
+        self.restart();
     }
 
     /// Runs a client verb against this daemon.
