@@ -1,6 +1,6 @@
 //! Pages for people: server-rendered, live without reload, readable without scripts.
 //!
-//! What it is: the routes under `/scheduler`, `/agents`, `/updates` and their assets, drawn from the frozen
+//! What it is: the routes under `/scheduler`, `/agents`, `/updates`, `/cron-jobs` and their assets, drawn from the frozen
 //! [`scheduler::View`] and from what tasks leave on their agents ([`engine::files::TaskFiles`]). What it is not: a wire format
 //! for programs, or a place where anything is decided; the one change it can ask for (a sample job) goes through the gateway
 //! like every other command. An authenticated caller arrives as a request extension of type [`scheduler::Principal`].
@@ -59,6 +59,7 @@ pub fn router(state: WebState) -> Router {
         .route("/agents", get(pages::agents::show))
         .route("/slaves", get(|| async { Redirect::permanent("/agents") }))
         .route("/updates", get(pages::update::list))
+        .route("/cron-jobs", get(pages::cron::list))
         .route("/live", get(live::stream))
         .route("/sample-job", post(pages::scheduler::run_sample))
         .route("/assets/{file}", get(assets::serve))

@@ -108,6 +108,11 @@ impl Scope {
         for (key, update) in in_scope {
             (key, update.events.len(), update.instance_events.len()).hash(&mut hasher);
         }
+        let first = JobKey::new(&self.role, &self.environment, &self.job);
+        for (key, job) in view.cron_jobs.range(first..).take_while(|(key, _)| self.covers(key)) {
+            let last = job.runs.last().map(|run| (run.number, run.outcome.name()));
+            (key, last, job.next_run_ms, job.scheduled_ms).hash(&mut hasher);
+        }
         match self.job_key() {
             Some(key) => {
                 for id in view.tasks_by_job.get(&key).into_iter().flatten() {

@@ -1,6 +1,6 @@
 //! Counting tasks by state, in single passes over a view.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{JobKey, TaskStatus};
 use scheduler::View;
@@ -96,16 +96,32 @@ pub fn of_job(view: &View, key: &JobKey) -> JobTally {
             job.is_service = task.config.is_service;
         }
     }
+    // One that has not run yet has changed when it was scheduled.
+    if let Some(cron) = view.cron_jobs.get(key) {
+        job.changed_ms = job.changed_ms.max(cron.scheduled_ms);
+    }
     job
 }
 
 /// Keys of a role's jobs, or of one of its environments, in order.
 pub fn jobs_of<'a>(view: &'a View, role: &'a str, environment: Option<&'a str>) -> impl Iterator<Item = &'a JobKey> {
     let first = JobKey::new(role, environment.unwrap_or_default(), "");
-    view.tasks_by_job
-        .range(first..)
-        .map(|(key, _)| key)
-        .take_while(move |key| key.role == role && environment.is_none_or(|environment| key.environment == environment))
+    let belongs =
+        move |key: &&JobKey| key.role == role && environment.is_none_or(|environment| key.environment == environment);
+    let with_tasks = view.tasks_by_job.range(first.clone()..).map(|(key, _)| key).take_while(belongs);
+    let with_schedule = view.cron_jobs.range(first..).map(|(key, _)| key).take_while(belongs);
+    with_tasks.chain(with_schedule).collect::<BTreeSet<_>>().into_iter()
+}
+
+/// Keys of all jobs, in order: those with a task, and cron jobs.
+pub fn all_jobs(view: &View) -> impl Iterator<Item = &JobKey> {
+    let mut scheduled = view.cron_jobs.keys().filter(|key| !view.tasks_by_job.contains_key(*key)).peekable();
+    let mut with_tasks = view.jobs().peekable();
+    std::iter::from_fn(move || match (with_tasks.peek(), scheduled.peek()) {
+        (Some(one), Some(other)) if other < one => scheduled.next(),
+        (Some(_), _) => with_tasks.next(),
+        (None, _) => scheduled.next(),
+    })
 }
 
 /// What a role has.
@@ -125,7 +141,7 @@ pub struct RoleTally {
 pub fn roles(view: &View) -> BTreeMap<String, RoleTally> {
     let mut roles: BTreeMap<String, RoleTally> = BTreeMap::new();
     let mut current: Option<(&str, RoleTally)> = None;
-    for key in view.jobs() {
+    for key in all_jobs(view) {
         if current.as_ref().is_none_or(|(role, _)| *role != key.role)
             && let Some((role, done)) = current.replace((&key.role, RoleTally::default()))
         {

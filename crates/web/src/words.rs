@@ -7,6 +7,7 @@ use engine::files::ProcessState;
 use model::resource::Resources;
 use model::update::UpdateStatus;
 use model::{MaintenanceMode, TaskConfig, TaskStatus};
+use scheduler::cron::CronOutcome;
 
 /// Markup made here from our own text and numbers, or escaped before; templates print it as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,6 +97,18 @@ pub fn update_look(status: UpdateStatus) -> Look {
         UpdateStatus::Error | UpdateStatus::Failed => ("bad", CROSS),
     };
     Look { name: status.name(), tone, shape }
+}
+
+/// Look of what became of a run of a cron job.
+pub fn cron_look(outcome: &CronOutcome) -> Look {
+    let (tone, shape) = match outcome {
+        CronOutcome::Started => ("good", RIGHT),
+        CronOutcome::Waiting(_) => ("wait", HOURGLASS),
+        CronOutcome::Cancelled => ("stop", SQUARE_HOLLOW),
+        CronOutcome::Ignored => ("stop", CHEVRONS),
+        CronOutcome::Missed => ("odd", DIAMOND_HOLLOW),
+    };
+    Look { name: outcome.name(), tone, shape }
 }
 
 /// Look of a run of a process.

@@ -85,7 +85,7 @@ async fn the_root_leads_to_the_roles() {
 async fn roles_show_counts_per_state_and_machines_their_room() {
     let (router, ..) = cluster();
     let seen = text(&page(&router, "/scheduler").await);
-    assert!(seen.contains("2 roles with 6 jobs"), "{seen}");
+    assert!(seen.contains("3 roles with 9 jobs"), "{seen}");
     assert!(
         seen.contains(
             "www-data 3 jobs, 3 active 11 RUNNING 1 STARTING 3 PENDING 1 THROTTLED 3 FAILED 30 FINISHED 4 KILLED"

@@ -13,6 +13,7 @@ use scheduler::{Task, View};
 use serde::Deserialize;
 
 use super::configuration::{self, ConfigurationBox};
+use super::cron::{self, CronBox};
 use super::task_row::{self, TaskRow};
 use super::update::{self, UpdateRow};
 use super::uptime::{self, UptimeBox};
@@ -72,6 +73,7 @@ pub struct TaskList {
 struct Page {
     key: JobKey,
     kind: &'static str,
+    cron: Option<CronBox>,
     tier: String,
     choices: Vec<Choice>,
     shown: Option<&'static str>,
@@ -220,7 +222,8 @@ pub async fn show(
     let now_ms = state.now_ms();
     let all: Vec<&Arc<Task>> = view.tasks_of(&key).collect();
     let stored_updates = view.updates_of(&key);
-    if all.is_empty() && stored_updates.is_empty() {
+    let cron = cron::of_job(&state, &view, &key, now_ms);
+    if all.is_empty() && stored_updates.is_empty() && cron.is_none() {
         return no_such_job(&state, &key).answer(StatusCode::NOT_FOUND, &state, &headers);
     }
     let shown = TaskStatus::from_name(&wanted.status);
@@ -245,7 +248,10 @@ pub async fn show(
     fill_failures(&state, &completed[range], &mut completed_list.rows).await;
 
     let tally = tally::of_job(&view, &key).tally;
+    // What a cron job runs next says its schedule, not its last run.
+    let scheduled = view.cron_jobs.get(&key).map(|job| Arc::new(job.config.task.clone()));
     let newest = all.iter().max_by_key(|task| task.last_event_ms()).map(|task| task.config.clone());
+    let newest = scheduled.or(newest);
     let flapping = tally.of(TaskStatus::Throttled);
     let (configurations, more_configurations) = configurations(&key, &all, newest.as_ref());
     let frame = Frame {
@@ -256,7 +262,8 @@ pub async fn show(
         wide: false,
     };
     let page = Page {
-        kind: newest.as_ref().map_or("", |config| words::kind(config)),
+        kind: if cron.is_some() { "cron" } else { newest.as_ref().map_or("", |config| words::kind(config)) },
+        cron,
         tier: newest.as_ref().and_then(|config| config.tier.clone()).unwrap_or_default(),
         choices: choices(&key, &tally, shown),
         shown: shown.map(TaskStatus::name),

@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod configuration;
+pub mod cron;
 pub mod job;
 pub mod log;
 pub mod logs;

@@ -8,6 +8,7 @@ use model::JobKey;
 use scheduler::View;
 use serde::Deserialize;
 
+use super::cron;
 use crate::link;
 use crate::live::Scope;
 use crate::page::{self, Crumb, Frame, Problem};
@@ -23,6 +24,7 @@ struct JobRow {
     name: String,
     href: String,
     kind: &'static str,
+    cron: Option<(String, Option<Markup>)>,
     badges: Vec<Markup>,
     bar: Markup,
     changed: Markup,
@@ -133,7 +135,12 @@ fn job_row(view: &View, job: &JobTally, now_ms: i64) -> JobRow {
     JobRow {
         name: job.key.name.clone(),
         href: link::job(&job.key),
-        kind: if job.is_service { "service" } else { "batch" },
+        kind: match (view.cron_jobs.contains_key(&job.key), job.is_service) {
+            (true, _) => "cron",
+            (false, true) => "service",
+            (false, false) => "batch",
+        },
+        cron: cron::short(view, &job.key, now_ms),
         badges: job.tally.badges(),
         bar: job.tally.bar(),
         changed: words::ago(job.changed_ms, now_ms),
@@ -162,7 +169,7 @@ pub fn search(state: &WebState, headers: &HeaderMap, wanted: &Wanted) -> Respons
         let text = key.to_string().to_lowercase();
         words_wanted.iter().all(|word| text.contains(word))
     };
-    let found: Vec<&JobKey> = view.jobs().filter(is_found).collect();
+    let found: Vec<&JobKey> = tally::all_jobs(&view).filter(is_found).collect();
     if let [only] = found.as_slice()
         && !headers.contains_key(page::FRAGMENT)
     {
