@@ -680,4 +680,38 @@ fn gpus_and_revocable_resources_are_wanted_where_the_operator_says_so() {
     daybreak.create(spare, 2);
     daybreak.wait_for(TaskStatus::Running, 4);
     assert_eq!(on("spare"), [1, 1], "only there is revocable CPU");
+    // What may be taken away at any time is for those that agreed to it: one core is free beside it, and three are wanted.
+    daybreak.create(TaskConfig::new(JobKey::new("www-data", "prod", "solid"), 6.0, 16, 16, "{}"), 1);
+    daybreak.create(TaskConfig::new(JobKey::new("www-data", "prod", "second"), 3.0, 16, 16, "{}"), 1);
+    daybreak.wait_for(TaskStatus::Running, 5);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(daybreak.count(TaskStatus::Pending), 1, "neither of them on the revocable cores");
+    assert!(on("solid").iter().chain(&on("second")).all(|agent| *agent == 0));
+}
+
+#[test]
+fn without_the_operators_word_nothing_with_gpus_and_nothing_revocable_is_offered() {
+    let simulation = Simulation::start(Settings::default(), 10.0, None).unwrap();
+    simulation.add_agents([
+        AgentSpec::new("a0", "cpus:8;mem:8192;disk:8192;gpus:2"),
+        AgentSpec::new("a1", "cpus:1;mem:8192;disk:8192;cpus{revocable}:8"),
+    ]);
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(&simulation.master_list());
+    (options.framework.gpus, options.framework.revocable) = (false, false);
+    let clock = LoopClock::Simulated(simulation.time(), 1_700_000_000_000);
+    let daybreak = Daybreak::start(directory.path(), options, scheduler::Settings::default(), clock, false);
+    assert!(daybreak.reaches(SOON, |view| !view.agents.is_empty()));
+    daybreak.create(service("small"), 1);
+    daybreak.wait_for(TaskStatus::Running, 1);
+    let mut spare = TaskConfig::new(JobKey::new("www-data", "prod", "spare"), 3.0, 16, 16, "{}");
+    spare.tier = Some("revocable".into());
+    daybreak.create(spare, 1);
+    simulation.skip(30_000);
+    daybreak.ring();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(daybreak.count(TaskStatus::Pending), 1);
+    let view = daybreak.view();
+    assert!(view.agents.values().all(|agent| agent.host == "a1"), "a master keeps machines with GPUs for who asks");
+    assert!(simulation.with(|cluster| cluster.live_tasks().iter().all(|(_, agent, _)| *agent == 1)));
 }

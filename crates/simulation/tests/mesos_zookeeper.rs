@@ -49,8 +49,26 @@ fn neither_a_lost_zookeeper_nor_a_lost_leader_ends_the_scheduler_or_costs_a_task
     drop(client);
     zookeeper.stop();
     pass(&simulation, &daybreak, 150_000);
+    // For longer than any session lasts.
+    std::thread::sleep(Duration::from_secs(7));
     daybreak.create(service("more"), 8);
     daybreak.wait_for(TaskStatus::Running, 16);
+    let subscriptions = || simulation.with(|cluster| cluster.counters().subscriptions);
+    assert_eq!(subscriptions(), 1, "the connection to the master was kept");
+
+    // It is back and names nobody: the master's own session is over, and it has not registered anew.
+    zookeeper.start_again();
+    let client = zookeeper.client();
+    std::thread::sleep(Duration::from_secs(3));
+    daybreak.create(service("again"), 2);
+    daybreak.wait_for(TaskStatus::Running, 18);
+    assert_eq!(subscriptions(), 1);
+    // Nor does the same leader under a new name cost anything.
+    contend(&client, &simulation);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(subscriptions(), 1);
+    drop(client);
+    zookeeper.stop();
 
     // The leader goes as well: nobody can say who leads now.
     simulation.with(Cluster::kill_leader);
@@ -65,10 +83,10 @@ fn neither_a_lost_zookeeper_nor_a_lost_leader_ends_the_scheduler_or_costs_a_task
     contend(&client, &simulation);
     assert!(daybreak.reaches(SOON, |view| view.disconnected_since_ms.is_none() && view.registered), "it goes on alone");
     pass(&simulation, &daybreak, 60_000);
-    daybreak.wait_for(TaskStatus::Running, 16);
+    daybreak.wait_for(TaskStatus::Running, 18);
     daybreak.kill_job(&service("web").job);
     daybreak.wait_for(TaskStatus::Killed, 8);
     let launched = simulation.with(|cluster| cluster.counters().launched);
-    assert_eq!(launched, 16, "nothing was started twice");
-    assert_eq!(simulation.with(|cluster| cluster.live_tasks().len()), 8);
+    assert_eq!(launched, 18, "nothing was started twice");
+    assert_eq!(simulation.with(|cluster| cluster.live_tasks().len()), 10);
 }
