@@ -152,3 +152,24 @@ fn an_endpoint_that_is_not_ours_is_an_error() {
     assert!(!output.status.success());
     assert!(stderr.contains(&address.to_string()) && stderr.contains("not"), "{stderr}");
 }
+
+#[test]
+fn executors_that_only_agents_could_start_are_refused_on_one_machine() {
+    let directory = open_directory();
+    let config = directory.path().join("executors.json");
+    let entry = serde_json::json!({"executor": {"name": "mine", "command": {"value": "x"}, "resources": []}, "task_prefix": "m-"});
+    std::fs::write(&config, serde_json::json!([entry]).to_string()).unwrap();
+    let state = directory.path().join("state");
+    let up = ["up", "--state-dir", state.to_str().unwrap(), "--custom-executor-config", config.to_str().unwrap()];
+    let refused = daybreak(&up).expect_code(1);
+    assert!(
+        refused.stderr.contains("describes mine,") && refused.stderr.contains("Add --mesos-master"),
+        "{}",
+        refused.stderr
+    );
+    assert!(!state.exists());
+    // What is built in may be named, and is what it was.
+    let entry = serde_json::json!({"executor": {"name": "docker-compose-executor", "command": {"value": "x"}, "resources": []}, "task_prefix": "m-"});
+    std::fs::write(&config, serde_json::json!([entry]).to_string()).unwrap();
+    Daemon::start(&["--allow-root-role", "--custom-executor-config", config.to_str().unwrap()]);
+}

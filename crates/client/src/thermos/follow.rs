@@ -67,7 +67,7 @@ impl Followed {
     }
 
     /// Shows the task until it is over. Signals kill it.
-    pub fn to_the_end(
+    pub fn follow_to_end(
         &mut self,
         runner: &mut Runner,
         mut output: Output,

@@ -152,7 +152,7 @@ fn start(order: Order<'_>, root: &Path, console: &mut Console) -> Outcome {
     if order.tells {
         console.err(format!("Task {task_id} in {} (Ctrl-C kills it)", order.sandbox.display()));
     }
-    followed.to_the_end(&mut runner, logs, &mut signals, console)
+    followed.follow_to_end(&mut runner, logs, &mut signals, console)
 }
 
 fn hostname() -> String {
