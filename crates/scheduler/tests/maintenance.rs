@@ -437,3 +437,25 @@ fn lost_agents_end_a_drain_when_their_tasks_are_lost() {
     world.offer("a", slots(5));
     assert_eq!(on(&world, &job, "a").len(), 0, "it is still in maintenance when it comes back");
 }
+
+#[test]
+fn a_restored_backup_brings_its_drains_back() {
+    use scheduler::admin::AdminCommand;
+    use scheduler::restore::{LaterTasks, Staging};
+    let mut world = world();
+    let job = spread(&mut world, production("web", Some(count(4, 3600))), &["a"]);
+    sla_drain(&mut world, &["a"], percentage(0.0, 0), 600);
+    let mut staging = Staging::default();
+    scheduler::Scheduler::records(&world.view()).for_each(|record| staging.apply(&record).unwrap());
+    let staged = staging.finish().unwrap();
+    world.pass(1000);
+    end(&mut world, &["a"]);
+    world.pass(1000);
+    let restore = AdminCommand::Restore { staged, later: LaterTasks::Keep };
+    assert_eq!(world.command(Command::Admin(restore)).code, ReplyCode::Ok);
+    assert_eq!((mode(&world, "a"), running(&world, &job)), (MaintenanceMode::Draining, 5));
+    world.pass(597_000);
+    assert_eq!(running(&world, &job), 5);
+    world.pass(2000);
+    assert_eq!(running(&world, &job), 0, "its time goes on from when it was asked for");
+}

@@ -62,7 +62,9 @@ impl Core {
         if let Some(timer) = drain.deadline {
             self.timers.cancel(timer);
         }
-        for task in self.placed_on(host).iter().filter_map(|id| self.store.view.tasks.get(id).cloned()).collect::<Vec<_>>() {
+        for task in
+            self.placed_on(host).iter().filter_map(|id| self.store.view.tasks.get(id).cloned()).collect::<Vec<_>>()
+        {
             self.forget_countdown(&task);
         }
         self.store.set_maintenance(host, None);
@@ -256,4 +258,3 @@ impl Core {
 fn countdown_name(task: &Task) -> String {
     format!("maintenance_countdown_ms_{}/{}", task.config.job, task.instance)
 }
-
