@@ -75,9 +75,12 @@ fn cron_job(job: Option<thrift::JobConfiguration>, what: &str) -> MethodResult<B
     Ok(Box::new(job.try_into().map_err(invalid)?))
 }
 
+/// The first argument of killTasks. Clients of Aurora 0.7 and before send another one, which is passed over like all that is unknown.
+const KILLED_JOB: &str = "job (a job key; clients of Aurora 0.7 and older send a query instead: use a newer one)";
+
 fn kill_tasks(arguments: KillTasksArguments) -> MethodResult<Command> {
     Ok(Command::KillTasks {
-        job: given_job(arguments.job, "job")?,
+        job: given_job(arguments.job, KILLED_JOB)?,
         instances: instances(arguments.instances)?,
         message: arguments.message,
     })

@@ -434,3 +434,33 @@ async fn damaged_calls_are_answered() {
         }
     }
 }
+
+/// The dialect of Aurora 0.7 and before: a query where the job key is, session keys, and locks (spec thrift-api 2.5).
+#[tokio::test]
+async fn clients_of_long_ago_are_told_what_to_do() {
+    let house = House::new().await;
+    let before = house.stored();
+    let query = Value::Struct(vec![
+        (14, Value::Text("www-data".into())),
+        (9, Value::Text("prod".into())),
+        (2, Value::Text("hello".into())),
+    ]);
+    let session = Value::Struct(vec![(4, Value::Text("UNAUTHENTICATED".into())), (5, Value::Text("x".into()))]);
+    let old_kill = Value::Struct(vec![
+        (1, query),
+        (2, session.clone()),
+        (3, Value::Struct(vec![(2, Value::Text("token".into()))])),
+    ]);
+    for protocol in PROTOCOLS {
+        for (method, arguments, hint) in [
+            ("killTasks", &old_kill, "Aurora 0.7"),
+            ("acquireLock", &Value::Struct(vec![(2, session.clone())]), "locks are no part"),
+            ("getVersion", &Value::Struct(vec![]), "newer client"),
+        ] {
+            let (status, body) = house.send("/api", protocol.media_type(), message(protocol, method, arguments)).await;
+            let text = String::from_utf8_lossy(&body);
+            assert!(status == StatusCode::OK && text.contains(hint), "{method} over {protocol:?}: {status} {text}");
+        }
+    }
+    assert!(house.stored() == before);
+}

@@ -65,7 +65,7 @@ pub enum CallError {
     #[error("this is no Thrift call: {0}")]
     Envelope(ProtocolError),
     /// The method does not exist.
-    #[error("there is no method \"{name}\"")]
+    #[error("there is no method \"{name}\"{}", retired(name))]
     UnknownMethod {
         /// As the client wrote it.
         name: String,
@@ -82,6 +82,18 @@ pub enum CallError {
         /// What is wrong.
         error: ProtocolError,
     },
+}
+
+/// What became of methods that clients of long ago still call.
+fn retired(name: &str) -> &'static str {
+    match name {
+        "acquireLock" | "releaseLock" | "getLocks" => {
+            ": locks are no part of the API any more, the scheduler itself keeps changes of a job apart. Use a newer client"
+        }
+        "getVersion" | "rewriteConfigs" | "getStagedUpdates" | "startUpdate" | "finishUpdate" | "updateShards"
+        | "rollbackShards" => ": it is no part of the API any more. Use a newer client, and startJobUpdate for updates",
+        _ => "",
+    }
 }
 
 impl CallError {

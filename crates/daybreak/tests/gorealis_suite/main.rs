@@ -29,7 +29,11 @@ const LIMIT: Duration = Duration::from_secs(25 * 60);
 const FAIL_V1: &[(&str, &str)] = &[];
 
 /// Tests of the second generation that fail, and why.
-const FAIL_V2: &[(&str, &str)] = &[];
+const FAIL_V2: &[(&str, &str)] = &[(
+    "TestRealisClient_BatchAwareAutoPause",
+    "It wants a pause after the last batch too, and to resume from it. Aurora pauses between batches only and then is done \
+     (ROLLED_FORWARD), which is what the first generation's test of the same name demands",
+)];
 
 fn say(text: &str) {
     // Past the test harness, which keeps what good tests print. With nobody left to read it, there is nothing to say.
@@ -64,7 +68,8 @@ fn run_inside(suite: &Suite, options: &[&str]) -> Report {
     network::account(directory.path(), "vagrant", 54_321);
     let zookeeper = Zookeeper::start();
     network::relay(&format!("{ZOOKEEPER}:2181"), &zookeeper.address(), Duration::ZERO);
-    std::fs::write(directory.path().join("security.ini"), "[users]\naurora = secret, admin\n[roles]\nadmin = *\n").unwrap();
+    std::fs::write(directory.path().join("security.ini"), "[users]\naurora = secret, admin\n[roles]\nadmin = *\n")
+        .unwrap();
     let security = format!("-shiro_ini_path={}", directory.path().join("security.ini").display());
     let common = [
         "--cluster=test-cluster",
