@@ -25,6 +25,7 @@ pub fn core(arguments: TuningArguments) -> CoreSettings {
         history_max_per_job_threshold: arguments.history_max_per_job_threshold as usize,
         history_min_retention_threshold: arguments.history_min_retention_threshold,
         job_update_history_per_job_threshold: arguments.job_update_history_per_job_threshold as usize,
+        job_update_history_pruning_interval: arguments.job_update_history_pruning_interval,
         job_update_history_pruning_threshold: arguments.job_update_history_pruning_threshold,
         max_update_instance_failures: i64::from(arguments.max_update_instance_failures),
         ..CoreSettings::default()

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use model::{TaskId, TaskStatus};
 
-use crate::core::{Core, ms};
+use crate::core::Core;
 use crate::input::Effect;
 use crate::random::Random;
 use crate::scheduler::Scheduler;
 use crate::task::Task;
 use crate::tasks::index::{Active, Ended};
 use crate::tasks::table::State;
-use crate::timers::Timer;
 
 impl Scheduler {
     /// The input `Start`.
@@ -30,10 +29,10 @@ impl Scheduler {
         core.store.begin_epoch(epoch);
         core.rebuild();
         core.resume_maintenance();
-        core.arm_after(ms(core.settings.job_update_history_pruning_interval), Timer::PruneUpdates);
         core.arm_reconciliation();
         core.resume_grace();
         core.store.view.disconnected_since_ms = Some(core.now.wall_ms);
+        self.arm_update_pruning();
         self.resume_updates();
         self.start_cron();
         let core = &mut self.core;

@@ -336,3 +336,20 @@ fn ended_updates_are_forgotten_by_age_and_active_ones_never() {
     assert_eq!(world.view().counters["job_updates_pruned"], 1);
     assert!(world.view().update_progress.is_empty() && world.view().update_pulses.is_empty());
 }
+
+#[test]
+fn settings_of_no_time_at_all_do_not_keep_the_scheduler_busy() {
+    let policy = SlaPolicy::Count { count: 1, duration_secs: 3600 };
+    let mut world = World::with(Settings {
+        job_update_history_pruning_interval: Duration::ZERO,
+        sla_aware_kill_retry_min_delay: Duration::ZERO,
+        sla_aware_kill_retry_max_delay: Duration::ZERO,
+        ..strict()
+    });
+    world.create(with_policy(1, policy.clone()), 2);
+    settle(&mut world);
+    let key = started(&mut world, request(with_policy(2, policy), 2, sla_aware(2)));
+    world.pass(10_000);
+    let attempts = world.view().counters[format!("updates_sla_kill_attempt_{}", job("web")).as_str()];
+    assert_eq!((attempts, status(&world, &key)), (22, UpdateStatus::RollingForward), "one a second for each instance");
+}

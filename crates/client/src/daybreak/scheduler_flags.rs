@@ -211,12 +211,7 @@ pub const FLAGS: &[Flag] = &[
     flag("sla_aware_kill_retry_min_delay", Duration, "1mins", Is("sla-aware-kill-retry-min-delay")),
     flag("sla_aware_kill_retry_max_delay", Duration, "5mins", Is("sla-aware-kill-retry-max-delay")),
     flag("job_update_history_per_job_threshold", Count, "10", Is("job-update-history-per-job-threshold")),
-    flag(
-        "job_update_history_pruning_interval",
-        Duration,
-        "15mins",
-        Ignored("ended updates are pruned when they are due"),
-    ),
+    flag("job_update_history_pruning_interval", Duration, "15mins", Is("job-update-history-pruning-interval")),
     flag("job_update_history_pruning_threshold", Duration, "30days", Is("job-update-history-pruning-threshold")),
     // Cron.
     flag("cron_timezone", Text, "GMT", Is("cron-timezone")),

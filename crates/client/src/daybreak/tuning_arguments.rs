@@ -133,6 +133,9 @@ pub struct TuningArguments {
     /// Ended updates that are kept of a job
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub job_update_history_per_job_threshold: u32,
+    /// How often ended updates are looked through
+    #[arg(long, value_name = "DURATION", default_value = "15mins", value_parser = duration)]
+    pub job_update_history_pruning_interval: Duration,
     /// Ended updates are forgotten after this
     #[arg(long, value_name = "DURATION", default_value = "30days", value_parser = duration)]
     pub job_update_history_pruning_threshold: Duration,

@@ -12,6 +12,9 @@ use crate::input::Principal;
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
 
+/// What repeats itself waits at least this long, whatever the settings say.
+pub(super) const SHORTEST_WAIT_MS: u64 = 1000;
+
 fn check_update_key(key: &UpdateKey) -> Checked<()> {
     if key.job.is_valid() && !key.id.trim().is_empty() {
         return Ok(());
@@ -68,9 +71,15 @@ impl Scheduler {
         answer(true)
     }
 
+    /// Looks again after the interval of the settings, but not without end at once.
+    pub(crate) fn arm_update_pruning(&mut self) {
+        let interval_ms = ms(self.core.settings.job_update_history_pruning_interval).max(SHORTEST_WAIT_MS);
+        self.core.arm_after(interval_ms, Timer::PruneUpdates);
+    }
+
     /// Forgets ended updates that are too old, too many, or of jobs that are forgotten themselves.
     pub(crate) fn prune_updates(&mut self) {
-        self.core.arm_after(ms(self.core.settings.job_update_history_pruning_interval), Timer::PruneUpdates);
+        self.arm_update_pruning();
         let keep = self.core.settings.job_update_history_per_job_threshold;
         let age_ms = ms(self.core.settings.job_update_history_pruning_threshold);
         let view = &self.core.store.view;

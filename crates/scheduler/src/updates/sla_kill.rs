@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use model::{InstanceId, TaskId, TaskStatus, UpdateKey};
 
+use super::control::SHORTEST_WAIT_MS;
 use crate::core::ms;
 use crate::random::backoff_ms;
 use crate::scheduler::Scheduler;
@@ -82,7 +83,7 @@ impl Scheduler {
             ms(self.core.settings.sla_aware_kill_retry_min_delay),
             ms(self.core.settings.sla_aware_kill_retry_max_delay),
         );
-        let wait_ms = backoff_ms(&mut self.core.random, last_wait_ms, min_ms, max_ms);
+        let wait_ms = backoff_ms(&mut self.core.random, last_wait_ms, min_ms, max_ms).max(SHORTEST_WAIT_MS);
         let timer = self.core.arm_after(wait_ms, Timer::SlaKill(key.clone(), instance));
         if let Some(known) = self.sla_tries(key).and_then(|tries| tries.get_mut(&instance)) {
             (known.timer, known.last_wait_ms) = (Some(timer), wait_ms);
