@@ -58,6 +58,10 @@ fn serve() -> io::Result<ExitCode> {
     match first_message(&mut control)? {
         Some(ToRunnerBody::Run(run)) => {
             let is_detached = run.is_detached;
+            if is_detached {
+                // It is to keep no directory busy but its own.
+                std::env::set_current_dir("/")?;
+            }
             match begin(run) {
                 Ok(mut runner) => {
                     runner.serve(control, is_detached)?;

@@ -11,7 +11,7 @@ use observer::detect::Root;
 
 use crate::console::Console;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::thermos::own_engine;
+use crate::thermos::{own_engine, thermos_roots};
 
 /// `daybreak observer`.
 #[derive(Args, Clone, Debug)]
@@ -22,6 +22,9 @@ pub struct ObserverArguments {
     /// State directory of a daemon on this machine, whose own tasks are shown too [default: as for `daybreak up`, if it is there]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Checkpoint root of `thermos run`, whose tasks are shown too; may be repeated [default: as for `thermos`, if it is there]
+    #[arg(long = "root", value_name = "DIR")]
+    pub roots: Vec<PathBuf>,
     /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
     pub ip: IpAddr,
@@ -69,6 +72,7 @@ fn options(arguments: &ObserverArguments) -> Options {
     let mesos_root = arguments.mesos_root.clone().unwrap_or_else(observer::default_mesos_root);
     let mut roots = vec![Root::Mesos(mesos_root)];
     roots.extend(own_engine(arguments.state_dir.clone()));
+    roots.extend(thermos_roots(&arguments.roots).into_iter().map(Root::Thermos));
     Options {
         listen: SocketAddr::new(arguments.ip, arguments.port),
         polling_interval: Duration::from_secs(arguments.polling_interval_secs),
@@ -104,5 +108,6 @@ mod tests {
     #[test]
     fn a_state_directory_is_looked_at_when_it_is_named() {
         assert_eq!(parse("--state-dir /s").roots[1], Root::Engine("/s/local".into()));
+        assert_eq!(parse("--state-dir /s --root /r").roots[2], Root::Thermos("/r".into()));
     }
 }

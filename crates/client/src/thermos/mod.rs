@@ -65,6 +65,17 @@ pub fn own_engine(state_dir: Option<PathBuf>) -> Option<Root> {
 /// Where the original keeps its tasks.
 const SYSTEM_ROOT: &str = "/var/run/thermos";
 
+/// The named roots of Thermos, or those of the original and of this user that are there.
+pub fn thermos_roots(named: &[PathBuf]) -> Vec<PathBuf> {
+    if !named.is_empty() {
+        return named.to_vec();
+    }
+    let mut roots = vec![PathBuf::from(SYSTEM_ROOT), own_root(&Roots::default())];
+    roots.dedup();
+    roots.retain(|root| root.is_dir());
+    roots
+}
+
 /// The root below which tasks are run: the one that was named last, or the user's own. That of the original takes root.
 fn own_root(roots: &Roots) -> PathBuf {
     let default = || {
@@ -80,11 +91,7 @@ fn own_state_directory() -> PathBuf {
 }
 
 fn store(roots: &Roots) -> Store {
-    let mut thermos = roots.roots.clone();
-    if thermos.is_empty() {
-        thermos = vec![PathBuf::from(SYSTEM_ROOT), own_root(roots)];
-        thermos.dedup();
-    }
+    let thermos = thermos_roots(&roots.roots);
     let mesos =
         if roots.mesos_roots.is_empty() { vec![observer::default_mesos_root()] } else { roots.mesos_roots.clone() };
     let all = thermos.into_iter().map(Root::Thermos).chain(mesos.into_iter().map(Root::Mesos));
