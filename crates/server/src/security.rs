@@ -93,23 +93,34 @@ fn credentials(header: &str) -> Option<(String, String)> {
     words.split_once(':').map(|(name, password)| (name.to_owned(), password.to_owned()))
 }
 
-/// Whether a request changes something beside the methods of the API, which know by themselves.
+/// Whether a request changes something beside the methods of the API, which know by themselves, and what is only sent elsewhere.
 fn changes(request: &Request) -> bool {
     let path = request.uri().path();
-    let is_api = path == "/api" || path == "/apibeta" || path.starts_with("/apibeta/");
-    !is_api && !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+    let below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let knows_itself = ["/api", "/apibeta", "/mname"].into_iter().any(below);
+    !knows_itself && !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// What the pages for operators demand.
+fn operators(path: &str) -> Option<Permission> {
+    let method = match path {
+        "/logconfig" => "logconfig",
+        "/quitquitquit" => "quitquitquit",
+        "/abortabortabort" => "abortabortabort",
+        _ => return None,
+    };
+    Some(Permission::Admin { method })
 }
 
 /// Middleware: passes the caller's name on, or answers 401.
 pub async fn authenticate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     match gate.ask(request.headers().get(AUTHORIZATION).cloned()).await {
         Ok(Some(principal)) => {
-            let log_level = Permission::Admin { method: "logconfig" };
-            let refused = request.uri().path() == "/logconfig"
-                && changes(&request)
-                && !gate.realm.permits(&principal, &log_level);
-            if refused {
-                let sentence = format!("{} may not do this: no role of his permits {log_level}.\n", principal.name);
+            let wanted = operators(request.uri().path()).filter(|_| changes(&request));
+            if let Some(wanted) = wanted
+                && !gate.realm.permits(&principal, &wanted)
+            {
+                let sentence = format!("{} may not do this: no role of his permits {wanted}.\n", principal.name);
                 return (StatusCode::FORBIDDEN, sentence).into_response();
             }
             request.extensions_mut().insert(principal);
@@ -189,8 +200,11 @@ mod tests {
             let (status, _, challenged) = ask(method, path, None).await;
             assert_eq!((status, challenged), (StatusCode::UNAUTHORIZED, true), "{method} {path}");
         }
-        assert_eq!(ask("POST", "/logconfig", Some(&basic("bob:word"))).await.0, StatusCode::FORBIDDEN);
-        assert_eq!(ask("POST", "/logconfig", Some(&basic("root:secret"))).await.0, StatusCode::OK);
+        for path in ["/logconfig", "/quitquitquit", "/abortabortabort"] {
+            assert_eq!(ask("POST", path, Some(&basic("bob:word"))).await.0, StatusCode::FORBIDDEN);
+            assert_eq!(ask("POST", path, Some(&basic("root:secret"))).await.0, StatusCode::OK);
+        }
+        assert_eq!(ask("POST", "/mname/r/prod/j/0", None).await.0, StatusCode::OK);
         assert_eq!(ask("GET", "/logconfig", Some(&basic("bob:word"))).await.0, StatusCode::OK);
     }
 
