@@ -57,6 +57,10 @@ impl CoordinatorClient {
     }
 
     fn answer_of(&self, question: &CoordinatorQuestion) -> CoordinatorAnswer {
+        if question.url.starts_with("https:") {
+            let why = "coordinators are asked over plain HTTP; HTTPS is not in this version of Daybreak";
+            return CoordinatorAnswer::Error(why.into());
+        }
         let body = match self.body(question) {
             Ok(body) => body,
             Err(why) => return CoordinatorAnswer::Error(why),
@@ -242,6 +246,8 @@ mod tests {
         let url = format!("http://{}/", silent.local_addr().unwrap());
         assert!(matches!(client.answer_of(&question(url, "drain")), CoordinatorAnswer::Error(_)));
         drop(silent);
+        let refused = client.answer_of(&question("https://127.0.0.1:1/".into(), "drain"));
+        assert!(matches!(&refused, CoordinatorAnswer::Error(why) if why.contains("HTTPS is not")), "{refused:?}");
         for unusable in ["not an address", "ftp://x/", "http://127.0.0.1:1/"] {
             let answer = client.answer_of(&question(unusable.into(), "drain"));
             assert!(matches!(answer, CoordinatorAnswer::Error(_)), "{unusable}: {answer:?}");

@@ -46,7 +46,7 @@ fn task_up_count(arguments: &TaskUpCountArguments, context: &mut Context<'_>) ->
     durations.sort_unstable();
     durations.dedup();
     for duration in durations {
-        let percent = uptimes.up_percent(duration, uptimes.len());
+        let percent = uptimes.up_percent(duration, uptimes.count());
         context.console.out(format!("{}\t- {percent:.2} %", amount(duration)));
     }
     Ok(())

@@ -29,7 +29,7 @@ impl Uptimes {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
@@ -41,7 +41,7 @@ impl Uptimes {
 
     /// The uptime in seconds that so many percent of the instances have at least; 0 where there are none.
     pub fn at_percentile(&self, percentile: f64) -> u64 {
-        self.needed(percentile, self.len())
+        self.needed(percentile, self.count())
             .and_then(|needed| self.0.get(needed.saturating_sub(1)).copied())
             .unwrap_or(0)
     }

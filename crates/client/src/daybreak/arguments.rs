@@ -288,7 +288,7 @@ pub struct CompletionArguments {
     /// Which shell
     pub shell: CompletionShell,
     /// For which command
-    #[arg(long, default_value = "daybreak", value_parser = ["daybreak", "aurora"])]
+    #[arg(long, default_value = "daybreak", value_parser = ["daybreak", "aurora", "aurora_admin"])]
     pub command: String,
 }
 

@@ -4,6 +4,7 @@ use clap::CommandFactory;
 use clap_complete::{Shell, generate};
 
 use super::arguments::{CompletionArguments, CompletionShell, Daybreak};
+use crate::admin::arguments::AuroraAdmin;
 use crate::aurora::arguments::Aurora;
 use crate::console::Console;
 
@@ -13,7 +14,11 @@ pub fn print(arguments: &CompletionArguments, console: &mut Console) {
 }
 
 fn script(arguments: &CompletionArguments) -> Vec<u8> {
-    let mut command = if arguments.command == "aurora" { Aurora::command() } else { Daybreak::command() };
+    let mut command = match arguments.command.as_str() {
+        "aurora" => Aurora::command(),
+        "aurora_admin" => AuroraAdmin::command(),
+        _ => Daybreak::command(),
+    };
     let shell = match arguments.shell {
         CompletionShell::Bash => Shell::Bash,
         CompletionShell::Zsh => Shell::Zsh,
@@ -31,7 +36,14 @@ mod tests {
     #[test]
     fn every_shell_gets_a_script_with_the_verbs() {
         for shell in [CompletionShell::Bash, CompletionShell::Zsh, CompletionShell::Fish] {
-            for (command, verb) in [("daybreak", "tutorial"), ("daybreak", "killall"), ("aurora", "killall")] {
+            let expected = [
+                ("daybreak", "tutorial"),
+                ("daybreak", "killall"),
+                ("daybreak", "host_drain"),
+                ("aurora", "killall"),
+                ("aurora_admin", "sla_host_drain"),
+            ];
+            for (command, verb) in expected {
                 let arguments = CompletionArguments { shell, command: command.into() };
                 let script = String::from_utf8(script(&arguments)).unwrap();
                 assert!(script.contains(verb) && script.contains(command), "{shell:?} {command} lacks {verb}");
