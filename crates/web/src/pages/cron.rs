@@ -76,9 +76,15 @@ pub struct CronBox {
     pub deschedule: String,
 }
 
+/// The time left: counted down when it is near, in days when it is far.
+fn until(next_ms: i64, now_ms: i64) -> Markup {
+    const FAR_MS: i64 = 2 * 86_400_000;
+    if next_ms - now_ms >= FAR_MS { Markup(words::rough(next_ms - now_ms)) } else { words::left(next_ms, now_ms) }
+}
+
 fn next_run(job: &CronJob, zone: &Zone, now_ms: i64) -> Option<NextRun> {
     let next_ms = job.next_run_ms?;
-    Some(NextRun { left: words::left(next_ms, now_ms), at: zone.show(next_ms) })
+    Some(NextRun { left: until(next_ms, now_ms), at: zone.show(next_ms) })
 }
 
 /// Tasks of a run: created when it began, and what took their places.
@@ -146,7 +152,7 @@ pub fn of_job(state: &WebState, view: &View, key: &JobKey, now_ms: i64) -> Optio
 /// When a job of a list runs next, or a word why it does not.
 pub fn short(view: &View, key: &JobKey, now_ms: i64) -> Option<(String, Option<Markup>)> {
     let job = view.cron_jobs.get(key)?;
-    Some((job.schedule_text().to_owned(), job.next_run_ms.map(|next_ms| words::left(next_ms, now_ms))))
+    Some((job.schedule_text().to_owned(), job.next_run_ms.map(|next_ms| until(next_ms, now_ms))))
 }
 
 #[derive(Template)]
