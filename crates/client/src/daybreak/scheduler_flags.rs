@@ -317,3 +317,57 @@ impl Form {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/scheduler-flags.md");
+    const HEAD: &str = "# Options of Aurora's scheduler\n\n\
+        `daybreak up`, and the same program called `aurora-scheduler`, take the options of Aurora's scheduler as they are written there,\n\
+        with one dash: `-name=value`. What each becomes here:\n\n\
+        | option | form | Aurora's default | here |\n| --- | --- | --- | --- |\n";
+    const TAIL: &str = "\nCalled `aurora-scheduler`, the program listens on every address as that one did, and on any free port unless `-http_port` says which.\n\
+        Nobody has to say who he is unless `-http_authentication_mechanism=BASIC`; the log warns of that (see [security](security.md)).\n\
+        What is ignored is told once in the log. Options of `daybreak up` with two dashes may be added, as `--state-dir`.\n";
+
+    fn table() -> String {
+        let mut text = HEAD.to_owned();
+        for flag in FLAGS {
+            let form = match flag.form {
+                Form::Text => "text".to_owned(),
+                Form::Boolean => "true or false".to_owned(),
+                Form::Count | Form::Number => "number".to_owned(),
+                Form::Duration => "duration".to_owned(),
+                Form::Data => "amount".to_owned(),
+                Form::Word(words) => words.join(", "),
+            };
+            let effect = match flag.effect {
+                Effect::Is(ours) => format!("`--{ours}`"),
+                Effect::Port => "the port of `--listen`".to_owned(),
+                Effect::Address => "the address of `--listen`".to_owned(),
+                Effect::Ignored(why) => format!("ignored: {why}"),
+                Effect::Only("", why) => format!("refused: {why}"),
+                Effect::Only(accepted, why) => format!("only `{accepted}`: {why}"),
+            };
+            let default = if flag.default.is_empty() { String::new() } else { format!("`{}`", flag.default) };
+            let row = format!("| `-{}` | {form} | {} | {effect} |\n", flag.name, default.replace('|', "\\|"));
+            text.push_str(&row);
+        }
+        text + TAIL
+    }
+
+    #[test]
+    fn the_document_says_what_the_table_says() {
+        let table = table();
+        if std::env::var_os("DAYBREAK_WRITE_DOCS").is_some() {
+            std::fs::write(FILE, &table).unwrap();
+        }
+        let written = std::fs::read_to_string(FILE).unwrap_or_default();
+        let differs = table.lines().zip(written.lines()).find(|(new, old)| new != old);
+        assert!(
+            table == written,
+            "docs/scheduler-flags.md is not up to date ({differs:?}): run this test with DAYBREAK_WRITE_DOCS=1"
+        );
+    }
+}
