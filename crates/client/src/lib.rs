@@ -29,7 +29,7 @@ pub use daybreak::arguments::{
 };
 pub use daybreak::backup_arguments::BackupArguments;
 pub use daybreak::mesos_arguments::{JobArguments, MesosArguments, OfferArguments};
-pub use daybreak::service_level_arguments::{ServiceLevelArguments, SlaFigure};
+pub use daybreak::service_level_arguments::{ServiceLevelArguments, SlaFigure, SlaFigures};
 pub use daybreak::tuning_arguments::{AuthenticationMechanism, SecurityArguments, TuningArguments};
 pub use daybreak::zookeeper_arguments::ZookeeperArguments;
 

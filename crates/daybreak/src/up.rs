@@ -70,13 +70,13 @@ pub fn up(arguments: UpArguments) -> ExitCode {
 }
 
 fn service_levels(arguments: ServiceLevelArguments) -> ServiceLevelOptions {
-    let categories = |figures: Vec<SlaFigure>| {
+    let categories = |figures: client::SlaFigures| {
         let category = |figure| match figure {
             SlaFigure::JobUptimes => MetricCategory::JobUptimes,
             SlaFigure::PlatformUptime => MetricCategory::PlatformUptime,
             SlaFigure::Medians => MetricCategory::Medians,
         };
-        figures.into_iter().map(category).collect()
+        figures.0.into_iter().map(category).collect()
     };
     ServiceLevelOptions {
         tier_config: arguments.tier_config,

@@ -1,9 +1,10 @@
 //! Options of `daybreak up` about levels of service: tiers, SLA figures, drains. Declarations and help texts only; the defaults are Aurora's.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::mesos_arguments::duration;
 
@@ -20,20 +21,22 @@ pub enum SlaFigure {
     Medians,
 }
 
-impl ValueEnum for SlaFigure {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::JobUptimes, Self::PlatformUptime, Self::Medians]
-    }
+/// Kinds of figures, none allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlaFigures(pub Vec<SlaFigure>);
 
-    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        let (name, help) = match self {
-            Self::JobUptimes => ("JOB_UPTIMES", "How long the instances of each job have been up"),
-            Self::PlatformUptime => {
-                ("PLATFORM_UPTIME", "How much of the time nothing of the platform's kept them down")
-            }
-            Self::Medians => ("MEDIANS", "How long tasks wait until they are assigned, starting and running"),
+impl FromStr for SlaFigures {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let figure = |name: &str| match name {
+            "JOB_UPTIMES" => Ok(SlaFigure::JobUptimes),
+            "PLATFORM_UPTIME" => Ok(SlaFigure::PlatformUptime),
+            "MEDIANS" => Ok(SlaFigure::Medians),
+            _ => Err(format!("'{name}' is no kind of figure: use JOB_UPTIMES, PLATFORM_UPTIME and MEDIANS")),
         };
-        Some(clap::builder::PossibleValue::new(name).help(help))
+        names.map(figure).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -48,12 +51,11 @@ pub struct ServiceLevelArguments {
     #[arg(long, value_name = "DURATION", default_value = "1mins", value_parser = duration)]
     pub sla_stat_refresh_interval: Duration,
     /// SLA figures of production jobs
-    #[arg(long, value_name = "FIGURE,FIGURE", value_delimiter = ',', value_enum, num_args = 0..,
-        default_value = "JOB_UPTIMES,PLATFORM_UPTIME,MEDIANS")]
-    pub sla_prod_metrics: Vec<SlaFigure>,
+    #[arg(long, value_name = "FIGURE,FIGURE", default_value = "JOB_UPTIMES,PLATFORM_UPTIME,MEDIANS")]
+    pub sla_prod_metrics: SlaFigures,
     /// SLA figures of all other jobs [default: none]
-    #[arg(long, value_name = "FIGURE,FIGURE", value_delimiter = ',', value_enum, num_args = 0..)]
-    pub sla_non_prod_metrics: Vec<SlaFigure>,
+    #[arg(long, value_name = "FIGURE,FIGURE", default_value = "", hide_default_value = true)]
+    pub sla_non_prod_metrics: SlaFigures,
     /// How long the coordinator of an SLA policy may take to answer
     #[arg(long, value_name = "DURATION", default_value = "1mins", value_parser = duration)]
     pub sla_coordinator_timeout: Duration,
@@ -85,8 +87,9 @@ mod tests {
     #[test]
     fn defaults_are_auroras() {
         let arguments = parse("").unwrap();
-        assert_eq!(arguments.sla_prod_metrics, SlaFigure::value_variants());
-        assert_eq!((arguments.sla_non_prod_metrics.len(), arguments.tier_config), (0, None));
+        let all = [SlaFigure::JobUptimes, SlaFigure::PlatformUptime, SlaFigure::Medians];
+        assert_eq!(arguments.sla_prod_metrics.0, all);
+        assert_eq!((arguments.sla_non_prod_metrics.0.len(), arguments.tier_config), (0, None));
         assert_eq!(arguments.sla_stat_refresh_interval, Duration::from_secs(60));
         assert_eq!(arguments.max_parallel_coordinated_maintenance, 10);
     }
@@ -94,8 +97,9 @@ mod tests {
     #[test]
     fn figures_are_named_as_in_aurora() {
         let arguments = parse("--sla-prod-metrics MEDIANS --sla-non-prod-metrics=JOB_UPTIMES,MEDIANS").unwrap();
-        assert_eq!(arguments.sla_prod_metrics, [SlaFigure::Medians]);
-        assert_eq!(arguments.sla_non_prod_metrics, [SlaFigure::JobUptimes, SlaFigure::Medians]);
+        assert_eq!(arguments.sla_prod_metrics.0, [SlaFigure::Medians]);
+        assert_eq!(arguments.sla_non_prod_metrics.0, [SlaFigure::JobUptimes, SlaFigure::Medians]);
+        assert_eq!(parse("--sla-prod-metrics=").unwrap().sla_prod_metrics.0, []);
         assert!(parse("--sla-prod-metrics UPTIME").unwrap_err().contains("PLATFORM_UPTIME"));
     }
 }
