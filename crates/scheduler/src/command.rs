@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use model::update::{Update, UpdateRequest};
 use model::task::SlaPolicy;
-use model::{Host, InstanceId, MaintenanceMode, JobConfiguration, JobKey, Resources, Role, UpdateKey};
+use model::update::{Update, UpdateRequest};
+use model::{Host, InstanceId, JobConfiguration, JobKey, MaintenanceMode, Resources, Role, UpdateKey};
 
 use crate::admin::AdminCommand;
 

@@ -4,12 +4,12 @@
 //! bit. It does no IO, has no clock, thread or randomness of its own, and no map whose order could leak into an effect. Records
 //! ([`record`]) are the durable schema; effects are held back by the caller until the records of their step are durable.
 //!
-//! Inside, downwards only: commands and engine events → updates → tasks → placement. [`Scheduler`] holds the update controller and
+//! Inside, downwards only: commands and engine events → cron → updates → tasks → placement. [`Scheduler`] holds cron, the updates and
 //! a core of tables ([`View`]) and what is derived from them; changes of tasks reach the controller through a queue. Only
 //! `tasks::transition` changes a task's status, by the one table in [`tasks::table`]. A step's work is bounded
 //! ([`Settings::max_step_work`]); what is left goes on with [`Input::Resume`].
 //!
-//! Not here: cron, workflows and update affinity.
+//! Not here: workflows and update affinity.
 
 pub mod admin;
 pub mod command;
@@ -44,7 +44,7 @@ pub use input::{Effect, Input, Now, Output, Principal, RequestId, Transition};
 pub use record::{Record, RecordError};
 pub use scheduler::{PlacementWork, Scheduler};
 pub use settings::Settings;
-pub use updates::progress::{InstanceProgress, InstanceStage};
 pub use sla::coordinator::{CoordinatorAnswer, CoordinatorQuestion};
 pub use task::{SharedText, Task, TaskEvent};
+pub use updates::progress::{InstanceProgress, InstanceStage};
 pub use view::View;

@@ -62,7 +62,8 @@ impl Core {
                 }
             }
         }
-        for (_, job) in self.store.view.cron_jobs.range(JobKey::new(role, "", "")..).take_while(|(job, _)| of_role(job)) {
+        for (_, job) in self.store.view.cron_jobs.range(JobKey::new(role, "", "")..).take_while(|(job, _)| of_role(job))
+        {
             if counts(&job.config.task) {
                 total += self.cron_demand(&job.config);
             }

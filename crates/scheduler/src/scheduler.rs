@@ -132,7 +132,11 @@ impl Scheduler {
                 }
                 cron::Turn::Idle => {}
             }
-            if !self.core.reconcile_some() || !self.core.drain_some() || !self.core.search_slots() || !self.core.place_groups() {
+            if !self.core.reconcile_some()
+                || !self.core.drain_some()
+                || !self.core.search_slots()
+                || !self.core.place_groups()
+            {
                 self.follow_changes();
                 return false;
             }

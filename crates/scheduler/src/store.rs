@@ -432,9 +432,7 @@ impl Store {
         changed.dedup();
         for id in changed {
             records.push(match self.view.tasks.get(&id) {
-                Some(task) => {
-                    task_record(task, self.config_number(&task.config), self.view.offer_roles.get(&id))
-                }
+                Some(task) => task_record(task, self.config_number(&task.config), self.view.offer_roles.get(&id)),
                 None => Record::delete(record::TABLE_TASKS, id.as_str().as_bytes().to_vec()),
             });
         }
@@ -720,10 +718,11 @@ pub fn records(view: &View) -> impl Iterator<Item = Record> + Send + use<> {
     let identity = Record::put(record::TABLE_IDENTITY, Vec::new(), &identity_message(view));
     let configs = view.configs.clone().into_iter().map(|(number, config)| config_record(number, &config));
     let offer_roles = view.offer_roles.clone();
-    let tasks =
-        view.tasks.clone().into_iter().map(move |(id, task)| {
-            task_record(&task, numbers[&address(&task.config)], offer_roles.get(&id))
-        });
+    let tasks = view
+        .tasks
+        .clone()
+        .into_iter()
+        .map(move |(id, task)| task_record(&task, numbers[&address(&task.config)], offer_roles.get(&id)));
     let updates = view.updates.clone().into_iter().flat_map(|(key, update)| update_records(&key, &update));
     let progress = view.update_progress.clone().into_iter().flat_map(|(key, progress)| {
         let record = move |(instance, value): (InstanceId, InstanceProgress)| {

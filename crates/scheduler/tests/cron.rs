@@ -15,7 +15,7 @@ use model::update::{UpdateRequest, UpdateSettings};
 use model::{CpuMillis, CronCollisionPolicy, JobConfiguration, Resources, TaskConfig, TaskStatus};
 use scheduler::command::Command;
 use scheduler::cron::{CronJob, CronOutcome, RUNS_REMEMBERED};
-use scheduler::{Input, Reply, ReplyCode, Settings};
+use scheduler::{Input, Reply, ReplyCode, Scheduler, Settings};
 
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
@@ -92,10 +92,10 @@ fn a_job_runs_at_each_time_of_its_schedule_and_never_before_it() {
     assert_eq!(tasks_ever(&world), 0);
     world.pass(1);
     let tasks = world.active(&job("tick"));
-    assert_eq!(tasks.iter().map(|task| (task.instance, task.status)).collect::<Vec<_>>(), [
-        (0, TaskStatus::Pending),
-        (1, TaskStatus::Pending)
-    ]);
+    assert_eq!(
+        tasks.iter().map(|task| (task.instance, task.status)).collect::<Vec<_>>(),
+        [(0, TaskStatus::Pending), (1, TaskStatus::Pending)]
+    );
     assert!(tasks.iter().all(|task| task.events[0].timestamp_ms == begin_ms + MINUTE_MS as i64));
     world.offer("home", room(64.0));
     finish_all(&mut world);
@@ -639,4 +639,71 @@ fn only_the_latest_runs_are_remembered_but_never_forgotten_is_one_that_waits() {
     }
     assert_eq!(cron_job(&world, "tick").runs[0].outcome, CronOutcome::Started);
     assert_eq!(world.active(&job("tick")).len(), 2);
+}
+
+// ---- records ----
+
+#[test]
+fn records_may_come_in_any_order_and_twice() {
+    let mut world = world();
+    schedule(&mut world, each_minute(CronCollisionPolicy::KillExisting));
+    world.pass(MINUTE_MS);
+    world.offer("home", room(64.0));
+    world.pass(MINUTE_MS);
+    start_now(&mut world);
+    assert_eq!(outcomes(&world), ["STARTED", "WAITING", "IGNORED"]);
+    let records: Vec<_> = Scheduler::records(&world.view()).collect();
+    let mut replayed = Scheduler::new(settings());
+    for record in records.iter().rev().chain(&records).chain(records.iter().rev()) {
+        replayed.apply(record).unwrap();
+    }
+    let durable = |view: scheduler::View| -> Vec<CronJob> {
+        view.cron_jobs.values().map(|job| CronJob { next_run_ms: None, ..CronJob::clone(job) }).collect()
+    };
+    assert_eq!(durable(replayed.freeze()), durable(world.view()));
+}
+
+#[test]
+fn runs_that_are_replayed_over_a_later_snapshot_are_those_of_the_snapshot() {
+    let mut world = world();
+    let mut journal: Vec<scheduler::Record> = Vec::new();
+    schedule(&mut world, each_minute(CronCollisionPolicy::CancelNew));
+    start_now(&mut world);
+    journal.extend(Scheduler::records(&world.view()));
+    let gone = |record: &scheduler::Record| scheduler::Record { value: None, ..record.clone() };
+    let deleted: Vec<_> = journal.iter().filter(|record| matches!(record.table, 9 | 10)).map(gone).collect();
+    journal.extend(deleted.into_iter().rev());
+    world.command(Command::DescheduleCronJob { job: job("tick") });
+    world.kill(&job("tick"), &[]);
+    schedule(&mut world, cron("tick", "0 0 * * *", CronCollisionPolicy::KillExisting));
+    let snapshot: Vec<_> = Scheduler::records(&world.view()).collect();
+    let mut replayed = Scheduler::new(settings());
+    for record in snapshot.iter().chain(&journal).chain(&snapshot) {
+        replayed.apply(record).unwrap();
+    }
+    let jobs = replayed.freeze().cron_jobs;
+    assert_eq!((jobs.len(), jobs[&job("tick")].runs.len()), (1, 0));
+    assert_eq!(jobs[&job("tick")].schedule_text(), "0 0 * * *");
+}
+
+#[test]
+fn a_damaged_record_is_refused_by_the_name_of_its_table() {
+    let mut world = world();
+    schedule(&mut world, each_minute(CronCollisionPolicy::CancelNew));
+    start_now(&mut world);
+    let records: Vec<_> = Scheduler::records(&world.view()).collect();
+    let of_table = |table: u32| records.iter().find(|record| record.table == table).unwrap().clone();
+    let refused =
+        |record: scheduler::Record| Scheduler::new(settings()).apply(&record).expect_err("damaged").to_string();
+    for (table, name) in
+        [(scheduler::record::TABLE_CRON_JOBS, "cron_jobs"), (scheduler::record::TABLE_CRON_RUNS, "cron_runs")]
+    {
+        let short = scheduler::Record { key: b"www".to_vec(), ..of_table(table) };
+        assert!(refused(short).contains(name));
+        let cut = scheduler::Record { value: Some(vec![0xff, 0xff]), ..of_table(table) };
+        assert!(refused(cut).contains(name));
+    }
+    let mut other = of_table(scheduler::record::TABLE_CRON_JOBS);
+    other.key = b"www-data\0devel\0other\0".to_vec();
+    assert!(refused(other).contains("holds the configuration of"));
 }

@@ -71,8 +71,7 @@ impl Store {
     /// Deletes a cron job with its runs.
     pub(crate) fn remove_cron_job(&mut self, key: &JobKey) -> Option<Arc<CronJob>> {
         let job = self.view.cron_jobs.remove(key)?;
-        let runs =
-            job.runs.iter().map(|run| Record::delete(record::TABLE_CRON_RUNS, run_key_bytes(key, run.number)));
+        let runs = job.runs.iter().map(|run| Record::delete(record::TABLE_CRON_RUNS, run_key_bytes(key, run.number)));
         self.other_records.extend(runs);
         self.other_records.push(Record::delete(record::TABLE_CRON_JOBS, job_key_bytes(key)));
         Some(job)
