@@ -72,12 +72,10 @@ pub(crate) fn agent_config(settings: &Tls) -> Result<ureq::tls::TlsConfig, TlsEr
 /// Reads what the settings name. Without TLS nothing is read.
 pub(crate) fn client_config(settings: &Tls, is_used: bool) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
-    if is_used {
-        if let Some(path) = trusted(settings) {
-            let (_, ignored) = roots.add_parsable_certificates(certificates(&path)?);
-            if settings.ca_file.is_some() && ignored > 0 {
-                return Err(file_error(&path, "it holds a certificate that cannot be trusted"));
-            }
+    if let Some(path) = trusted(settings).filter(|_| is_used) {
+        let (_, ignored) = roots.add_parsable_certificates(certificates(&path)?);
+        if settings.ca_file.is_some() && ignored > 0 {
+            return Err(file_error(&path, "it holds a certificate that cannot be trusted"));
         }
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
