@@ -120,6 +120,18 @@ pub fn docker_bare() {
     let task = cluster.wait_for_end(&job);
     assert_eq!(task["status"], "FAILED", "{task}");
     assert!(task.to_string().contains("daybreak-test/none"), "{task}");
+    // One with a user of its own may not even execute what agents fetch for root; with Docker's own option it may.
+    let job = key("stranger");
+    cluster.create(&job, &job_file("stranger", &format!("Docker(image = '{GREETER}')"), "id -u", "")).expect_code(0);
+    let task = cluster.wait_for_end(&job);
+    assert_eq!(task["status"], "FAILED", "{task}");
+    assert!(task.to_string().contains("Container exited with status 126"), "{task}");
+    let job = key("as-root");
+    let container = format!("Docker(image = '{GREETER}', parameters = [Parameter(name = 'user', value = '0')])");
+    cluster.create(&job, &job_file("as-root", &container, "id -u", "")).expect_code(0);
+    let task = cluster.wait_for_end(&job);
+    assert_eq!(task["status"], "FINISHED", "{task}");
+    assert_eq!(cluster.log(task["assignedTask"]["taskId"].as_str().unwrap(), "inside", "stdout"), "0\n");
 }
 
 pub fn docker_agent_restart() {
