@@ -191,7 +191,7 @@ mod tests {
                 assert_eq!((status, challenged), (StatusCode::UNAUTHORIZED, true), "{method} {path} {liar}");
             }
         }
-        assert_eq!(ask("POST", "/refuses", Some(&basic("bob:word"))).await.2, true);
+        assert!(ask("POST", "/refuses", Some(&basic("bob:word"))).await.2);
     }
 
     #[tokio::test]
