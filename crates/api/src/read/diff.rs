@@ -100,4 +100,34 @@ mod tests {
         let scoped = compare(&current, &new, 4, &set(&[3, 5]));
         assert_eq!(scoped, Diff { add: set(&[3]), remove: set(&[5]), update: set(&[]), unchanged: set(&[0, 1]) });
     }
+
+    #[test]
+    fn a_cron_job_has_no_difference() {
+        let job = model::JobKey::new("r", "prod", "j");
+        let task = TaskConfig { is_service: true, ..TaskConfig::new(job.clone(), 1.0, 1, 1, "{}") };
+        let config = model::JobConfiguration {
+            key: job.clone(),
+            owner: None,
+            cron_schedule: Some("* * * * *".into()),
+            cron_collision_policy: Default::default(),
+            task: task.clone(),
+            instance_count: 1,
+        };
+        let cron = scheduler::cron::CronJob {
+            config: std::sync::Arc::new(config),
+            schedule: None,
+            scheduled_ms: 0,
+            scheduled_after: 0,
+            next_run_ms: None,
+            runs: Vec::new(),
+        };
+        let settings = model::update::UpdateSettings::default();
+        let request = UpdateRequest { task, instance_count: 1, settings, metadata: Default::default() };
+        let ask = |view: &View| diff(view, &AdmissionRules::default(), Some((&request).into()));
+        let mut view = View::default();
+        assert!(ask(&view).is_ok());
+        view.cron_jobs.insert(job, std::sync::Arc::new(cron));
+        let Err(refusal) = ask(&view) else { panic!("a cron job is not updated") };
+        assert_eq!(refusal.code, thrift::ResponseCode::InvalidRequest);
+    }
 }
