@@ -88,7 +88,7 @@ impl Core {
         let size = |config: &JobConfiguration| config.task.resources.times(i64::from(config.instance_count));
         let mut needed = self.production_consumption(&job.key.role, None) + size(job);
         if let Some(known) = self.store.view.cron_jobs.get(&job.key).filter(|known| counts(&known.config.task)) {
-            needed = needed - size(&known.config);
+            needed -= size(&known.config);
         }
         self.within_quota(&job.key.role, &needed)
     }

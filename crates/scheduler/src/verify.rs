@@ -28,6 +28,7 @@ impl Scheduler {
         self.core.verify_given_up()?;
         self.core.verify_maintenance()?;
         self.verify_updates()?;
+        self.verify_cron()?;
         self.core.store.verify()
     }
 }

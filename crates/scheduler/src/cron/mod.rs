@@ -214,6 +214,23 @@ impl Scheduler {
         }
     }
 
+    /// Every job waits for the time it shows, and every run that waits is awaited. For tests and simulations.
+    pub(crate) fn verify_cron(&self) -> Result<(), String> {
+        let jobs = &self.core.store.view.cron_jobs;
+        let due = jobs.iter().filter_map(|(key, job)| Some((job.next_run_ms?, key.clone())));
+        if due.collect::<BTreeSet<_>>() != self.cron.queue {
+            return Err(format!("cron jobs wait for other times than they show: {:?}", self.cron.queue));
+        }
+        let waiting = jobs.iter().filter(|(_, job)| job.waiting().is_some()).map(|(key, _)| key);
+        if !waiting.eq(&self.core.awaited) {
+            return Err(format!("other runs wait than are awaited: {:?}", self.core.awaited));
+        }
+        if !self.cron.queue.is_empty() && self.cron.timer.is_none() && !self.core.deposed {
+            return Err("cron jobs wait and nothing wakes the loop".to_owned());
+        }
+        Ok(())
+    }
+
     /// The timer of [`Self::arm_cron`] fired; what is due is seen in the same step.
     pub(crate) fn cron_woke(&mut self) {
         self.cron.timer = None;
