@@ -54,6 +54,7 @@ fn random_settings(dice: &mut Dice) -> Settings {
         rollback_on_failure: dice.roll(3) > 0,
         scope: (dice.roll(4) == 0).then(|| (first, first + dice.roll(3) as u32)),
         pulse: if dice.roll(4) == 0 { [2_000, 20_000][dice.roll(2) as usize] } else { 0 },
+        sla_aware: dice.roll(4) == 0,
     }
 }
 
@@ -283,6 +284,9 @@ fn a_wrong_rule_is_found() {
         KilledForGoodIsWaitedFor,
         ScopeIgnored,
         AbortRollsBack,
+        SlaIgnored,
+        SlaCountsThePresentTask,
+        SlaRetriesStopAfterOne,
     ];
     for wrong in planted {
         let found = (0..SEQUENCES).find(|seed| play(*seed, wrong, &mut Coverage::default(), false).is_err());

@@ -31,6 +31,9 @@ pub enum Planted {
     KilledForGoodIsWaitedFor,
     ScopeIgnored,
     AbortRollsBack,
+    SlaIgnored,
+    SlaCountsThePresentTask,
+    SlaRetriesStopAfterOne,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +75,17 @@ pub struct Settings {
     /// Instances from the first to the second, inclusive.
     pub scope: Option<(Instance, Instance)>,
     pub pulse: i64,
+    pub sla_aware: bool,
 }
+
+/// Versions from this one on have an SLA policy: so many others must have been running for longer than so many ms. The jobs of this
+/// test are large enough for it from two instances on.
+pub const FIRST_WITH_POLICY: i32 = 2;
+pub const POLICY_COUNT: i64 = 1;
+pub const POLICY_DURATION_MS: i64 = 3_000;
+pub const POLICY_MIN_INSTANCES: usize = 2;
+/// Between two looks at the policy.
+pub const SLA_RETRY_MS: i64 = 10_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -87,8 +100,10 @@ pub enum Stage {
 struct Rolling {
     stages: BTreeMap<Instance, Stage>,
     failures: BTreeMap<Instance, i32>,
-    /// Deadline, order of arming, instance.
-    watches: BTreeSet<(i64, u64, Instance)>,
+    /// Deadline, order of arming, instance, whether it is about a kill that waits for its policy.
+    timers: BTreeSet<(i64, u64, Instance, bool)>,
+    /// Kills that wait for their policy, by instance.
+    tries: BTreeMap<Instance, usize>,
     latest_failed: Option<Instance>,
 }
 
@@ -128,6 +143,7 @@ pub enum Action {
 enum Need {
     Add(i32),
     Kill(usize),
+    KillWithinSla(usize),
     Watch(i64),
     Wait,
     Success,
@@ -287,15 +303,19 @@ impl Model {
         let end = self.now + ms;
         loop {
             let rolling = self.active_update().and_then(|at| self.updates[at].rolling.as_mut());
-            let Some((deadline, _, instance)) = rolling.and_then(|rolling| {
-                let first = *rolling.watches.first().filter(|(deadline, ..)| *deadline <= end)?;
-                rolling.watches.remove(&first);
+            let Some((deadline, _, instance, is_sla)) = rolling.and_then(|rolling| {
+                let first = *rolling.timers.first().filter(|(deadline, ..)| *deadline <= end)?;
+                rolling.timers.remove(&first);
                 Some(first)
             }) else {
                 break;
             };
             self.now = self.now.max(deadline);
-            self.evaluate(Some((instance, self.active_task(instance))));
+            if is_sla {
+                self.try_sla_kill(instance);
+            } else {
+                self.evaluate(Some((instance, self.active_task(instance))));
+            }
             self.follow();
         }
         self.now = end;
@@ -306,7 +326,8 @@ impl Model {
         self.now += down_ms;
         let Some(at) = self.active_update() else { return };
         let Some(rolling) = &mut self.updates[at].rolling else { return };
-        rolling.watches.clear();
+        rolling.timers.clear();
+        rolling.tries.clear();
         rolling.latest_failed = None;
         if self.planted == Planted::CountsForgottenAtRestart {
             rolling.failures.clear();
@@ -340,6 +361,10 @@ impl Model {
             Strategy::Variable(sizes, _) => sizes.clone(),
         };
         if sizes.iter().any(|size| *size <= 0) || sizes.iter().sum::<i32>() <= 0 {
+            return refused;
+        }
+        let has_policy = version >= FIRST_WITH_POLICY;
+        if settings.sla_aware && !has_policy || has_policy && i64::from(count) - POLICY_COUNT < 1 {
             return refused;
         }
         let current: BTreeMap<Instance, i32> =
@@ -599,6 +624,7 @@ impl Model {
             }
             (_, Some(task)) => match self.tasks[task].state {
                 TaskState::Ended | TaskState::Killing => Need::Wait,
+                _ if self.waits_for_policy(at, wanted) => Need::KillWithinSla(task),
                 _ => Need::Kill(task),
             },
         };
@@ -686,16 +712,73 @@ impl Model {
         match need {
             Need::Add(version) => self.create(instance, version),
             Need::Kill(task) => self.kill(task),
-            Need::Watch(until) => {
-                self.armed += 1;
-                let armed = self.armed;
-                if let Some(rolling) = &mut self.updates[at].rolling {
-                    rolling.watches.retain(|(_, _, other)| *other != instance);
-                    rolling.watches.insert((until, armed, instance));
+            Need::KillWithinSla(task) => {
+                let Some(rolling) = &mut self.updates[at].rolling else { return };
+                if rolling.tries.insert(instance, task) != Some(task) {
+                    rolling.timers.retain(|(_, _, other, is_sla)| *other != instance || !is_sla);
+                    self.try_sla_kill(instance);
                 }
+            }
+            Need::Watch(until) => {
+                self.arm(at, until, instance, false);
             }
             Need::Wait | Need::Success | Need::Failure => {}
         }
+    }
+
+    fn arm(&mut self, at: usize, until: i64, instance: Instance, is_sla: bool) {
+        self.armed += 1;
+        if let Some(rolling) = &mut self.updates[at].rolling {
+            rolling.timers.retain(|(_, _, other, kind)| (*other, *kind) != (instance, is_sla));
+            rolling.timers.insert((until, self.armed, instance, is_sla));
+        }
+    }
+
+    // ---- kills within a policy (spec scheduler 3.8, 5.3) ----
+
+    fn waits_for_policy(&self, at: usize, wanted: Option<i32>) -> bool {
+        let has_policy = wanted.is_some_and(|version| version >= FIRST_WITH_POLICY);
+        self.updates[at].settings.sla_aware && has_policy && self.planted != Planted::SlaIgnored
+    }
+
+    fn try_sla_kill(&mut self, instance: Instance) {
+        let at = self.active_update().expect("only of an active update");
+        let forward = self.updates[at].is_forward();
+        let Some(rolling) = &mut self.updates[at].rolling else { return };
+        let Some(task) = rolling.tries.get(&instance).copied() else { return };
+        let state = self.tasks[task].state;
+        if matches!(state, TaskState::Killing | TaskState::Ended | TaskState::Deleted) {
+            rolling.tries.remove(&instance);
+            return;
+        }
+        if state == TaskState::Pending {
+            self.kill(task);
+        } else if self.policy_allows(task) {
+            use UpdateAction::{InstanceRollingBack, InstanceUpdating};
+            let action = if forward { InstanceUpdating } else { InstanceRollingBack };
+            self.updates[at].instance_events.push((instance, action, self.now));
+            self.kill(task);
+        }
+        if self.planted != Planted::SlaRetriesStopAfterOne {
+            self.arm(at, self.now + SLA_RETRY_MS, instance, true);
+        }
+    }
+
+    fn policy_allows(&self, task: usize) -> bool {
+        let active = self.active().len();
+        if active < POLICY_MIN_INSTANCES {
+            return true;
+        }
+        let is_up = |at: usize| {
+            let other = &self.tasks[at];
+            (at != task || self.planted == Planted::SlaCountsThePresentTask)
+                && other.state == TaskState::Running
+                && self.now - other.since > POLICY_DURATION_MS
+        };
+        let up = (0..self.tasks.len()).filter(|at| is_up(*at)).count() as i64;
+        let active = active as i64;
+        let required = if active - POLICY_COUNT < 1 { active - 1 } else { POLICY_COUNT };
+        up >= required
     }
 }
 
@@ -709,5 +792,8 @@ fn undo_size(sizes: &[i32], idle: usize) -> usize {
         remaining -= size;
     }
     let last = sizes[sizes.len() - 1] as usize;
-    if remaining % last == 0 { last } else { remaining % last }
+    match remaining % last {
+        0 => last,
+        rest => rest,
+    }
 }

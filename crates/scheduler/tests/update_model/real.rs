@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ::model::task::SlaPolicy;
 use ::model::update::{InstanceRange, UpdateAction, UpdateRequest, UpdateSettings, UpdateStatus, UpdateStrategy};
 use ::model::{CpuMillis, JobConfiguration, JobKey, Ports, Resources, TaskConfig, TaskId, TaskStatus, UpdateKey};
 use engine::{Event, Offer, StatusToken, StatusUpdate};
@@ -11,7 +12,10 @@ use scheduler::command::{Outcome, UpdateControl};
 use scheduler::{Command, Effect, Input, Now, Principal, Record, Reply, ReplyCode, RequestId, Scheduler};
 
 use crate::Ending;
-use crate::model::{Action, Answer, Model, Settings, Strategy, TaskState};
+use crate::model::{
+    Action, Answer, FIRST_WITH_POLICY, Model, POLICY_COUNT, POLICY_DURATION_MS, POLICY_MIN_INSTANCES, SLA_RETRY_MS,
+    Settings, Strategy, TaskState,
+};
 
 pub struct Real {
     scheduler: Scheduler,
@@ -45,10 +49,14 @@ fn quiet() -> scheduler::Settings {
         history_max_per_job_threshold: 1_000,
         job_update_history_pruning_interval: never,
         hold_offers_forever: true,
+        sla_aware_kill_retry_min_delay: Duration::from_millis(SLA_RETRY_MS as u64),
+        sla_aware_kill_retry_max_delay: Duration::from_millis(SLA_RETRY_MS as u64),
         reconciliation_explicit_interval: None,
         reconciliation_implicit_interval: None,
         ..scheduler::Settings::default()
     };
+    settings.admission.sla_aware_kill_non_prod = true;
+    settings.admission.min_required_instances_for_sla_check = POLICY_MIN_INSTANCES as i32;
     settings.admission.executors.insert(::model::task::AURORA_EXECUTOR_NAME.into(), Resources::ZERO);
     settings
 }
@@ -111,7 +119,9 @@ impl Real {
     }
 
     fn config(&self, version: i32) -> TaskConfig {
+        let policy = SlaPolicy::Count { count: POLICY_COUNT, duration_secs: POLICY_DURATION_MS / 1000 };
         TaskConfig {
+            sla_policy: (version >= FIRST_WITH_POLICY).then_some(policy),
             priority: version,
             is_service: !(self.first_is_batch && version == 0),
             // Out of reach until the engine says otherwise.
@@ -226,7 +236,7 @@ impl Real {
                 rollback_on_failure: settings.rollback_on_failure,
                 only_these_instances: scope.into_iter().collect(),
                 block_if_no_pulses_after_ms: (settings.pulse > 0).then_some(settings.pulse as i32),
-                sla_aware: false,
+                sla_aware: settings.sla_aware,
             },
             metadata: BTreeSet::new(),
         };
