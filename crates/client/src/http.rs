@@ -65,10 +65,22 @@ impl Transport for HttpTransport {
             if self.bypass_leader_redirect {
                 request = request.header("Bypass-Leader-Redirect", "true");
             }
+            // Another host has another entry, or none: a redirect takes no password along.
+            let authorization = crate::netrc::authorization(&url);
+            if let Some(value) = &authorization {
+                request = request.header("Authorization", value);
+            }
             let answer = request.send(&body[..]).map_err(transport_error)?;
             if let Some(target) = redirect_target(&url, &answer) {
                 url = target;
                 continue;
+            }
+            if answer.status() == 401 && authorization.is_none() {
+                let host = crate::netrc::host(&url);
+                let advice = format!(
+                    "HTTP 401: it wants to know who you are, and ~/.netrc has no login and password for {host}"
+                );
+                return Err(TransportError::Denied(advice));
             }
             return self.read_reply(call, answer);
         }

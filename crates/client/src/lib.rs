@@ -12,6 +12,7 @@ pub mod exit;
 pub mod files;
 pub mod http;
 pub mod leader;
+mod netrc;
 mod programs;
 mod run;
 pub mod scheduler;
