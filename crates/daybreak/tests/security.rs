@@ -69,7 +69,10 @@ fn users_do_what_their_roles_permit_and_refusals_are_logged_with_their_names() {
             assert_eq!(call(&daemon, method, Some(liar), &create).0, 401, "{liar} {method}");
         }
     }
-    assert_eq!(call(&daemon, "getRoleSummary", None, &json!({})).1["result"]["roleSummaryResult"]["summaries"], json!([]));
+    assert_eq!(
+        call(&daemon, "getRoleSummary", None, &json!({})).1["result"]["roleSummaryResult"]["summaries"],
+        json!([])
+    );
     let (status, refused) = call(&daemon, "createJob", Some("bob:plain"), &create);
     assert_eq!((status, &refused["responseCode"]), (200, &json!("AUTH_FAILED")), "{refused}");
     let log = daemon.log();
@@ -81,6 +84,16 @@ fn users_do_what_their_roles_permit_and_refusals_are_logged_with_their_names() {
     let (status, _) = http("POST", &format!("{}/logconfig", daemon.url), &[], b"level=debug");
     assert_eq!(status, 401);
     assert!(daemon.get("/vars").1.contains("shiro_authorization_failures 2\n"), "{}", daemon.get("/vars").1);
+
+    // Our own client takes name and password from where others do.
+    let client = daemon.state.join("client");
+    std::fs::create_dir_all(&client).unwrap();
+    let key_text = format!("devcluster/{role}/prod/hello");
+    let denied = daemon.aurora(&["job", "killall", &key_text]);
+    assert!(denied.code != 0 && denied.stderr.contains(".netrc"), "{denied:?}");
+    write(&client.join(".netrc"), "machine 127.0.0.1 login alice password secret\n");
+    daemon.aurora(&["job", "killall", &key_text]).expect_code(0);
+    assert_eq!(call(&daemon, "createJob", Some("alice:secret"), &create).1["responseCode"], "OK");
 
     // A role taken away is gone with the next look at the file.
     write(&ini, &format!("[users]\nalice = {hashed}\n[roles]\nadmin = *\n"));
@@ -109,7 +122,8 @@ fn a_program_is_told_of_changes() {
             let length = lower.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
             let mut body = vec![0; length.unwrap_or(0)];
             if reader.read_exact(&mut body).is_ok() {
-                let _ = reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let _ =
+                    reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
                 let _ = sender.send((lower, serde_json::from_slice::<Value>(&body).unwrap()));
             }
         }
