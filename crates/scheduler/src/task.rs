@@ -41,7 +41,7 @@ pub struct TaskEvent {
 }
 
 /// A stored task. The scheduler's host name, which Aurora keeps per event, is the same for all and lives in the settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Task {
     /// Name of this run.
     pub id: TaskId,
@@ -71,5 +71,26 @@ impl Task {
     /// Time of the latest event, in ms since the epoch.
     pub fn last_event_ms(&self) -> i64 {
         self.events.last().map_or(0, |event| event.timestamp_ms)
+    }
+}
+
+impl Clone for Task {
+    /// With room for one event more: whoever copies a task does so to change it, and nearly every change adds an event.
+    fn clone(&self) -> Self {
+        let mut events = Vec::with_capacity((self.events.len() + 1).max(4));
+        events.extend_from_slice(&self.events);
+        Self {
+            id: self.id.clone(),
+            instance: self.instance,
+            config: Arc::clone(&self.config),
+            status: self.status,
+            failure_count: self.failure_count,
+            times_partitioned: self.times_partitioned,
+            ancestor: self.ancestor.clone(),
+            events,
+            agent_id: self.agent_id.clone(),
+            host: self.host.clone(),
+            ports: self.ports.clone(),
+        }
     }
 }
