@@ -339,6 +339,21 @@ fn a_coordinator_is_asked_one_question_at_a_time_and_its_yes_moves_one_task() {
 }
 
 #[test]
+fn a_yes_that_comes_while_the_engine_is_away_moves_nobody() {
+    let mut world = world();
+    let job = spread(&mut world, production("web", Some(coordinator("http://c/"))), &["a"]);
+    sla_drain(&mut world, &["a"], percentage(0.0, 0), 3600);
+    world.engine(Event::Disconnected);
+    let question = world.questions.remove(0);
+    world.step(Input::CoordinatorAnswer { question: question.id, answer: CoordinatorAnswer::Allowed });
+    assert_eq!(running(&world, &job), 5);
+    world.engine(Event::Registered { framework_id: None, master: None });
+    world.questions.clear();
+    world.pass(60_000);
+    assert_eq!(world.questions.len(), 1, "it is asked again");
+}
+
+#[test]
 fn only_so_many_coordinators_are_asked_at_once() {
     let mut world = World::with(Settings { max_parallel_coordinated_maintenance: 2, ..strict() });
     let quota = Resources { cpu: model::CpuMillis(100_000), ram_mb: 1 << 20, disk_mb: 1 << 20, ..Resources::ZERO };

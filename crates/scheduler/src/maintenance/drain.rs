@@ -107,10 +107,15 @@ impl Core {
         }
     }
 
+    /// Whether anybody is moved now. Who cannot be reached cannot be killed, and what is known of the others may be old; and for the
+    /// replacements there must be room in the journal.
+    pub(crate) fn may_move(&self) -> bool {
+        self.store.view.registered && !self.space_low
+    }
+
     /// Goes on with the round. False when the step's work is used up before.
     pub(crate) fn drain_some(&mut self) -> bool {
-        // Who cannot be reached cannot be killed, and what is known of the others may be old.
-        if self.space_low || !self.store.view.registered {
+        if !self.may_move() {
             return true;
         }
         while let Some((host, id)) = self.draining.queue.pop_front() {

@@ -165,7 +165,7 @@ impl Scheduler {
         // Nobody else is asked there before what was allowed has happened.
         let allowed = answer == CoordinatorAnswer::Allowed;
         match purpose {
-            Purpose::Drain(_) | Purpose::Leave(_) if !allowed => {}
+            Purpose::Drain(_) | Purpose::Leave(_) if !allowed || !self.core.may_move() => {}
             Purpose::Drain(host) if self.core.is_to_be_drained(&host, &task_id) => self.core.drain_task(&task_id),
             Purpose::Leave(host) if self.core.is_movable(&host, &task_id) => self.core.drain_task(&task_id),
             Purpose::Drain(_) | Purpose::Leave(_) => {}
@@ -184,6 +184,11 @@ impl Scheduler {
     /// A coordinator is free: asks for those who had to wait, those of the same coordinator first.
     fn ask_next(&mut self, url: &str) {
         let core = &mut self.core;
+        if !core.may_move() {
+            // A yes would be of no use; who still wants something asks in its next round.
+            core.coordinators.waiting.clear();
+            return;
+        }
         let addresses: Vec<String> = std::iter::once(url.to_owned())
             .chain(core.coordinators.waiting.keys().filter(|other| *other != url).cloned())
             .collect();
