@@ -164,6 +164,8 @@ fn fate(then: &Arc<Task>, now: Option<&Arc<Task>>) -> Fate {
     match now {
         Some(now) if now.status.is_terminal() => {
             let done = now.status == TaskStatus::Finished && !now.config.is_service;
+            // Somebody wanted it to end, and it has.
+            let done = done || then.status == TaskStatus::Killing;
             if done { Fate::Keep(now.clone()) } else { Fate::Anew(Some(now.clone())) }
         }
         // It is on its way out, and the backup wants it to run.

@@ -13,8 +13,10 @@ use engine::TaskState;
 use model::cron::Zone;
 use model::update::{UpdateRequest, UpdateSettings};
 use model::{CpuMillis, CronCollisionPolicy, JobConfiguration, Resources, TaskConfig, TaskStatus};
+use scheduler::admin::AdminCommand;
 use scheduler::command::Command;
 use scheduler::cron::{CronJob, CronOutcome, RUNS_REMEMBERED};
+use scheduler::restore::{LaterTasks, Staging};
 use scheduler::{Input, Reply, ReplyCode, Scheduler, Settings};
 
 const MINUTE_MS: u64 = 60_000;
@@ -706,4 +708,33 @@ fn a_damaged_record_is_refused_by_the_name_of_its_table() {
     let mut other = of_table(scheduler::record::TABLE_CRON_JOBS);
     other.key = b"www-data\0devel\0other\0".to_vec();
     assert!(refused(other).contains("holds the configuration of"));
+}
+
+#[test]
+fn a_backup_brings_the_schedule_back_and_no_run_of_the_past() {
+    let mut world = world();
+    let begin_ms = world.now.wall_ms;
+    schedule(&mut world, each_minute(CronCollisionPolicy::KillExisting));
+    world.pass(MINUTE_MS);
+    world.offer("home", room(64.0));
+    world.pass(MINUTE_MS);
+    assert_eq!(outcomes(&world), ["STARTED", "WAITING"]);
+    let mut staging = Staging::default();
+    Scheduler::records(&world.view()).for_each(|record| staging.apply(&record).unwrap());
+    let staged = staging.finish().unwrap();
+    for task in world.active(&job("tick")) {
+        world.status(&task.id, TaskState::Killed);
+    }
+    world.pass(2 * MINUTE_MS + 5000);
+    world.command(Command::DescheduleCronJob { job: job("tick") });
+    world.kill(&job("tick"), &[]);
+    let ever = tasks_ever(&world);
+    let restore = AdminCommand::Restore { staged, later: LaterTasks::Keep };
+    assert_eq!(world.command(Command::Admin(restore)).code, ReplyCode::Ok);
+    // What waited then has begun since, and what was due since has been met.
+    assert_eq!(outcomes(&world), ["STARTED", "MISSED", "MISSED"]);
+    assert_eq!(tasks_ever(&world), ever, "nothing runs again");
+    world.pass(MINUTE_MS);
+    assert_eq!(nominals(&world, begin_ms).last(), Some(&Some(5 * MINUTE_MS as i64)));
+    assert_eq!(outcomes(&world).last(), Some(&"STARTED"));
 }
