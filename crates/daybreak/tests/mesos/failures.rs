@@ -150,3 +150,33 @@ pub fn executor_killed() {
         left.is_empty().then_some(())
     });
 }
+
+pub fn crowd() {
+    const COUNT: usize = 90;
+    let agent = ["--resources=cpus:100;mem:100000;disk:100000;ports:[31000-31999]"];
+    let daybreak = ["--executor-cpu", "0.01", "--executor-ram", "32MB"];
+    let mut cluster = Cluster::start(&Plan { agents: 3, daybreak: &daybreak, agent: &agent, ..Plan::default() });
+    let job = create(&cluster, "crowd", COUNT as i64, "exec sleep 34574");
+    // In the middle of it the scheduler dies, and then an agent comes and goes.
+    wait_for("some to run", Duration::from_secs(90), || (cluster.active(&job, "RUNNING").len() > 5).then_some(()));
+    cluster.daemon.kill_nine();
+    cluster.daemon.restart();
+    cluster.agents[1].kill_nine();
+    cluster.agents[1].start_again();
+    cluster.wait_for_active(&job, "RUNNING", COUNT);
+    wait_for("one process for each, and no more", Duration::from_secs(60), || {
+        let state = cluster.state()?;
+        let tasks = state["frameworks"][0]["tasks"].as_array()?;
+        let running = tasks.iter().filter(|task| task["state"] == "TASK_RUNNING").count();
+        (running == COUNT && sleepers(&cluster) == COUNT).then_some(())
+    });
+    killall(&cluster, &job);
+    wait_for("nothing to be left", Duration::from_secs(30), || (sleepers(&cluster) == 0).then_some(()));
+}
+
+/// Processes of the task itself: neither its shell nor what else names its command.
+fn sleepers(cluster: &Cluster) -> usize {
+    let is_sleep =
+        |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"sleep\x0034574\0");
+    processes(cluster, "sleep 34574").iter().filter(|pid| is_sleep(pid)).count()
+}

@@ -37,6 +37,7 @@ const CASES: &[Case] = &[
     ("master failover through ZooKeeper", failures::master_failover),
     ("partition: replaced after the delay, the surplus is killed on return", failures::partition),
     ("executor kill -9: the task is failed, its processes are gone", failures::executor_killed),
+    ("crowd: ninety tasks, a scheduler and an agent that die meanwhile, none lost or twice", failures::crowd),
     ("docker: a task in an image, its output, its kill", containers::docker_task),
     ("docker bare: an image of busybox alone, exit codes, an image that is not there", containers::docker_bare),
     (
