@@ -8,6 +8,7 @@ pub mod access;
 pub mod admin;
 pub mod answer;
 pub mod change;
+mod consumption;
 pub mod endpoint;
 pub mod files;
 pub mod inspection;

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use scheduler::View;
 use thrift::{Method, ResponseCode};
 
+use crate::consumption::Consumption;
+
 /// A statistic's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
@@ -86,6 +88,7 @@ impl fmt::Debug for Gauges {
 #[derive(Debug)]
 pub struct CallStatistics {
     gauges: Gauges,
+    consumption: Consumption,
     started: Instant,
     calls: Vec<Counter>,
     responses: Vec<AtomicU64>,
@@ -102,6 +105,7 @@ impl Default for CallStatistics {
     fn default() -> Self {
         CallStatistics {
             gauges: Gauges::default(),
+            consumption: Consumption::default(),
             started: Instant::now(),
             calls: Method::ALL.iter().map(|_| Counter::default()).collect(),
             responses: ResponseCode::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -150,6 +154,7 @@ pub fn variables(view: &View, calls: &CallStatistics) -> BTreeMap<String, Number
     let mut variables: BTreeMap<String, Number> =
         view.counters.iter().map(|(name, value)| (name.to_string(), Number::Whole(*value))).collect();
     variables.extend((calls.gauges.0)());
+    variables.extend(calls.consumption.numbers(view));
     // The scheduler keeps these; it has not yet when nothing was stepped since the start.
     if !view.counters.keys().any(|name| name.starts_with("task_store_")) {
         let stored = view.count_by_status();
@@ -159,6 +164,7 @@ pub fn variables(view: &View, calls: &CallStatistics) -> BTreeMap<String, Number
         variables.entry(format!("task_store_{status}")).or_insert(Number::Whole(0));
     }
     variables.insert("framework_registered".to_owned(), i64::from(view.registered).into());
+    variables.insert("scheduler_lifecycle_ACTIVE".to_owned(), Number::Whole(1));
     variables.insert("jvm_uptime_secs".to_owned(), signed(calls.started.elapsed().as_secs()));
     variables.insert("http_500_responses_events".to_owned(), signed(calls.unreadable.load(Ordering::Relaxed)));
     for (method, events, nanos) in calls.called() {

@@ -406,7 +406,8 @@ async fn each_cron_call_has_its_code_for_each_way_it_can_fail() {
     for schedule in ["", "* * * *", "60 * * * *", "* * * * 7", "@daily", "0 0 1 * MON"] {
         assert_eq!(code(&router, cron(schedule, |_| {})).await, InvalidRequest, "{schedule}");
     }
-    let overlap = |job: &mut thrift::JobConfiguration| job.cron_collision_policy = Some(CronCollisionPolicy::RunOverlap);
+    let overlap =
+        |job: &mut thrift::JobConfiguration| job.cron_collision_policy = Some(CronCollisionPolicy::RunOverlap);
     assert_eq!(code(&router, cron("* * * * *", overlap)).await, InvalidRequest);
     let service = |job: &mut thrift::JobConfiguration| job.task_config.as_mut().unwrap().is_service = true;
     assert_eq!(code(&router, cron("* * * * *", service)).await, InvalidRequest);

@@ -26,6 +26,7 @@ use crate::leader::Leadership;
 use crate::logging::{self, LevelError};
 use crate::mesos_options::EngineOptions;
 use crate::options::{Options, OptionsError, system_hostname};
+use crate::process_figures::ProcessFigures;
 use crate::quit;
 use crate::sample;
 use crate::security::Gate;
@@ -300,6 +301,7 @@ fn routes(options: &Options, gateway: &Arc<Gateway>, pages: Pages, engine_routes
     let security = move || users.as_ref().map(|users| users.statistics()).unwrap_or_default();
     let host = options.advertised_host();
     let numbers = Arc::clone(&backups);
+    let process = ProcessFigures::default();
     let state = api::ApiState::new(
         Arc::clone(gateway),
         api::ApiSettings {
@@ -311,7 +313,8 @@ fn routes(options: &Options, gateway: &Arc<Gateway>, pages: Pages, engine_routes
             gauges: api::Gauges::new(move || {
                 [announcer.gauges(), gauges(), webhook.gauges(), security(), numbers.gauges()].concat()
             })
-            .and(move || figures.numbers()),
+            .and(move || figures.numbers())
+            .and(move || process.numbers()),
             ..api::ApiSettings::default()
         },
     );

@@ -16,6 +16,7 @@ pub mod logging;
 mod mesos;
 pub mod mesos_options;
 pub mod options;
+pub mod process_figures;
 pub mod quit;
 pub mod restore_tool;
 pub mod sample;

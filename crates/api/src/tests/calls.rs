@@ -120,10 +120,7 @@ async fn every_change_becomes_its_command() {
             ReplaceCronTemplateArguments { config: Some((&cron_configuration()).into()) }.into(),
             Command::ReplaceCronTemplate(Box::new(cron_configuration())),
         ),
-        (
-            DescheduleCronJobArguments { job: Some(job_key()) }.into(),
-            Command::DescheduleCronJob { job: job() },
-        ),
+        (DescheduleCronJobArguments { job: Some(job_key()) }.into(), Command::DescheduleCronJob { job: job() }),
         (StartCronJobArguments { job: Some(job_key()) }.into(), Command::StartCronJob { job: job() }),
         (
             SetQuotaArguments { owner_role: Some("vagrant".to_owned()), quota: Some((&quota()).into()) }.into(),

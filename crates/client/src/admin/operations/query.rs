@@ -128,6 +128,9 @@ mod tests {
         assert_eq!(format_line("", &fields).unwrap(), "");
         let failure = format_line("%nonsense%", &fields).unwrap_err();
         assert_eq!(failure.exit, Exit::Failed);
-        assert!(failure.text.contains("%nonsense%") && failure.text.contains("slaveHost, slaveId, status, taskId"), "{failure}");
+        assert!(
+            failure.text.contains("%nonsense%") && failure.text.contains("slaveHost, slaveId, status, taskId"),
+            "{failure}"
+        );
     }
 }
