@@ -43,6 +43,11 @@ pub(crate) struct Reconciliation {
 }
 
 impl Reconciliation {
+    /// Whether not all tasks were asked about yet.
+    pub(crate) fn is_walking(&self) -> bool {
+        self.walk.is_some()
+    }
+
     /// Number of the present leader; never 0.
     pub(crate) fn leader(&self) -> u32 {
         self.leaders_met + 1
@@ -144,16 +149,20 @@ impl Core {
     pub(crate) fn reconcile_some(&mut self) -> bool {
         let size = self.settings.reconciliation_explicit_batch_size.max(1);
         while self.reconciliation.pause.is_none() {
-            if let Some(full) = self.may_work().then(|| self.ask_soon(size)).flatten() {
+            if !self.reconciliation.is_walking() && self.reconciliation.silence.is_empty() {
+                return true;
+            }
+            if !self.may_work() {
+                return false;
+            }
+            if let Some(full) = self.ask_soon(size) {
                 self.pause_after(full);
                 continue;
             }
-            let Some(walk) = self.reconciliation.walk.take() else { return true };
-            if !self.may_work() {
-                self.reconciliation.walk = Some(walk);
-                return false;
+            self.reconciliation.silence.had_turn = false;
+            if let Some(walk) = self.reconciliation.walk.take() {
+                self.walk_on(walk);
             }
-            self.walk_on(walk);
         }
         true
     }

@@ -27,9 +27,18 @@ pub(crate) struct Silence {
     /// To be asked about in the next batch, besides those of the walk.
     soon: VecDeque<TaskId>,
     given_up: BTreeMap<Arc<str>, GivenUp>,
+    /// The last batch was one of these: the walk over all tasks goes next, if there is one.
+    pub(crate) had_turn: bool,
     /// Asks about all given up.
     timer: Option<TimerKey>,
     wait_ms: u64,
+}
+
+impl Silence {
+    /// Whether nobody is to be asked about soon.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.soon.is_empty()
+    }
 }
 
 /// What an agent may still run and should not.
@@ -200,11 +209,14 @@ impl Core {
         Ok(())
     }
 
-    /// Asks about the next of those that cannot wait for the walk. `None` when there are none, else whether the batch was full.
+    /// Asks about the next of those that are not left to the walk; by turns with it, so that neither waits for a long queue of the
+    /// other. `None` when there are none or it is not their turn, else whether the batch was full.
     pub(crate) fn ask_soon(&mut self, size: usize) -> Option<bool> {
-        if self.reconciliation.silence.soon.is_empty() {
+        let silence = &self.reconciliation.silence;
+        if silence.soon.is_empty() || (silence.had_turn && self.reconciliation.is_walking()) {
             return None;
         }
+        self.reconciliation.silence.had_turn = true;
         let mut asked: Vec<(TaskId, Option<AgentId>)> = Vec::new();
         while asked.len() < size
             && let Some(id) = self.reconciliation.silence.soon.pop_front()

@@ -259,3 +259,27 @@ fn an_agents_own_word_is_believed_and_acknowledged_under_a_new_leader() {
     assert_eq!(world.task(&id).status, TaskStatus::Lost);
     assert!(world.take_calls().iter().any(|call| matches!(call, Call::Acknowledge { task_id, .. } if *task_id == id)));
 }
+
+#[test]
+fn many_that_were_given_up_do_not_hold_up_the_questions_about_the_others() {
+    let mut world = World::with(Settings {
+        reconciliation_explicit_batch_size: 10,
+        reconciliation_explicit_batch_interval: Duration::from_secs(5),
+        ..settings()
+    });
+    registered(&mut world, "m-1");
+    world.create(TaskConfig { max_task_failures: 1, ..batch("lost") }, 40);
+    world.offer("home", room(64.0));
+    let lost: Vec<TaskId> = world.active(&job("lost")).iter().map(|task| task.id.clone()).collect();
+    lost.iter().for_each(|id| world.status_because(id, TaskState::Lost, Some(Reason::AgentRemoved), None));
+    world.kill(&job("lost"), &[]);
+    world.create(service("web"), 20);
+    world.offer("other", room(64.0));
+    world.engine(Event::Disconnected);
+    world.take_calls();
+    registered(&mut world, "m-1");
+    world.pass(15_000);
+    let asked = asked(&mut world);
+    let (given_up, others): (Vec<TaskId>, Vec<TaskId>) = asked.into_iter().partition(|id| lost.contains(id));
+    assert_eq!((given_up.len(), others.len()), (20, 20), "by turns");
+}
