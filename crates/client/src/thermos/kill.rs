@@ -85,11 +85,15 @@ fn end_abandoned(root: &Path, task_id: &str) -> Result<(), String> {
     }
 }
 
-/// Start time of a process in ticks since boot.
+/// Start time of a process in ticks since boot; `None` when it has ended, whether or not somebody has taken note of that.
 fn started(pid: Pid) -> Option<u64> {
     let path = PathBuf::from(format!("/proc/{}/stat", pid.as_raw_nonzero()));
     let text = std::fs::read_to_string(path).ok()?;
-    text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace().nth(19)?.parse().ok()
+    let fields: Vec<&str> = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace().collect();
+    if matches!(*fields.first()?, "Z" | "X") {
+        return None;
+    }
+    fields.get(19)?.parse().ok()
 }
 
 /// The original left no start time behind; its runner names itself on its command line.
