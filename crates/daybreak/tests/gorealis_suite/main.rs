@@ -13,7 +13,6 @@ use std::io::Write;
 use std::time::Duration;
 
 use discovery::testing::Zookeeper;
-use network::Place;
 use suite::{Report, Suite, surprises};
 use support::{Daemon, is_root, open_directory};
 
@@ -42,24 +41,24 @@ fn say(text: &str) {
 
 /// Runs the suite of `tests/gorealis/<name>`, and fails unless exactly the tests of `expected` fail.
 fn run(name: &str, package: &str, test: &str, expected: &[(&str, &str)], options: &[&str]) {
+    if network::is_inside(test) {
+        let report = run_inside(&Suite::told(), options);
+        tell(name, &report, expected);
+        let surprises = surprises(&report, expected);
+        assert!(surprises.is_empty(), "{}\n{}", report.output, surprises.join("\n"));
+        return;
+    }
     if !is_root() {
         return say(&format!("\n!!! The suite of gorealis {name} DID NOT RUN: a network of its own takes root\n\n"));
     }
-    // Outside, since inside there is no module proxy.
+    // Built outside, since inside there is no module proxy.
     let suite = match Suite::build(name, package) {
         Ok(suite) => suite,
         Err(why) => return say(&format!("\n!!! The suite of gorealis {name} DID NOT RUN: {why}\n\n")),
     };
-    match network::inside(test) {
-        Place::Ran(true, said) => say(&said),
-        Place::Ran(false, said) => panic!("{said}"),
-        Place::Inside => {
-            let report = run_inside(&suite, options);
-            tell(name, &report, expected);
-            let surprises = surprises(&report, expected);
-            assert!(surprises.is_empty(), "{}\n{}", report.output, surprises.join("\n"));
-        }
-    }
+    let (succeeded, said) = network::run_inside(test, &suite.variables());
+    assert!(succeeded, "{said}");
+    say(&said);
 }
 
 fn run_inside(suite: &Suite, options: &[&str]) -> Report {

@@ -8,26 +8,22 @@ use std::time::Duration;
 /// Set in the process that has the network of its own; its value is the test that runs there.
 const INSIDE: &str = "DAYBREAK_TEST_INSIDE";
 
-/// How a test that needs a network of its own goes on.
-pub enum Place {
-    /// We are inside: do it.
-    Inside,
-    /// It ran inside another process: whether it succeeded, and what it said.
-    Ran(bool, String),
+/// Whether this process is the one that has the network of its own for `test`.
+pub fn is_inside(test: &str) -> bool {
+    std::env::var(INSIDE).is_ok_and(|inside| inside == test)
 }
 
-/// Runs `test` of this very program in namespaces of network and mounts of its own. Needs root.
-pub fn inside(test: &str) -> Place {
-    if std::env::var(INSIDE).is_ok_and(|inside| inside == test) {
-        return Place::Inside;
-    }
+/// Runs `test` of this very program in namespaces of network and mounts of its own, with these variables besides. Whether it succeeded, and
+/// what it said. Needs root.
+pub fn run_inside(test: &str, variables: &[(&str, &std::path::Path)]) -> (bool, String) {
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "--propagation", "private", "--"]);
     command.arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]).env(INSIDE, test);
+    command.envs(variables.iter().copied());
     let output = command.stdin(Stdio::null()).output().expect("unshare of the package util-linux");
     let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
     said.push_str(&String::from_utf8_lossy(&output.stderr));
-    Place::Ran(output.status.success(), said)
+    (output.status.success(), said)
 }
 
 fn run(program: &str, arguments: &[&str]) {

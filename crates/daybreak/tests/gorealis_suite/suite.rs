@@ -31,8 +31,12 @@ pub struct Report {
 pub struct Suite {
     program: PathBuf,
     folder: PathBuf,
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
 }
+
+/// How another process is told of a suite.
+const PROGRAM: &str = "DAYBREAK_TEST_SUITE_PROGRAM";
+const FOLDER: &str = "DAYBREAK_TEST_SUITE_FOLDER";
 
 fn go(folder: &Path) -> Command {
     let mut command = Command::new("go");
@@ -57,7 +61,18 @@ impl Suite {
         let directory = tempfile::Builder::new().prefix("gorealis-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let program = directory.path().join("suite");
         said(go(&module).args(["test", "-c", "-o"]).arg(&program).arg(package))?;
-        Ok(Self { program, folder, _directory: directory })
+        Ok(Self { program, folder, _directory: Some(directory) })
+    }
+
+    /// The variables that tell another process of it.
+    pub fn variables(&self) -> [(&'static str, &Path); 2] {
+        [(PROGRAM, &self.program), (FOLDER, &self.folder)]
+    }
+
+    /// The suite that this process was told of.
+    pub fn told() -> Self {
+        let path = |name| PathBuf::from(std::env::var_os(name).expect("whoever started this process built the suite"));
+        Self { program: path(PROGRAM), folder: path(FOLDER), _directory: None }
     }
 
     fn command(&self) -> Command {
