@@ -52,7 +52,7 @@ pub(super) fn next_command(view: &View, chance: &mut Chance) -> Command {
     if chance.per_mille(80) {
         return super::maintenance::next_command(view, chance);
     }
-    if chance.per_mille(150) {
+    if chance.per_mille(90) {
         return super::cron::next_command(view, chance);
     }
     let old = old_job();
