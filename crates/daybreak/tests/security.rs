@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine;
+use discovery::testing::Zookeeper;
 use serde_json::{Value, json};
 use support::{DAYBREAK, Daemon, http, login, open_directory, wait_for};
 
@@ -194,4 +195,24 @@ fn the_name_of_auroras_scheduler_starts_with_its_options() {
         let status = start(flags).wait().unwrap();
         assert!(!status.success() && read().contains(why), "{flags:?}: {}", read());
     }
+}
+
+#[test]
+fn with_two_schedulers_announced_nobody_leads_until_one_is_gone() {
+    let zookeeper = Zookeeper::start();
+    let flag = format!("-zk_endpoints={}", zookeeper.address());
+    let daemon = Daemon::start(&[&flag, "--zk-session-timeout", "2secs"]);
+    let other = zookeeper.client();
+    wait_for("the announcement", SOON, || (other.children("/aurora/scheduler").len() == 1).then_some(()));
+    let status = |path: &str, headers: &[(&str, &str)]| http("GET", &format!("{}{path}", daemon.url), headers, b"").0;
+    wait_for("the leadership", SOON, || (status("/leaderhealth", &[]) == 200).then_some(()));
+    assert_eq!(status("/scheduler", &[]), 200);
+    let member =
+        r#"{"serviceEndpoint":{"host":"elsewhere.example","port":8081},"additionalEndpoints":{},"status":"ALIVE"}"#;
+    other.register("/aurora/scheduler/member_", member.as_bytes());
+    wait_for("the other one to be seen", SOON, || (status("/leaderhealth", &[]) == 502).then_some(()));
+    assert_eq!((status("/scheduler", &[]), status("/vars", &[])), (503, 200));
+    assert_eq!(status("/scheduler", &[("Bypass-Leader-Redirect", "true")]), 200);
+    drop(other);
+    wait_for("the leadership", SOON, || (status("/scheduler", &[]) == 200).then_some(()));
 }
