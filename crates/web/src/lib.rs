@@ -59,6 +59,7 @@ pub fn router(state: WebState) -> Router {
         .route("/agents", get(pages::agents::show))
         .route("/slaves", get(|| async { Redirect::permanent("/agents") }))
         .route("/updates", get(pages::update::list))
+        .route("/pending", get(pages::waiting::list))
         .route("/cron-jobs", get(pages::cron::list))
         .route("/live", get(live::stream))
         .route("/sample-job", post(pages::scheduler::run_sample))

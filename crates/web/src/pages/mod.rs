@@ -7,6 +7,7 @@ pub mod job;
 pub mod log;
 pub mod logs;
 pub mod maintenance;
+pub mod quota;
 pub mod role;
 pub mod sandbox;
 pub mod scheduler;
@@ -15,6 +16,7 @@ pub mod task_row;
 pub mod update;
 mod update_instances;
 mod uptime;
+pub mod waiting;
 
 use model::JobKey;
 use serde::Deserialize;

@@ -9,6 +9,7 @@ use scheduler::View;
 use serde::Deserialize;
 
 use super::cron;
+use super::quota::{self, QuotaBox};
 use crate::link;
 use crate::live::Scope;
 use crate::page::{self, Crumb, Frame, Problem};
@@ -44,6 +45,7 @@ struct Page {
     heading: String,
     summary: String,
     badges: Vec<Markup>,
+    quota: Option<QuotaBox>,
     groups: Vec<Group>,
     search: String,
     address: String,
@@ -120,6 +122,7 @@ fn show(state: &WebState, headers: &HeaderMap, role: &str, environment: Option<&
         heading: environment.map_or_else(|| role.to_owned(), |environment| format!("{role}/{environment}")),
         summary: words::plural(total as u64, "job", "jobs"),
         badges: all.badges(),
+        quota: if environment.is_none() { quota::of_role(state, &view, role) } else { None },
         groups,
         search: wanted.q.clone(),
         address,
@@ -194,6 +197,7 @@ pub fn search(state: &WebState, headers: &HeaderMap, wanted: &Wanted) -> Respons
         heading: "Found".into(),
         summary: words::plural(found.len() as u64, "job", "jobs"),
         badges: Vec::new(),
+        quota: None,
         groups,
         search: wanted.q.clone(),
         address: "/scheduler".into(),

@@ -5,6 +5,7 @@ use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
+use model::TaskStatus;
 use scheduler::view::AgentView;
 use scheduler::{Command, Principal, ReplyCode, View};
 
@@ -93,6 +94,7 @@ struct Page {
     machines: Vec<Machine>,
     roles: Vec<RoleRow>,
     summary: String,
+    pending: Option<String>,
     paging: Paging,
     tutorial: String,
     create: String,
@@ -109,6 +111,7 @@ pub async fn show(State(state): State<WebState>, Query(wanted): Query<Wanted>, h
     let roles = tally::roles(&view);
     let paging = Paging::new(roles.len(), ROLES_PER_PAGE, wanted.page, |page| format!("/scheduler?page={page}"));
     let jobs = roles.values().map(|role| role.jobs).sum();
+    let waiting: u64 = roles.values().map(|role| role.tally.of(TaskStatus::Pending)).sum();
     let rows = roles.iter().skip(paging.first).take(paging.end - paging.first).map(|(name, role)| RoleRow {
         name: name.clone(),
         href: link::role(name),
@@ -127,6 +130,7 @@ pub async fn show(State(state): State<WebState>, Query(wanted): Query<Wanted>, h
             words::plural(roles.len() as u64, "role", "roles"),
             words::plural(jobs, "job", "jobs")
         ),
+        pending: (waiting > 0).then(|| format!("why {} pending", words::plural(waiting, "task is", "tasks are"))),
         paging,
         tutorial: format!("{executable} tutorial ~/hello"),
         create: format!("{} job create {}/{} FILE.aurora", super::aurora(&state), state.cluster, sample),
