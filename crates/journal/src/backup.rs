@@ -60,6 +60,18 @@ pub fn is_backup_name(name: &str) -> bool {
     name.starts_with(BACKUP_PREFIX) && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-')
 }
 
+/// Bytes of `yyyy-MM-dd-HH-mm`.
+const STAMP_BYTES: usize = 16;
+
+/// Date and time in a name, and which one of that minute it is, from 1 on.
+fn order(name: &str) -> (&str, u64) {
+    let stamp = name.strip_prefix(BACKUP_PREFIX).unwrap_or(name);
+    match stamp.split_at_checked(STAMP_BYTES) {
+        Some((stamp, number)) => (stamp, number.strip_prefix('-').and_then(|number| number.parse().ok()).unwrap_or(1)),
+        None => (stamp, 1),
+    }
+}
+
 /// Names of the backups in a directory, oldest first. A missing directory has none.
 pub fn list_backups(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>, JournalError> {
     let names = match disk.list(directory) {
@@ -68,11 +80,11 @@ pub fn list_backups(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>, Jo
         Err(error) => return Err(JournalError::io("list", directory)(error)),
     };
     let mut backups: Vec<String> = names.into_iter().filter(|name| is_backup_name(name)).collect();
-    backups.sort();
+    backups.sort_by(|one, other| order(one).cmp(&order(other)));
     Ok(backups)
 }
 
-/// Writes a backup named after `stamp` (`yyyy-MM-dd-HH-mm`), or after it and a number when that name is taken.
+/// Writes a backup named after `stamp` (`yyyy-MM-dd-HH-mm`), or after it and a number when there is one of that minute.
 pub fn write_backup(
     disk: &dyn Disk,
     directory: &Path,
@@ -81,10 +93,13 @@ pub fn write_backup(
     records: &mut dyn Iterator<Item = Record>,
 ) -> Result<Backup, JournalError> {
     disk.create_dir(directory).map_err(JournalError::io("create", directory))?;
+    // Above every number that is there, not just one that is free: the name of a removed one would make this the oldest.
     let taken = list_backups(disk, directory)?;
-    let first = format!("{BACKUP_PREFIX}{stamp}");
-    let mut names = std::iter::once(first.clone()).chain((2u32..).map(|number| format!("{first}-{number:02}")));
-    let name = names.find(|name| !taken.contains(name)).expect("some number is free");
+    let of_minute = taken.iter().map(|name| order(name)).filter(|(known, _)| *known == stamp);
+    let name = match of_minute.map(|(_, number)| number).max() {
+        None => format!("{BACKUP_PREFIX}{stamp}"),
+        Some(number) => format!("{BACKUP_PREFIX}{stamp}-{:02}", number.saturating_add(1)),
+    };
     let (path, temporary) = (directory.join(&name), directory.join(format!("{TEMPORARY_PREFIX}{name}")));
     let header = (crate::draw_id(), moment.position, moment.epoch);
     let written = match write_file(disk, &temporary, header, records, &|| true) {

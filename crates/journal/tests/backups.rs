@@ -57,6 +57,14 @@ fn what_was_written_is_read_and_names_are_never_given_twice() {
     }
     assert_eq!(prune_backups(&disk, &backups(), 2).unwrap(), names[..1]);
     assert_eq!(list_backups(&disk, &backups()).unwrap(), names[1..]);
+    let mut newest = write(&disk, "2026-02-03-04-05", 4).unwrap();
+    assert_eq!(newest, format!("{first}-04"), "the newest is last, though an older name is free");
+    for _ in 5..=101 {
+        newest = write(&disk, "2026-02-03-04-05", 4).unwrap();
+        prune_backups(&disk, &backups(), 2).unwrap();
+    }
+    assert_eq!(newest, format!("{first}-101"));
+    assert_eq!(list_backups(&disk, &backups()).unwrap(), [format!("{first}-100"), newest]);
 }
 
 #[test]
