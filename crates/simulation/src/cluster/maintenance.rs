@@ -96,6 +96,7 @@ pub(super) struct MaintenanceJudge {
 }
 
 /// A task that is moved in a step.
+#[derive(Clone, Copy)]
 struct Moved<'a> {
     task: &'a Task,
     host: &'a str,
@@ -242,14 +243,15 @@ impl MaintenanceJudge {
 
     fn judge_moved(&mut self, job: &JobKey, moved: &[Moved<'_>], seen: &Seen<'_>) {
         let mut weakest: Option<(i64, i64, &Moved<'_>)> = None;
-        for one in moved {
+        let drains = &self.drains;
+        let is_forced = |one: &Moved<'_>| drains.get(one.host).is_some_and(|drain| seen.now_ms > drain.forced_from_ms);
+        // Those whose time was over may have been moved after those that were asked about, and counted as up until then.
+        let (forced, moved): (Vec<Moved<'_>>, Vec<Moved<'_>>) = moved.iter().copied().partition(is_forced);
+        forced.iter().for_each(|_| self.meet("forced"));
+        for one in &moved {
             let (id, host) = (&one.task.id, one.host);
             let own = one.task.config.sla_policy.as_ref();
             let drain = self.drains.get(host);
-            if drain.is_some_and(|drain| seen.now_ms > drain.forced_from_ms) {
-                self.meet("forced");
-                continue;
-            }
             let asked_back = matches!(seen.input, Input::Engine(Event::InverseOffer { .. }));
             let policy = match (own, drain) {
                 (Some(own), _) => own,
@@ -270,7 +272,7 @@ impl MaintenanceJudge {
                 self.meet("allowed");
                 continue;
             };
-            let (running, active) = standing(job, moved, duration_secs, seen);
+            let (running, active) = standing(job, &moved, duration_secs, seen);
             let short = required(policy, active) - running;
             if weakest.is_none_or(|(known, ..)| short < known) {
                 weakest = Some((short, running, one));
