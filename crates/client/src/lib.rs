@@ -6,6 +6,7 @@ pub mod aurora;
 pub mod clusters;
 pub mod console;
 pub mod daybreak;
+#[cfg(feature = "evaluator")]
 mod docker_registry;
 pub mod evaluation;
 pub mod exit;

@@ -21,9 +21,28 @@ use crate::world::login;
 /// Where tasks of root run.
 const SYSTEM_SANDBOX: &str = "/var/lib/thermos/sandbox";
 
+/// Id of a task, and the user it runs as.
+struct Who {
+    task_id: String,
+    user: String,
+}
+
+impl Who {
+    fn of(options: &RunOptions, name: &str) -> Outcome<Self> {
+        let task_id = options.task_id.clone().unwrap_or_else(|| made_up_id(name));
+        if !is_safe_segment(&task_id) {
+            let text =
+                format!("'{task_id}' cannot be the id of a task: no '/' in it, no '.' before it, 255 letters at most.");
+            return Err(Failure::new(Exit::InvalidParameter, text));
+        }
+        Ok(Self { task_id, user: user(options)? })
+    }
+}
+
 /// A task and where it is to run.
 struct Order<'a> {
     task: LoadedTask,
+    who: Who,
     ports: BTreeMap<String, u32>,
     options: &'a RunOptions,
     sandbox: PathBuf,
@@ -44,6 +63,7 @@ pub fn run(arguments: &RunArguments, root: &Path, console: &mut Console) -> Outc
     }
     let sandbox = arguments.sandbox.clone().unwrap_or_else(default_sandbox);
     let order = Order {
+        who: Who::of(&arguments.options, &task.name)?,
         task,
         ports,
         options: &arguments.options,
@@ -58,6 +78,8 @@ pub fn run(arguments: &RunArguments, root: &Path, console: &mut Console) -> Outc
 pub fn simplerun(arguments: &SimplerunArguments, root: &Path, console: &mut Console) -> Outcome {
     let task = file::of_command(&arguments.name, &arguments.command, &arguments.bound)?;
     let ports = file::ports(&task, &arguments.bound)?;
+    // Before anything is made.
+    let who = Who::of(&arguments.options, &task.name)?;
     let told = format!("Running command: '{}'", arguments.command.join(" "));
     // In the background the result is the id, and nothing else.
     if arguments.options.daemon {
@@ -73,7 +95,7 @@ pub fn simplerun(arguments: &SimplerunArguments, root: &Path, console: &mut Cons
     if let Some(user) = options.user.as_deref().filter(|_| Uid::effective().is_root()) {
         give(&sandbox, user)?;
     }
-    start(Order { task, ports, options, sandbox, changes_root: false, tells: false }, root, console)
+    start(Order { task, ports, who, options, sandbox, changes_root: false, tells: false }, root, console)
 }
 
 fn default_sandbox() -> PathBuf {
@@ -115,13 +137,7 @@ fn made_up_id(name: &str) -> String {
 }
 
 fn start(order: Order<'_>, root: &Path, console: &mut Console) -> Outcome {
-    let user = user(order.options)?;
-    let task_id = order.options.task_id.clone().unwrap_or_else(|| made_up_id(&order.task.name));
-    if !is_safe_segment(&task_id) {
-        let text =
-            format!("'{task_id}' cannot be the id of a task: no '/' in it, no '.' before it, 255 letters at most.");
-        return Err(Failure::new(Exit::InvalidParameter, text));
-    }
+    let Who { task_id, user } = order.who;
     let launch = Launch {
         task_id: task_id.clone(),
         hostname: hostname(),

@@ -156,6 +156,7 @@ fn nothing_is_killed_that_is_not_surely_the_runner() {
     assert!(outcome.unwrap_err().text.contains("is gone"));
 }
 
+#[cfg(feature = "evaluator")]
 #[test]
 fn a_file_is_inspected_with_what_is_bound() {
     let folder = tempfile::tempdir().unwrap();
@@ -180,6 +181,7 @@ fn a_file_is_inspected_with_what_is_bound() {
     assert!(outcome.unwrap_err().text.contains("{{nothing}}") && text.is_empty());
 }
 
+#[cfg(feature = "evaluator")]
 #[test]
 fn ports_and_ids_are_checked_before_anything_is_run() {
     for bad in ["http", ":80", "http:x", "http:70000"] {
