@@ -200,7 +200,8 @@ impl Scheduler {
     pub(crate) fn arm_cron(&mut self) {
         let Some((next_ms, _)) = self.cron.queue.first() else { return };
         let left_ms = u64::try_from(next_ms.saturating_sub(self.core.now.wall_ms)).unwrap_or(0);
-        let sleep_ms = if self.is_held() { MAX_SLEEP_MS } else { left_ms.min(MAX_SLEEP_MS) };
+        // What is due and was not met in this step goes on with the next, which comes by itself.
+        let sleep_ms = if self.is_held() || left_ms == 0 { MAX_SLEEP_MS } else { left_ms.min(MAX_SLEEP_MS) };
         let deadline_ms = self.core.now.monotonic_ms.saturating_add(sleep_ms);
         match self.cron.timer {
             // Waking too early does no harm.
