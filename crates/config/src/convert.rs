@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{ConfigError, ErrorKind, Place};
 use crate::job::{Content, Job, Unbound};
+use crate::payload::{self, Insertions};
 use crate::schema::{AURORA_EXECUTOR_NAME, MEBIBYTE};
 use crate::settings::UpdateShape;
 
@@ -184,7 +185,7 @@ impl Job {
             constraints: constraints(&shape.constraints).map_err(|why| self.invalid(why))?,
             task_links: BTreeMap::new(),
             contact_email: shape.contact,
-            executor_config: Some(executor_config(shape.executor_config, &payload)),
+            executor_config: Some(executor_config(shape.executor_config, &payload, &content.insertions)),
             metadata: shape.metadata.into_iter().map(|m| Metadata { key: m.key, value: m.value }).collect(),
             container: container(shape.container).map_err(|why| self.invalid(why))?,
             mesos_fetcher_uris: BTreeSet::new(),
@@ -442,8 +443,8 @@ fn executor_payload(raw: &Value) -> Value {
     Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>())
 }
 
-fn executor_config(shape: ExecutorShape, payload: &Value) -> ExecutorConfig {
-    let data = if shape.runs_processes() { payload.to_string() } else { shape.data };
+fn executor_config(shape: ExecutorShape, payload: &Value, insertions: &Insertions) -> ExecutorConfig {
+    let data = if shape.runs_processes() { payload::text(payload, insertions) } else { shape.data };
     ExecutorConfig { name: shape.name, data }
 }
 

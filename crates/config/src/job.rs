@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::error::{ConfigError, ErrorKind, Place};
 use crate::object::{Binding, Environment, Fault, Object, Origin, Piece, Raw, Reference, split};
+use crate::payload::{self, Insertions};
 use crate::request::{Evaluation, JobSelector};
 
 /// One part of a job's key.
@@ -58,6 +59,9 @@ pub struct Content {
     /// All set fields and defaults of the job as JSON, keys in alphabetical order. References that only a running task can
     /// resolve stand in the texts.
     pub raw: Value,
+    /// The order in which keys were put into the objects of `raw`, where nothing else tells it; see [`crate::payload`].
+    #[serde(default, skip_serializing_if = "Insertions::is_empty")]
+    pub(crate) insertions: Insertions,
     /// The references left, in the order of their addresses.
     pub unbound: Vec<Unbound>,
     /// Why the job's own check failed, and where; unset when it passed.
@@ -126,6 +130,7 @@ impl Content {
     pub(crate) fn of(object: &Object) -> Self {
         let content = Self::worked_out(object).unwrap_or_else(|fault| Self {
             raw: Value::Null,
+            insertions: Insertions::new(),
             unbound: Vec::new(),
             failed_check: None,
             broken: Some(fault.to_string()),
@@ -146,7 +151,8 @@ impl Content {
             // What can be shown is shown, but a value that does not fit its type may stand in the way.
             let resolved = object.interpolate().and_then(|(resolved, left)| Ok((resolved.json()?, left)));
             let (raw, left) = resolved.unwrap_or((Value::Null, Vec::new()));
-            return Ok(Self { raw, unbound: unbound(&left), failed_check, broken: None, place: None });
+            let insertions = Insertions::new();
+            return Ok(Self { raw, insertions, unbound: unbound(&left), failed_check, broken: None, place: None });
         }
         let (mut resolved, mut left) = object.interpolate()?;
         let mut raw = resolved.json()?;
@@ -159,7 +165,8 @@ impl Content {
                 (resolved, left) = resolved.interpolate()?;
             }
         }
-        Ok(Self { raw, unbound: unbound(&left), failed_check: None, broken: None, place: None })
+        let insertions = payload::insertions(&resolved);
+        Ok(Self { raw, insertions, unbound: unbound(&left), failed_check: None, broken: None, place: None })
     }
 }
 

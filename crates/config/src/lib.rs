@@ -9,7 +9,7 @@
 //! - [`mod@object`]: values with templates, scopes and checks; `schema`: the built-in structs; neither knows Python.
 //! - `interpreter`: the Python classes around them and running a file.
 //! - `child`: the evaluating process and its limits. `evaluate`: what happens inside it.
-//! - `job`, `convert`, `settings`: from an evaluated job to the scheduler's words.
+//! - `job`, `convert`, `settings`: from an evaluated job to the scheduler's words; `payload`: those for the executor, to the byte.
 //! - `task`: the tasks that a file exports, which run without a scheduler.
 //! - `error`, `python2`: what the user is told when something is wrong.
 
@@ -20,6 +20,7 @@ mod evaluate;
 mod interpreter;
 mod job;
 pub mod object;
+mod payload;
 mod python2;
 mod request;
 mod schema;

@@ -394,6 +394,18 @@ mod _jobfile {
         Ok(vm.ctx.new_list(pieces.collect()))
     }
 
+    /// The numbers of different values in the order in which a set of Aurora's Python gave them.
+    #[pyfunction]
+    fn set_order(values: PyObjectRef, vm: &VirtualMachine) -> PyResult<PyListRef> {
+        let values = match raw_of(&values, vm)? {
+            Raw::List(values) => values,
+            other => vec![other],
+        };
+        let order =
+            crate::object::dictionary::set_order(&values).into_iter().map(|number| vm.ctx.new_int(number).into());
+        Ok(vm.ctx.new_list(order.collect()))
+    }
+
     /// Notes that a job file is about to run.
     #[pyfunction]
     fn begin_file(path: PyRef<PyStr>) {

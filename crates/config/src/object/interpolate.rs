@@ -134,7 +134,7 @@ impl Object {
             }
             _ => unreachable!("the data of an object fits its type"),
         };
-        Ok(Object::with_data(&self.kind, data))
+        Ok(Object::with_data(&self.kind, data).made_as(self))
     }
 
     fn resolve_plain(&self, raw: &Raw, scopes: &Chain, unbound: &mut Vec<Reference>) -> Result<Raw, Fault> {

@@ -6,6 +6,7 @@
 //! types, and job files in JSON use them without an interpreter.
 
 mod coerce;
+pub(crate) mod dictionary;
 mod fault;
 mod interpolate;
 mod raw;

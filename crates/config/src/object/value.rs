@@ -15,6 +15,7 @@ pub struct Object {
     pub(super) data: Data,
     pub(super) scopes: Chain,
     origin: Option<Origin>,
+    from_dictionary: bool,
 }
 
 /// The file and the line, from 1, that made an object.
@@ -41,7 +42,7 @@ pub(super) enum Data {
 
 impl Object {
     pub(super) fn with_data(kind: &TypeRef, data: Data) -> Self {
-        Self { kind: kind.clone(), data, scopes: Chain::default(), origin: None }
+        Self { kind: kind.clone(), data, scopes: Chain::default(), origin: None, from_dictionary: false }
     }
 
     pub(super) fn plain(kind: &TypeRef, raw: Raw) -> Self {
@@ -72,7 +73,10 @@ impl Object {
                     raw.literal()
                 )))
             }
-            Shape::Struct(_) => Self::construct_struct(kind, vec![raw], Vec::new()),
+            Shape::Struct(_) => {
+                let object = Self::construct_struct(kind, vec![raw], Vec::new())?;
+                Ok(Self { from_dictionary: true, ..object })
+            }
             Shape::List(item) => match raw {
                 Raw::List(items) => {
                     let items = items.into_iter().enumerate().map(|(index, raw)| {
@@ -198,6 +202,17 @@ impl Object {
     pub fn made_at(mut self, origin: Option<Origin>) -> Self {
         self.origin = origin.or(self.origin);
         self
+    }
+
+    /// The same, made from a dictionary if `model` was.
+    pub(super) fn made_as(mut self, model: &Object) -> Self {
+        self.from_dictionary = model.from_dictionary;
+        self
+    }
+
+    /// Whether it was made where its struct was wanted and a dictionary given, rather than by a call of the class.
+    pub fn is_from_dictionary(&self) -> bool {
+        self.from_dictionary
     }
 
     /// Where it was made, if that is known.

@@ -1,5 +1,6 @@
 """The names that every job file finds: the built-in structs and the helpers that build tasks from others."""
 
+import _jobfile
 import pystachio
 from pystachio import Empty, List
 
@@ -32,12 +33,12 @@ def _number(value, what):
 
 
 def _unique(values):
-    """Each value once, in the order of first sight."""
+    """Each value once, in the order that came of it in Aurora's client, whose Python put them into a set."""
     kept = []
     for value in values:
         if value not in kept:
             kept.append(value)
-    return kept
+    return [kept[number] for number in _jobfile.set_order([value.get() for value in kept])]
 
 
 class Units(object):
@@ -150,10 +151,11 @@ class Tasks(object):
         for earlier, later in zip(tasks, tasks[1:]):
             for before in earlier.processes():
                 for after in later.processes():
-                    constraints += order(before, after)
+                    if before != after:
+                        constraints += order(before, after)
         merged = tasks[-1](
             processes=Units.processes_merge(tasks),
-            constraints=_unique(constraints),
+            constraints=constraints,
             resources=Units.resources_max(task.resources() for task in tasks),
             finalization_wait=Units.finalization_wait_sum(task.finalization_wait() for task in tasks))
         return merged(**fields)
