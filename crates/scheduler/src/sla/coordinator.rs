@@ -166,7 +166,7 @@ impl Scheduler {
         let allowed = answer == CoordinatorAnswer::Allowed;
         match purpose {
             Purpose::Drain(_) | Purpose::Leave(_) if !allowed || !self.core.may_move() => {}
-            Purpose::Drain(host) if self.core.is_to_be_drained(&host, &task_id) => self.core.drain_task(&task_id),
+            Purpose::Drain(host) if self.core.drain_asks(&host, &task_id, &url) => self.core.drain_task(&task_id),
             Purpose::Leave(host) if self.core.is_movable(&host, &task_id) => self.core.drain_task(&task_id),
             Purpose::Drain(_) | Purpose::Leave(_) => {}
             // After a refusal the update's next try asks again.
@@ -199,7 +199,7 @@ impl Scheduler {
             while let Some((task_id, policy, purpose)) =
                 core.coordinators.waiting.get_mut(&address).and_then(VecDeque::pop_front)
             {
-                if !core.purpose_stands(&task_id, &purpose) {
+                if !core.purpose_stands(&task_id, &purpose, &address) {
                     continue;
                 }
                 let Some(task) = core.store.view.tasks.get(&task_id).cloned() else { continue };
@@ -217,10 +217,19 @@ impl Scheduler {
 }
 
 impl Core {
+    /// Whether a drain still leaves a task to that coordinator: meanwhile the host may have been drained anew, under another policy.
+    fn drain_asks(&self, host: &Host, id: &TaskId, url: &str) -> bool {
+        let own = self.store.view.tasks.get(id).and_then(|task| task.config.sla_policy.as_ref());
+        let request = self.store.view.maintenance.get(host);
+        let policy = own.or_else(|| request.map(|request| &request.default_policy));
+        let asks = matches!(policy, Some(SlaPolicy::Coordinator { coordinator_url, .. }) if coordinator_url == url);
+        asks && self.is_to_be_drained(host, id)
+    }
+
     /// Whether what was to be done still is.
-    fn purpose_stands(&self, task: &TaskId, purpose: &Purpose) -> bool {
+    fn purpose_stands(&self, task: &TaskId, purpose: &Purpose, url: &str) -> bool {
         match purpose {
-            Purpose::Drain(host) => self.is_to_be_drained(host, task),
+            Purpose::Drain(host) => self.drain_asks(host, task, url),
             Purpose::Leave(host) => self.is_movable(host, task),
             Purpose::Update(key, _) => {
                 self.store.view.updates.get(key).is_some_and(|update| update.status().is_active())
