@@ -10,10 +10,13 @@ use engine::{Event, Reason, TaskState};
 use model::task::PartitionPolicy;
 use model::update::{UpdateRequest, UpdateSettings, UpdateStrategy};
 use model::{CpuMillis, Resources, TaskConfig, TaskConstraint, TaskId, TaskStatus};
+use scheduler::admin::AdminCommand;
 use scheduler::command::UpdateControl;
+use scheduler::restore::{LaterTasks, Staged, Staging};
 use scheduler::settings::SecondOffer;
-use scheduler::{Command, Input, Now, Record, Scheduler, Settings};
+use scheduler::{Command, Input, Now, Record, ReplyCode, Scheduler, Settings, Task};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A small generator of the tests' own.
@@ -242,6 +245,91 @@ fn invariants_hold_whatever_happens() {
         assert!(seen.contains_key(&status), "no task ever was {status}: the worlds are too tame");
     }
     assert!(ended_updates > 20, "hardly an update ended: {ended_updates}");
+}
+
+fn back_up(world: &World) -> Staged {
+    let mut staging = Staging::default();
+    Scheduler::records(&world.view()).for_each(|record| staging.apply(&record).unwrap());
+    staging.finish().unwrap()
+}
+
+/// Restores a backup and checks what was promised of tasks. The harness checks the rest: that the journal holds the state, that no
+/// instance is active twice, that nothing is launched twice, that all that is derived fits.
+fn restore(world: &mut World, staged: &Staged, later: LaterTasks) {
+    let before = world.view();
+    world.take_calls();
+    let command = AdminCommand::Restore { staged: staged.clone(), later };
+    let reply = world.command(Command::Admin(command));
+    if world.view().space_low || reply.code != ReplyCode::Ok {
+        assert_eq!(before.tasks, world.view().tasks, "a refusal changes nothing: {reply:?}");
+        return;
+    }
+    let after = world.view();
+    let killed = world.take_kills();
+    // An update that ran then goes on at once, and does with the tasks of its job what updates do.
+    let updating = |task: &Task| staged.view().active_update(&task.config.job).is_some();
+    for (id, task) in before.tasks.iter().filter(|(_, task)| task.status.is_active() && !updating(task)) {
+        let then = staged.view().tasks.get(id);
+        let now = after.tasks.get(id).map(|task| task.status);
+        let is_dying = task.status == TaskStatus::Killing;
+        match then {
+            Some(then) if then.status.is_active() && !is_dying => {
+                assert!(now.is_some_and(TaskStatus::is_active), "{id} was {} and is {now:?}", task.status);
+                assert!(!killed.contains(id), "{id} was {} and is killed", task.status);
+            }
+            None if later == LaterTasks::Keep => {
+                assert!(now.is_some_and(TaskStatus::is_active), "{id} came later and is {now:?}");
+                assert!(is_dying || !killed.contains(id), "{id} came later and is killed");
+            }
+            None => {
+                assert_eq!(now, None, "{id} came later and was to go");
+                assert_eq!(killed.contains(id), task.status.is_assigned(), "{id} was {}", task.status);
+            }
+            _ => {}
+        }
+    }
+    // Whatever was wanted then is there again, as far as it has not done its work since.
+    let wanted = |task: &&Arc<Task>| task.status.is_active() && task.config.is_service && !updating(task);
+    for task in staged.view().tasks.values().filter(wanted) {
+        let (key, instance) = (&task.config.job, task.instance);
+        let there = after.tasks_of(key).any(|task| task.status.is_active() && task.instance == instance);
+        assert!(there || task.status == TaskStatus::Killing, "nothing is active as instance {instance} of {key}");
+    }
+}
+
+#[test]
+fn backups_are_restored_into_whatever_has_become_of_their_worlds() {
+    let (mut restored, mut thinned) = (0, 0);
+    let worlds = std::env::var("SCHEDULER_WORLDS").ok().and_then(|text| text.parse().ok()).unwrap_or(40);
+    for seed in 300..300 + worlds {
+        println!("seed {seed}");
+        let mut dice = Dice(seed);
+        let mut world = World::with(tight());
+        let mut epoch = 1;
+        let mut backups: Vec<Staged> = Vec::new();
+        for _ in 0..300 {
+            match dice.roll(20) {
+                0 => backups.push(back_up(&world)),
+                1 => {
+                    let Some(mut staged) = dice.pick(&backups).cloned() else { continue };
+                    if dice.roll(4) == 0 {
+                        let ids: Vec<TaskId> = staged.view().tasks.keys().cloned().collect();
+                        staged = staged.without(&dice.pick(&ids).cloned().into_iter().collect::<Vec<_>>());
+                        thinned += 1;
+                    }
+                    let later = if dice.roll(2) == 0 { LaterTasks::Keep } else { LaterTasks::Kill };
+                    restore(&mut world, &staged, later);
+                    restored += 1;
+                    if dice.roll(3) == 0 {
+                        epoch += 1;
+                        world.restart(1000, epoch);
+                    }
+                }
+                _ => random_step(&mut world, &mut dice, &mut epoch),
+            }
+        }
+    }
+    assert!(restored > 200 && thinned > 20, "too tame: {restored} restored, {thinned} thinned out");
 }
 
 /// The same history told twice gives the same outputs, bit for bit.
