@@ -43,13 +43,10 @@ fn deschedule(arguments: &DescheduleArguments, context: &mut Context<'_>) -> Out
     let key = &arguments.key;
     let mut scheduler = context.scheduler(&key.cluster)?;
     let call = DescheduleCronJobArguments { job: Some(wire_key(&key.job)) };
-    let reply = scheduler
+    // That it was not scheduled at all is logged by the call.
+    scheduler
         .call(call, &mut context.console)
         .map_err(|error| error.failure(&format!("Error descheduling cron job {key}:"), Exit::ApiError))?;
-    // It may not have been scheduled at all.
-    for message in &reply.messages {
-        context.console.info(message);
-    }
     context.console.out("Cron descheduling succeeded.");
     Ok(())
 }
@@ -58,16 +55,13 @@ fn start(arguments: &StartArguments, context: &mut Context<'_>) -> Outcome {
     start_now(&arguments.key.cluster, &arguments.key.job, arguments.open_browser, context)
 }
 
-/// Starts a run of a cron job now. That it waits, or is not started because of the run before, is told and no error.
+/// Starts a run of a cron job now. That it waits, or is not started because of the run before, is logged and no error.
 pub fn start_now(cluster: &str, job: &JobKey, open_browser: bool, context: &mut Context<'_>) -> Outcome {
     let mut scheduler = context.scheduler(cluster)?;
     let call = StartCronJobArguments { job: Some(wire_key(job)) };
-    let reply = scheduler
+    scheduler
         .call(call, &mut context.console)
         .map_err(|error| error.failure(&format!("Error starting cron job {cluster}/{job}:"), Exit::ApiError))?;
-    for message in &reply.messages {
-        context.console.info(message);
-    }
     let url = scheduler.job_url(job);
     context.open_page(open_browser, &url);
     Ok(())
