@@ -245,18 +245,19 @@ impl MaintenanceJudge {
         let mut weakest: Option<(i64, i64, &Moved<'_>)> = None;
         let drains = &self.drains;
         let is_forced = |one: &Moved<'_>| drains.get(one.host).is_some_and(|drain| seen.now_ms > drain.forced_from_ms);
-        // Those whose time was over may have been moved after those that were asked about, and counted as up until then.
+        let asked_back = matches!(seen.input, Input::Engine(Event::InverseOffer { .. }));
+        // Those whose time was over, and those without a policy whose machine goes, may have been moved after the ones that were asked
+        // about, and counted as up until then.
         let (forced, moved): (Vec<Moved<'_>>, Vec<Moved<'_>>) = moved.iter().copied().partition(is_forced);
+        let is_asked = |one: &Moved<'_>| !asked_back || one.task.config.sla_policy.is_some();
+        let moved: Vec<Moved<'_>> = moved.into_iter().filter(is_asked).collect();
         forced.iter().for_each(|_| self.meet("forced"));
         for one in &moved {
             let (id, host) = (&one.task.id, one.host);
             let own = one.task.config.sla_policy.as_ref();
             let drain = self.drains.get(host);
-            let asked_back = matches!(seen.input, Input::Engine(Event::InverseOffer { .. }));
             let policy = match (own, drain) {
                 (Some(own), _) => own,
-                // The machine goes, whatever an operator wished for in between.
-                (None, _) if asked_back => continue,
                 (None, Some(drain)) => &drain.default_policy,
                 (None, None) => {
                     self.violations.push(format!("{id} was moved from {host}, which nobody drains"));
