@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use model::TaskStatus;
+use model::{TaskId, TaskStatus};
 use scheduler::{Task, Transition, View};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// Changes that wait for their turn; each keeps its task alive.
-const QUEUE_MAX: usize = 10_000;
-/// How many are told at the same time.
+/// How many changes are told at the same time. Those of one task are told one after the other, in order.
 const THREADS: usize = 4;
+/// Changes that wait for their turn at each; every one keeps its task alive.
+const QUEUE_MAX: usize = 2500;
 /// Of an answer nothing is read but this much, so that the connection can be used again.
 const ANSWER_LIMIT_BYTES: u64 = 64 << 10;
 /// The shape that clients of a file without a time-out get.
@@ -112,7 +112,7 @@ struct Told {
 /// The way out; without a file it leads nowhere.
 #[derive(Clone, Default)]
 pub struct Webhook {
-    queue: Option<SyncSender<Told>>,
+    queues: Vec<SyncSender<Told>>,
     wanted: Option<Arc<BTreeSet<TaskStatus>>>,
     counts: Arc<Counts>,
 }
@@ -120,8 +120,7 @@ pub struct Webhook {
 impl Webhook {
     /// Starts its threads. They end with the last copy of what is returned.
     pub fn start(settings: &WebhookSettings, scheduler_host: &str) -> std::io::Result<Self> {
-        let (sender, receiver) = sync_channel(QUEUE_MAX);
-        let receiver = Arc::new(std::sync::Mutex::new(receiver));
+        let mut queues = Vec::new();
         let config = ureq::Agent::config_builder()
             .proxy(None)
             .http_status_as_error(false)
@@ -139,16 +138,18 @@ impl Webhook {
                 scheduler_host: scheduler_host.to_owned(),
                 counts: Arc::clone(&counts),
             };
-            let receiver = Arc::clone(&receiver);
+            let (sender, receiver) = sync_channel(QUEUE_MAX);
+            queues.push(sender);
             std::thread::Builder::new().name("webhook".into()).spawn(move || caller.run(&receiver))?;
         }
         let wanted = settings.wanted().ok().flatten().map(Arc::new);
-        Ok(Self { queue: Some(sender), wanted, counts })
+        Ok(Self { queues, wanted, counts })
     }
 
     /// Takes note of a change that is durable, as the view shows it that was published with it. Never waits.
     pub fn tell(&self, transition: &Transition, view: &View) {
-        let (Some(queue), Some(status)) = (&self.queue, transition.to) else { return };
+        let Some(status) = transition.to else { return };
+        let Some(queue) = self.queue_of(&transition.task_id) else { return };
         if self.wanted.as_ref().is_some_and(|wanted| !wanted.contains(&status)) {
             return;
         }
@@ -161,9 +162,15 @@ impl Webhook {
         }
     }
 
+    /// The same for every change of one task, so that they are told in order.
+    fn queue_of(&self, task: &TaskId) -> Option<&SyncSender<Told>> {
+        let number = crc32fast::hash(task.0.as_bytes()) as usize;
+        self.queues.get(number.checked_rem(self.queues.len())?)
+    }
+
     /// Numbers for the statistics.
     pub fn gauges(&self) -> Vec<(String, i64)> {
-        if self.queue.is_none() {
+        if self.queues.is_empty() {
             return Vec::new();
         }
         let number = |counter: &AtomicU64| i64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
@@ -186,10 +193,8 @@ struct Caller {
 }
 
 impl Caller {
-    fn run(&self, queue: &std::sync::Mutex<Receiver<Told>>) {
-        loop {
-            let told = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
-            let Ok(told) = told else { return };
+    fn run(&self, queue: &Receiver<Told>) {
+        while let Ok(told) = queue.recv() {
             self.counts.attempts.fetch_add(1, Ordering::Relaxed);
             let counter = match self.call(&told) {
                 Ok(200) => &self.counts.successes,
