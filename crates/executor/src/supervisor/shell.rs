@@ -49,7 +49,11 @@ mod tests {
         std::fs::write(home.path().join("profile"), "GREETING=hello").unwrap();
         let line = Shell(PLAIN).line("echo $GREETING", true);
         let shell = Shell(PLAIN).path().to_str().unwrap();
-        let output = std::process::Command::new(shell).args(["-c", &line]).env("BASH_ENV", home.path().join("profile")).output().unwrap();
+        let output = std::process::Command::new(shell)
+            .args(["-c", &line])
+            .env("BASH_ENV", home.path().join("profile"))
+            .output()
+            .unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "hello\n");
     }
 }
