@@ -115,14 +115,22 @@ impl Desk<'_> {
         let command = Command::Admin(AdminCommand::Restore { staged, later });
         let reply = self.gateway.submit(principal.clone(), command).await;
         if reply.code == ReplyCode::Ok {
-            self.operate(|operations| Ok(operations.unload())).await?;
+            self.forget_staged().await?;
         }
         Ok(change::answer(reply))
     }
 
     async fn unload(&self) -> MethodResult<Answer> {
-        self.operate(|operations| Ok(operations.unload())).await?;
+        self.forget_staged().await?;
         done()
+    }
+
+    async fn forget_staged(&self) -> MethodResult<()> {
+        self.operate(|operations| {
+            operations.unload();
+            Ok(())
+        })
+        .await
     }
 
     async fn snapshot(&self) -> MethodResult<Answer> {

@@ -231,7 +231,8 @@ fn run(options: &Options) -> Result<(), DaemonError> {
     };
     let routes = routes(options, &gateway, pages, engine_routes);
     let backing_up = backups.start().map_err(|error| DaemonError::System("starting a thread", error))?;
-    let served = serve(options, listener, address, routes, control.notice(NOTICE_LIMIT), loop_ended, &announcer, &quit);
+    let ends = Ends { loop_ended, quit };
+    let served = serve(options, listener, address, routes, control.notice(NOTICE_LIMIT), ends, &announcer);
     if options.ephemeral && !control.shut_down(SHUT_DOWN_LIMIT) {
         tracing::warn!("some processes of this cluster did not end in time");
     }
@@ -367,16 +368,23 @@ fn sample_role(options: &Options) -> model::Role {
     if geteuid().is_root() { "nobody".into() } else { own }
 }
 
-/// Serves until a signal or the end of the loop.
+/// What ends the daemon beside signals.
+struct Ends {
+    /// The loop's thread is gone.
+    loop_ended: tokio::sync::oneshot::Receiver<()>,
+    /// An operator asked over HTTP.
+    quit: Arc<Notify>,
+}
+
+/// Serves until a signal, an operator's word or the end of the loop.
 fn serve(
     options: &Options,
     listener: std::net::TcpListener,
     address: SocketAddr,
     routes: axum::Router,
     notice: Option<String>,
-    loop_ended: tokio::sync::oneshot::Receiver<()>,
+    ends: Ends,
     announcer: &Announcer,
-    quit: &Notify,
 ) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -399,8 +407,8 @@ fn serve(
         tokio::select! {
             name = signals.any() => tracing::info!("{name}: stopping; tasks go on running"),
             () = end_of_input(), if options.ephemeral => tracing::info!("whoever started this cluster is gone: stopping"),
-            () = quit.notified() => tracing::info!("asked over HTTP: stopping; tasks go on running"),
-            _ = loop_ended => tracing::error!("the loop ended"),
+            () = ends.quit.notified() => tracing::info!("asked over HTTP: stopping; tasks go on running"),
+            _ = ends.loop_ended => tracing::error!("the loop ended"),
         }
         endpoint::remove(&options.state_dir);
         // Nobody may be sent here any more before the door closes.

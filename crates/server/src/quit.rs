@@ -34,21 +34,23 @@ pub fn abort() {
 }
 
 impl Exits {
-    fn check(&self, request: &Request, method: &'static str) -> Result<(), Response> {
+    /// Why the caller may not do this, if so.
+    fn refusal(&self, request: &Request, method: &'static str) -> Option<Response> {
         let principal = request.extensions().get::<Principal>().cloned();
         if principal.is_none() && self.gateway.requires_login() {
-            return Err((StatusCode::UNAUTHORIZED, "Say who you are.\n").into_response());
+            return Some((StatusCode::UNAUTHORIZED, "Say who you are.\n").into_response());
         }
         let principal = principal.unwrap_or_else(Principal::unsecure);
-        let allowed = self.gateway.authorise(&principal, &Permission::Admin { method });
-        allowed.map_err(|reply| (StatusCode::FORBIDDEN, format!("{}\n", reply.messages.join(" "))).into_response())?;
+        if let Err(reply) = self.gateway.authorise(&principal, &Permission::Admin { method }) {
+            return Some((StatusCode::FORBIDDEN, format!("{}\n", reply.messages.join(" "))).into_response());
+        }
         tracing::warn!("{} asks for {method}", principal.name);
-        Ok(())
+        None
     }
 }
 
 async fn orderly(State(exits): State<Exits>, request: Request) -> Response {
-    if let Err(refusal) = exits.check(&request, "quitquitquit") {
+    if let Some(refusal) = exits.refusal(&request, "quitquitquit") {
         return refusal;
     }
     exits.quit.notify_one();
@@ -56,7 +58,7 @@ async fn orderly(State(exits): State<Exits>, request: Request) -> Response {
 }
 
 async fn at_once(State(exits): State<Exits>, request: Request) -> Response {
-    if let Err(refusal) = exits.check(&request, "abortabortabort") {
+    if let Some(refusal) = exits.refusal(&request, "abortabortabort") {
         return refusal;
     }
     (exits.abort)();
