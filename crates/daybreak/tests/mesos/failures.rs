@@ -164,9 +164,7 @@ pub fn crowd() {
     cluster.agents[1].kill_nine();
     cluster.agents[1].start_again();
     // A launch that was on its way to the dead agent is asked about after a minute of silence.
-    wait_for("all to run", Duration::from_secs(300), || {
-        (cluster.active(&job, "RUNNING").len() == COUNT).then_some(())
-    });
+    wait_for("all to run", Duration::from_secs(300), || (cluster.active(&job, "RUNNING").len() == COUNT).then_some(()));
     wait_for("one process for each, and no more", Duration::from_secs(60), || {
         let state = cluster.state()?;
         let tasks = state["frameworks"][0]["tasks"].as_array()?;
