@@ -114,9 +114,11 @@ impl Core {
     }
 
     /// Looks whether the engine has said its last word about a task: that it ended, and not only that its agent is gone, which may
-    /// come back. What a new leader answers is no last word either.
+    /// come back. What a new leader answers is no last word either, nor is what comes soon after a task was given up: it may have been
+    /// said before that.
     pub(crate) fn note_last_word(&mut self, update: &StatusUpdate) {
-        let guesses = update.reason == Some(Reason::Reconciliation) && update.token.is_none() && self.is_leader_new();
+        let is_answer = update.reason == Some(Reason::Reconciliation) && update.token.is_none();
+        let guesses = is_answer && (self.is_leader_new() || self.ended_lately(&update.task_id));
         if !update.state.is_terminal() || update.reason == Some(Reason::AgentRemoved) || guesses {
             return;
         }
@@ -124,6 +126,12 @@ impl Core {
         if let Some(task) = task.filter(|task| task.status.is_terminal()).cloned() {
             self.lay_to_rest(&task);
         }
+    }
+
+    /// Whether a task ended not longer ago than messages may take.
+    fn ended_lately(&self, id: &TaskId) -> bool {
+        let whole_ms = ms(self.settings.transient_task_state_timeout);
+        self.store.view.tasks.get(id).is_some_and(|task| self.remaining_ms(task.last_event_ms(), whole_ms) > 0)
     }
 
     fn arm_given_up(&mut self) {
