@@ -221,6 +221,17 @@ impl Cluster {
         let masters: Vec<Program> = (0..plan.masters.max(1))
             .map(|number| master(&mesos, directory.path(), number, zookeeper.as_ref(), plan))
             .collect();
+        // With TLS, an agent that comes before its master may go on in plain text, and both wait for each other.
+        let tls = plan.environment.iter().any(|(name, _)| *name == "LIBPROCESS_SSL_ENABLED");
+        let scheme = if tls { "https" } else { "http" };
+        for master in &masters {
+            wait_for("the master to answer", Duration::from_secs(60), || {
+                let url = format!("{scheme}://127.0.0.1:{}/health", master.port);
+                let mut curl = Command::new("curl");
+                curl.args(["--silent", "--max-time", "5", "--output", "/dev/null"]).args(plan.curl).arg(url);
+                curl.status().unwrap().success().then_some(())
+            });
+        }
         let address = match &zookeeper {
             Some(zookeeper) => format!("zk://{}/mesos", zookeeper.address()),
             None => format!("127.0.0.1:{}", masters[0].port),
@@ -234,9 +245,7 @@ impl Cluster {
             extra.extend(["--announcer-ensemble", ensemble]);
         }
         let daemon = Daemon::start_program(&release().join("daybreak"), open_directory(), &extra);
-        let tls = plan.environment.iter().any(|(name, _)| *name == "LIBPROCESS_SSL_ENABLED");
         let curl = plan.curl.iter().map(|word| (*word).to_owned()).collect();
-        let scheme = if tls { "https" } else { "http" };
         let docker_host = plan.containers.map(Docker::host);
         let cluster = Self { daemon, agents, masters, zookeeper, curl, scheme, docker_host, directory };
         cluster.wait_for_agents();

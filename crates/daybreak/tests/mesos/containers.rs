@@ -325,7 +325,9 @@ pub fn image_task() {
     let daybreak =
         ["--allow-container-volumes", "--executor-flags", &containerizer, "--global-container-mounts", &mounts];
     std::fs::create_dir_all("/var/everywhere").unwrap();
-    let mut cluster = Cluster::start(&Plan { daybreak: &daybreak, agent: &flags, ..Plan::default() });
+    // It is away and recovers for longer than the suite's masters usually wait.
+    let master = ["--max_agent_ping_timeouts=20"];
+    let mut cluster = Cluster::start(&Plan { daybreak: &daybreak, agent: &flags, master: &master, ..Plan::default() });
     let job = key("imaged");
     let container = format!(
         "Mesos(image = DockerImage(name = 'daybreak-test/tools', tag = '1'), volumes = [Volume(container_path = 'shared', \

@@ -29,7 +29,8 @@ fn killall(cluster: &Cluster, job: &str) {
 }
 
 pub fn agent_restart() {
-    let mut cluster = Cluster::start(&Plan::default());
+    // It is away and recovers for longer than the suite's masters usually wait.
+    let mut cluster = Cluster::start(&Plan { master: &["--max_agent_ping_timeouts=20"], ..Plan::default() });
     let job = create(&cluster, "survivor", 1, "exec sleep 34567");
     let before = cluster.wait_for_active(&job, "RUNNING", 1);
     let process = processes(&cluster, "sleep 34567");
