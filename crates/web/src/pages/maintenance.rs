@@ -21,7 +21,13 @@ pub struct MaintenanceBox {
 }
 
 /// The box of a machine, if it is in maintenance. `tasks` are those that are on it.
-pub fn of_host(state: &WebState, view: &View, host: &str, tasks: &[&std::sync::Arc<Task>], now_ms: i64) -> Option<MaintenanceBox> {
+pub fn of_host(
+    state: &WebState,
+    view: &View,
+    host: &str,
+    tasks: &[&std::sync::Arc<Task>],
+    now_ms: i64,
+) -> Option<MaintenanceBox> {
     let mode = view.hosts.get(host)?.mode;
     let request = view.maintenance.get(host).filter(|_| mode == MaintenanceMode::Draining);
     let sentences = match mode {
@@ -32,9 +38,8 @@ pub fn of_host(state: &WebState, view: &View, host: &str, tasks: &[&std::sync::A
         MaintenanceMode::Draining => draining(request.map(|request| &**request), tasks, now_ms),
         MaintenanceMode::Drained => vec!["No task is left, and none comes here.".into()],
     };
-    let is_timed = |request: &&std::sync::Arc<MaintenanceRequest>| {
-        request.forced_from_ms() > now_ms && !moves_at_once(request)
-    };
+    let is_timed =
+        |request: &&std::sync::Arc<MaintenanceRequest>| request.forced_from_ms() > now_ms && !moves_at_once(request);
     Some(MaintenanceBox {
         badge: words::mode_look(mode).badge(),
         sentences,
