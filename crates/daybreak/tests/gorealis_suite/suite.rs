@@ -128,7 +128,8 @@ fn read(text: &str, verdicts: &mut BTreeMap<String, (Verdict, String)>) -> Vec<S
             }
             continue;
         }
-        let Some((kind, rest)) = line.trim_start().strip_prefix("--- ").and_then(|rest| rest.split_once(": ")) else {
+        // What a test printed without a line's end stands before it.
+        let Some((kind, rest)) = line.split_once("--- ").and_then(|(_, rest)| rest.split_once(": ")) else {
             let words = line.trim();
             if ["Error:", "Messages:", "panic:"].iter().any(|word| words.starts_with(word)) {
                 complaints.push(words);
@@ -175,7 +176,7 @@ fn has_listed_part(name: &str, expected: &BTreeMap<&str, &str>) -> bool {
 #[test]
 fn verdicts_are_read_as_go_prints_them_and_the_list_must_be_true() {
     let text = "=== RUN   TestA\n=== RUN   TestA/part\n    a_test.go:3: \n        \tError:      \tReceived unexpected error:\n\
-                --- FAIL: TestA (0.10s)\n    --- FAIL: TestA/part (0.10s)\n=== RUN   TestB\n--- PASS: TestB (0.00s)\n\
+                --- FAIL: TestA (0.10s)\n    --- FAIL: TestA/part (0.10s)\n=== RUN   TestB\nprinted--- PASS: TestB (0.00s)\n\
                 === RUN   TestC\npanic: runtime error\n";
     let mut report = Report::default();
     let begun = read(text, &mut report.verdicts);
