@@ -98,8 +98,7 @@ pub(crate) fn describe(
 }
 
 fn plain(machine: &Machine<'_>, index: u32, count: u32) -> Described {
-    let hostname =
-        if count == 1 { machine.hostname.to_owned() } else { format!("{}-{}", machine.hostname, index + 1) };
+    let hostname = if count == 1 { machine.hostname.to_owned() } else { format!("{}-{}", machine.hostname, index + 1) };
     let mut attributes = machine.attributes.clone();
     attributes.insert("host".to_owned(), vec![hostname.clone()]);
     Described { hostname, attributes, capacity: machine::share(machine.capacity, index, count) }
@@ -157,10 +156,7 @@ mod tests {
             (&west.attributes["zone"][0], &east.attributes["zone"][0]),
             (&"west".to_owned(), &"east".to_owned())
         );
-        assert_eq!(
-            (&west.attributes["site"][0], &east.attributes["site"][0]),
-            (&"b".to_owned(), &"a".to_owned())
-        );
+        assert_eq!((&west.attributes["site"][0], &east.attributes["site"][0]), (&"b".to_owned(), &"a".to_owned()));
         assert_eq!(west.attributes["host"], ["localhost"]);
         // Own sizes replace the share; what is not named stays half of the machine. A port that others use is nobody's.
         assert_eq!((west.capacity.resources.cpu, west.capacity.resources.ram_mb), (CpuMillis(16_000), 400));

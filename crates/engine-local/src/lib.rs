@@ -329,8 +329,7 @@ fn make_agents(options: &Options, directory: &EngineDirectory, epoch: u64) -> Re
     }
     capacity.resources.ports = capacity.ports.count();
     let attributes = machine::parse_attributes(options.attributes.as_deref().unwrap_or_default())?;
-    let machine =
-        Machine { hostname: &options.hostname, attributes: &attributes, capacity: &capacity, taken: &taken };
+    let machine = Machine { hostname: &options.hostname, attributes: &attributes, capacity: &capacity, taken: &taken };
     let described = identity::describe(&machine, &options.identities, options.agents)?;
     let agents = described.into_iter().enumerate();
     Ok(agents

@@ -35,7 +35,9 @@ pub enum SettingError {
     #[error("{0:?} is not an amount for {1}")]
     Amount(String, &'static str),
     /// Not a part of an agent's description.
-    #[error("{0:?} describes no agent: write words such as hostname=NAME attributes=zone:west resources=cpus:4;mem:2048, each once")]
+    #[error(
+        "{0:?} describes no agent: write words such as hostname=NAME attributes=zone:west resources=cpus:4;mem:2048, each once"
+    )]
     Identity(String),
     /// Two agents of one machine cannot both have a port.
     #[error("port {0} is offered by two agents: they are one machine, so give each its own ports")]

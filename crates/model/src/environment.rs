@@ -78,7 +78,9 @@ mod tests {
     #[test]
     fn an_operator_names_others() {
         let pattern: EnvironmentPattern = r"prod|qa\d".parse().unwrap();
-        assert!(pattern.allows("prod") && pattern.allows("qa1") && !pattern.allows("production") && !pattern.allows("qa"));
+        assert!(
+            pattern.allows("prod") && pattern.allows("qa1") && !pattern.allows("production") && !pattern.allows("qa")
+        );
         assert!(pattern.advice().contains(r"prod|qa\d"));
         assert!("(".parse::<EnvironmentPattern>().unwrap_err().contains("unclosed"));
         assert!("a".repeat(5000).parse::<EnvironmentPattern>().is_err());

@@ -10,8 +10,8 @@ use model::{CpuMillis, JobKey, Resources, TaskConfig, TaskId, TaskStatus, Update
 
 use super::*;
 use crate::store::{Store, records};
-use crate::updates::progress::{InstanceProgress, InstanceStage};
 use crate::task::{Task, TaskEvent};
+use crate::updates::progress::{InstanceProgress, InstanceStage};
 use crate::view::{HostRecord, View};
 
 fn job() -> JobKey {
