@@ -53,15 +53,6 @@ pub enum Noun {
     Task(TaskVerb),
 }
 
-/// A verb that is not there yet takes anything and says so.
-#[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
-pub struct NotYet {
-    /// Ignored.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    pub rest: Vec<String>,
-}
-
 /// What every verb takes.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Common {

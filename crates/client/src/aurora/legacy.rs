@@ -10,10 +10,13 @@ use thrift::{CreateJobArguments, JobUpdateStatus, KillTasksArguments, ResponseCo
 
 use super::arguments::{
     Common, CreateArguments, FileOptions, HookFile, InspectArguments, KillArguments, KillOptions, ListArguments,
-    NotYet, OpenArguments, RestartArguments, StatusArguments, UpdateActionArguments, UpdateStartArguments, WaitUntil,
+    OpenArguments, RestartArguments, StatusArguments, UpdateActionArguments, UpdateStartArguments, WaitUntil,
+};
+use super::remote_arguments::{
+    ClusterRole, DiffArguments, QuotaGetArguments, SshOptions, TaskRunArguments, TaskSshArguments,
 };
 use super::update::{Action, Started};
-use super::{Context, cron, inspect, job, kill, load, not_yet, parse, restart, status, update, wait};
+use super::{Context, cron, diff, inspect, job, kill, load, parse, quota, remote, restart, status, update, wait};
 use crate::evaluation::EvaluationRequest;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::scheduler::{CallError, Reply, Scheduler, wire_key};
@@ -83,16 +86,16 @@ enum OldVerb {
     Open(OldOpen),
     /// Print the version
     Version,
-    /// Not in this version
-    Diff(NotYet),
+    /// Show what a job file changes about a job (today: job diff)
+    Diff(OldDiff),
     /// Start a run of a cron job now (today: cron start)
     StartCron(OldKey),
-    /// Not in this version
-    GetQuota(NotYet),
-    /// Not in this version
-    Run(NotYet),
-    /// Not in this version
-    Ssh(NotYet),
+    /// Show the quota of a role (today: quota get)
+    GetQuota(OldQuota),
+    /// Run a command beside each running instance (today: task run)
+    Run(OldRun),
+    /// Open a shell beside an instance (today: task ssh)
+    Ssh(OldSsh),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -258,6 +261,77 @@ struct OldInspect {
 }
 
 #[derive(Args, Debug)]
+struct OldDiff {
+    /// Key of the job
+    #[arg(value_name = "JOBKEY")]
+    key: ClusterJob,
+    /// The job file
+    path: PathBuf,
+    #[command(flatten)]
+    file: OldFile,
+    /// Compare with the tasks of this job instead
+    #[arg(long, value_name = "JOBKEY")]
+    from: Option<ClusterJob>,
+}
+
+#[derive(Args, Debug)]
+struct OldQuota {
+    /// The role
+    role: String,
+    /// Its cluster
+    #[arg(long)]
+    cluster: String,
+}
+
+#[derive(Args, Debug)]
+struct OldSshOptions {
+    /// Who to be on the other machine [default: the role]
+    #[arg(long)]
+    user: Option<String>,
+    /// Begin in the executor's directory instead of the task's sandbox within it
+    #[arg(short = 'e', long = "executor_sandbox", alias = "executor-sandbox")]
+    executor_sandbox: bool,
+}
+
+impl OldSshOptions {
+    fn today(self) -> SshOptions {
+        SshOptions { ssh_user: self.user, executor_sandbox: self.executor_sandbox, ..SshOptions::default() }
+    }
+}
+
+#[derive(Args, Debug)]
+struct OldRun {
+    /// How many at a time
+    #[arg(short = 't', long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    threads: u32,
+    #[command(flatten)]
+    ssh: OldSshOptions,
+    /// Key of the job
+    #[arg(value_name = "JOBKEY")]
+    key: ClusterJob,
+    /// What to run
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+struct OldSsh {
+    /// Let a port of this machine lead to a named port of the task; may be repeated
+    #[arg(short = 'L', value_name = "PORT:NAME")]
+    tunnels: Vec<String>,
+    #[command(flatten)]
+    ssh: OldSshOptions,
+    /// Key of the job
+    #[arg(value_name = "JOBKEY")]
+    key: ClusterJob,
+    /// Number of the instance
+    shard: u32,
+    /// What to run instead of a shell
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+#[derive(Args, Debug)]
 struct OldOpen {
     /// What to show
     #[arg(value_name = "CLUSTER[/ROLE[/ENV[/NAME]]]")]
@@ -311,11 +385,28 @@ fn run_verb(verb: OldVerb, context: &mut Context<'_>) -> Outcome {
             context.console.out(env!("CARGO_PKG_VERSION"));
             Ok(())
         }
-        OldVerb::Diff(_) => not_yet("aurora diff"),
+        OldVerb::Diff(arguments) => {
+            let spec = InstanceSpec { key: arguments.key, instances: Instances::default() };
+            let OldDiff { path, file, from, .. } = arguments;
+            diff::diff(&DiffArguments { spec, path, from, file: file.today(), common: Common::default() }, context)
+        }
         OldVerb::StartCron(OldKey { key }) => cron::start_now(&key.cluster, &key.job, false, context),
-        OldVerb::GetQuota(_) => not_yet("aurora get_quota"),
-        OldVerb::Run(_) => not_yet("aurora run"),
-        OldVerb::Ssh(_) => not_yet("aurora ssh"),
+        OldVerb::GetQuota(OldQuota { role, cluster }) => {
+            let role = ClusterRole { cluster, role };
+            quota::get(&QuotaGetArguments { role, write_json: false, common: Common::default() }, context)
+        }
+        OldVerb::Run(old) => {
+            let spec = InstanceSpec { key: old.key, instances: Instances::default() };
+            let command = old.command.join(" ");
+            remote::run(&TaskRunArguments { spec, command, threads: old.threads, ssh: old.ssh.today() }, context)
+        }
+        OldVerb::Ssh(old) => {
+            let instances = old.shard.to_string().parse().map_err(|why: String| Failure::new(Exit::Failed, why))?;
+            let spec = InstanceSpec { key: old.key, instances };
+            let command = Some(old.command.join(" ")).filter(|command| !command.is_empty());
+            let tunnels = old.tunnels;
+            remote::ssh(&TaskSshArguments { spec, tunnels, command, pid_file: None, ssh: old.ssh.today() }, context)
+        }
     }
 }
 

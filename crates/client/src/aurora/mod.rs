@@ -162,7 +162,3 @@ fn run_update(verb: UpdateVerb, context: &mut Context<'_>) -> Outcome {
         UpdateVerb::Wait(arguments) => update::wait(&arguments, context),
     }
 }
-
-fn not_yet(verb: &str) -> Outcome {
-    Err(Failure::new(Exit::CommandFailure, format!("`{verb}` is not in this version of Daybreak.")))
-}

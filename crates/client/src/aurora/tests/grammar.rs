@@ -1,4 +1,4 @@
-//! The command line: help, usage errors, verbs that are not there yet.
+//! The command line: help, usage errors.
 
 use thrift::Call;
 

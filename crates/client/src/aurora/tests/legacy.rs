@@ -136,5 +136,9 @@ fn old_spellings_reach_today_s_verbs() {
     let ran = run(&world, "status c1/www-data/devel/hello_world");
     assert!(ran.exit == Exit::Ok && ran.out.contains("status: RUNNING on host-a"), "{ran:?}");
     assert_eq!(run(&world, "version").out, concat!(env!("CARGO_PKG_VERSION"), "\n"));
+    for verb in ["get_quota r", "diff c1/r/e/n", "run c1/r/e/n", "ssh c1/r/e/n"] {
+        let ran = run(&world, verb);
+        assert!(ran.exit == Exit::Failed && ran.err.contains("required"), "{verb}: {ran:?}");
+    }
     assert_eq!(run(&world, "create onlyone").exit, Exit::Failed, "old clients knew 0 and 1 only");
 }

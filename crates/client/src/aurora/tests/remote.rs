@@ -32,6 +32,7 @@ fn quotas_are_shown_as_text_and_as_json() {
     let json: serde_json::Value =
         serde_json::from_str(&world.aurora("quota get c1/www-data --write-json").out).unwrap();
     assert_eq!(json["quota"]["resources"][0], serde_json::json!({"numCpus": 5.0}));
+    assert_eq!(world.aurora("get_quota --cluster=c1 www-data").out, expected, "as old clients asked");
     assert!(json.get("nonProdSharedConsumption").is_none());
     assert_eq!(world.aurora("quota get c1/other").exit, Exit::ApiError);
     for usage in ["quota get c1", "quota get /r", "quota get c1/a/b", "quota get"] {
@@ -89,6 +90,20 @@ fn a_command_runs_in_every_sandbox_and_lines_carry_their_host() {
     assert_eq!(ran.exit, Exit::InvalidParameter);
     assert_eq!(world.ran().len(), 2);
     assert_eq!(world.aurora("task run nowhere/a/b/c true").exit, Exit::Failed);
+}
+
+#[test]
+fn old_clients_run_commands_and_open_shells_too() {
+    let world = world();
+    assert_eq!(world.aurora(&format!("run -t 2 --user=root {JOB} ls -l")).exit, Exit::Ok);
+    let first = world.ran();
+    assert!(first.len() == 2 && first.iter().all(|line| line.contains("root@host") && line.ends_with(";ls -l")));
+    assert_eq!(world.aurora(&format!("ssh -L 8080:http {JOB} 1 uptime -p")).exit, Exit::Ok);
+    assert_eq!(
+        world.ran()[2],
+        "ssh -t -L 8080:host1:31001 www-data@host1 cd '/var/lib/day break/hello-1/sandbox';uptime -p"
+    );
+    assert_eq!(world.aurora(&format!("ssh {JOB} one")).exit, Exit::Failed);
 }
 
 #[test]
