@@ -22,5 +22,6 @@ mod observed;
 mod oracle;
 pub mod run;
 mod schedule;
+mod settings;
 mod workload;
 mod world;

@@ -154,7 +154,7 @@ const PLANTED: [(Mutation, u64); 29] = [
     (Mutation::OfferInflated, 20),
     (Mutation::AcknowledgementDropped, 10),
     (Mutation::StatusIgnored, 20),
-    (Mutation::TimerLost, 200),
+    (Mutation::TimerLost, 20),
     (Mutation::AnsweredWithoutWork, 10),
     (Mutation::AnsweredTwice, 20),
     (Mutation::SpaceLowIgnored, 50),

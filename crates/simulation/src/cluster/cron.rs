@@ -16,6 +16,9 @@ use super::workload::{some_of, task_config};
 
 /// A clock that goes back by more than this was wrong before.
 const CORRECTION_MS: i64 = 3 * 3_600_000;
+/// A clock that was set is noticed within this; a time that comes of itself is met as soon as it does, give or take a second.
+const NOTICED_MS: u64 = 16_000;
+const AT_ONCE_MS: i64 = 1000;
 /// Skipped times are counted up to this.
 const COUNTED: i64 = 1000;
 
@@ -123,6 +126,10 @@ impl Settled {
 pub(super) struct CronJudge {
     settled: BTreeMap<JobKey, Settled>,
     started: bool,
+    /// The next time of a schedule, and whose it is; nothing while none may run.
+    next: Option<(i64, JobKey)>,
+    /// When the wall clock was set last, in time of the run.
+    clock_set_ms: Option<u64>,
     /// When the present scheduler began, by the wall clock; the earliest it showed since, if that was set back.
     since_ms: i64,
     /// What was met.
@@ -139,7 +146,22 @@ impl CronJudge {
     /// The next scheduler has read its journal: what was lost with the last one is not settled any more.
     pub fn recovered(&mut self, view: &View) {
         self.started = false;
+        self.next = None;
         self.learn(view);
+    }
+
+    /// Somebody set the wall clock.
+    pub fn clock_was_set(&mut self, now_ms: u64) {
+        self.clock_set_ms = Some(now_ms);
+    }
+
+    /// Judges a scheduler that waits: nothing that it has to see to is over without somebody waking it.
+    pub fn judge_sleep(&mut self, now_ms: u64, wall_ms: i64) {
+        let was_set = self.clock_set_ms.is_some_and(|set_ms| now_ms <= set_ms + NOTICED_MS);
+        let late = |next_ms: i64| !was_set && wall_ms > next_ms + AT_ONCE_MS;
+        if let Some((next_ms, key)) = self.next.take_if(|(next_ms, _)| late(*next_ms)) {
+            self.violations.push(format!("it is {wall_ms}, and nobody was woken for {key} at {next_ms}"));
+        }
     }
 
     fn learn(&mut self, view: &View) {
@@ -155,6 +177,7 @@ impl CronJudge {
     /// Judges one step. `may_run` is false while the disk is full.
     pub fn judge(&mut self, seen: &Seen<'_>, may_run: bool) {
         let wall_ms = seen.wall_ms;
+        self.next = None;
         if matches!(seen.input, Input::Start { .. }) {
             self.since_ms = wall_ms;
             self.started = true;
@@ -179,7 +202,10 @@ impl CronJudge {
         }
         if self.started && !seen.more && may_run {
             for (key, job) in &seen.after.cron_jobs {
-                self.judge_due(key, job, wall_ms);
+                let next_ms = self.judge_due(key, job, wall_ms);
+                if self.next.as_ref().is_none_or(|(other_ms, _)| next_ms < *other_ms) {
+                    self.next = Some((next_ms, key.clone()));
+                }
                 self.judge_wait(seen.after, key, job);
             }
         }
@@ -217,9 +243,10 @@ impl CronJudge {
     fn judge_time(&mut self, seen: &Seen<'_>, job: &CronJob, run: &CronRun) {
         let (key, period_ms) = (job.key(), period_ms(job));
         let Some(nominal_ms) = run.nominal_ms else {
-            // It is no time of the schedule, and settles none.
+            // It is no time of the schedule, and settles none. How far it says to have looked may be later than here, where a clock
+            // that went far back is looked at once and there with each run: what counts is that no time lies between.
             let settled_ms = self.settled.get(key).map_or(seen.wall_ms, |settled| settled.at(seen.wall_ms));
-            if run.considered_ms > settled_ms {
+            if last_time(period_ms, run.considered_ms) > settled_ms {
                 self.violations.push(format!("{key} is settled up to {settled_ms} and not further: {run:?}"));
             }
             let ran = Settled { scheduled_ms: None, ran_ms: Some(run.considered_ms) };
@@ -274,8 +301,8 @@ impl CronJudge {
         }
     }
 
-    /// While a scheduler is there no time passes unnoticed.
-    fn judge_due(&mut self, key: &JobKey, job: &CronJob, wall_ms: i64) {
+    /// While a scheduler is there no time passes unnoticed. Gives the next one.
+    fn judge_due(&mut self, key: &JobKey, job: &CronJob, wall_ms: i64) -> i64 {
         let settled_ms = self.settled.get(key).map_or(wall_ms, |settled| settled.at(wall_ms));
         let next_ms = last_time(period_ms(job), settled_ms) + period_ms(job);
         if next_ms <= wall_ms {
@@ -284,6 +311,7 @@ impl CronJudge {
         if job.next_run_ms != Some(next_ms) {
             self.violations.push(format!("{key} runs next at {next_ms}, and it is shown as {:?}", job.next_run_ms));
         }
+        next_ms
     }
 
     /// A run waits only for tasks that are being killed.

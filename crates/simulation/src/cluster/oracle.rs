@@ -81,8 +81,9 @@ pub(super) struct Oracle {
     /// Tasks that were placed when the present leader was elected, and until when they may not be given up on its word.
     placed_before: BTreeSet<TaskId>,
     protected_until_ms: u64,
-    /// The same of a leader that was elected and has not been met: what is still on its way was said by the one before.
-    next_leader: Option<(BTreeSet<TaskId>, u64)>,
+    /// The same of a leader that was elected and has not been met, with its name: what is still on its way, be it a greeting, was
+    /// said by the one before.
+    next_leader: Option<(String, BTreeSet<TaskId>, u64)>,
     /// Another scheduler took this one's place.
     deposed: bool,
     active: BTreeMap<(JobKey, InstanceId), TaskId>,
@@ -112,10 +113,24 @@ impl Oracle {
         self.violations.push(text.into());
     }
 
-    /// The engine has a new leader.
-    pub fn elected(&mut self, view: &View, now_ms: u64) {
+    /// The engine has a new leader, of this name.
+    pub fn elected(&mut self, leader: String, view: &View, now_ms: u64) {
         let placed = view.tasks.values().filter(|task| task.status.is_assigned());
-        self.next_leader = Some((placed.map(|task| task.id.clone()).collect(), now_ms + self.grace_ms));
+        self.next_leader = Some((leader, placed.map(|task| task.id.clone()).collect(), now_ms + self.grace_ms));
+    }
+
+    /// The scheduler waits for something: what it was to be woken for has not come yet.
+    pub fn judge_sleep(&mut self, now_ms: u64, wall_ms: i64) {
+        self.cron.judge_sleep(now_ms, wall_ms);
+        self.violations.append(&mut self.cron.violations);
+    }
+
+    /// The wall clock was set, and no longer tells how long a leader has been there.
+    pub fn clock_was_set(&mut self, now_ms: u64, is_ahead: bool) {
+        self.cron.clock_was_set(now_ms);
+        if is_ahead {
+            self.unprotect();
+        }
     }
 
     /// Nothing says any more how long the leader has been there.
@@ -239,8 +254,8 @@ impl Oracle {
         if let Some(Effect::Engine(Call::Suppress)) = seen.effects.iter().rfind(about_offers) {
             self.judge_silence(seen.after);
         }
-        if let Input::Engine(Event::Registered { .. }) = seen.input
-            && let Some((placed, until_ms)) = self.next_leader.take()
+        if let Input::Engine(Event::Registered { master: Some(master), .. }) = seen.input
+            && let Some((_, placed, until_ms)) = self.next_leader.take_if(|(leader, ..)| leader == master)
         {
             (self.placed_before, self.protected_until_ms) = (placed, until_ms);
         }

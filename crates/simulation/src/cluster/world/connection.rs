@@ -65,9 +65,14 @@ impl World {
         }
     }
 
-    /// Whether a leader was elected since this was asked last.
-    pub(in super::super) fn take_election(&mut self) -> bool {
-        std::mem::take(&mut self.elected)
+    /// The leader that was elected since this was asked last.
+    pub(in super::super) fn take_election(&mut self) -> Option<String> {
+        std::mem::take(&mut self.elected).then(|| self.leader()).flatten()
+    }
+
+    /// Name of the engine's leader; `None` for an engine that has none.
+    fn leader(&self) -> Option<String> {
+        (self.master > 0).then(|| format!("master-{}", self.master))
     }
 
     /// An agent has come back to the leader of that number.
@@ -111,7 +116,7 @@ impl World {
         self.connection += 1;
         // An engine may remember that nobody wanted offers, or not.
         self.suppressed &= self.calm || self.chance.per_mille(500);
-        let master = (self.master > 0).then(|| format!("master-{}", self.master));
+        let master = self.leader();
         self.deliver(1, Event::Registered { framework_id: Some("framework-1".into()), master });
         self.round();
     }
