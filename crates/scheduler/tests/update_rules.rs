@@ -44,6 +44,35 @@ fn failures_are_counted_over_a_restart_and_forgotten_over_a_pause() {
     }
 }
 
+/// Nothing follows a batch task that failed but what the update adds, and that waits for room: the failure must not wait with it.
+#[test]
+fn a_failure_whose_next_try_waits_for_room_in_the_journal_is_counted_over_a_restart() {
+    for restarts in [false, true] {
+        let mut world = World::with(Settings { flapping_task_threshold: Duration::ZERO, ..settings() });
+        world.create(TaskConfig { is_service: false, ..version(1) }, 1);
+        settle(&mut world);
+        let settings = UpdateSettings { max_per_instance_failures: 1, ..quick(1) };
+        let key = started(&mut world, request(version(2), 1, settings));
+        settle(&mut world);
+        control(&mut world, &key, UpdateControl::Rollback);
+        settle(&mut world);
+        assert_eq!((versions(&world), status(&world, &key)), (vec![(0, 1)], UpdateStatus::RollingBack));
+
+        world.step(Input::SpaceLow(true));
+        fail(&mut world, 0);
+        assert_eq!(versions(&world), [], "the next try waits");
+        assert_eq!(world.view().update_progress[&key][&0].failures, 1);
+        if restarts {
+            world.restart(10, 2);
+        }
+        world.step(Input::SpaceLow(false));
+        settle(&mut world);
+        assert_eq!((versions(&world), status(&world, &key)), (vec![(0, 1)], UpdateStatus::RollingBack));
+        fail(&mut world, 0);
+        assert_eq!(status(&world, &key), UpdateStatus::Failed, "restarts: {restarts}");
+    }
+}
+
 #[test]
 fn instances_that_failed_for_good_stay_failed_over_a_restart() {
     let mut world = running(3);

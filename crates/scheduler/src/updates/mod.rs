@@ -177,19 +177,12 @@ impl Scheduler {
         let Some(updater) = &mut active.updater else { return };
         let (mut found, standing) = updater.evaluate(&self.core, changed);
         self.core.work += found.len();
-        if self.core.space_low {
-            found.retain(|found| {
-                let is_held = updater.grows_state(found);
-                if is_held {
-                    updater.held.insert(found.instance);
-                }
-                !is_held
-            });
-        }
         let looks_at_batches = status == UpdateStatus::RollingForward && pauses_itself && !self.core.space_low;
         // When everything is done there is no batch left to pause before.
         let pauses = looks_at_batches && active.begins_batch(&found) && standing == Standing::Working;
+        // Of what is held back as well: the look may have counted a failure, and no later look counts it again.
         self.store_progress(key, &found, pauses);
+        self.hold_back(key, &mut found);
         if pauses {
             found.retain(|found| matches!(found.step, Step::Succeeded | Step::Failed));
         }
@@ -207,6 +200,22 @@ impl Scheduler {
                 self.change_update(key, Cause::Failed { rolls_back }, None, Some(message));
             }
         }
+    }
+
+    /// While the journal is short of room, takes out what would make the state grow, to be looked at again later.
+    fn hold_back(&mut self, key: &UpdateKey, found: &mut Vec<Found>) {
+        if !self.core.space_low {
+            return;
+        }
+        let Some(active) = self.updates.active.get_mut(&key.job) else { return };
+        let Some(updater) = &mut active.updater else { return };
+        found.retain(|found| {
+            let is_held = updater.grows_state(found);
+            if is_held {
+                updater.held.insert(found.instance);
+            }
+            !is_held
+        });
     }
 
     /// The journal has room again: what was held back is done now, and further instances are taken.
