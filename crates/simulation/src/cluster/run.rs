@@ -596,9 +596,11 @@ impl Simulation {
             72 if self.world.chance.per_mille(400) => self.world.depose(),
             _ => {
                 let tasks: Vec<&TaskId> = self.view.tasks.keys().collect();
-                // What comes from an old journal does not last: it goes first.
-                let old = tasks.iter().find(|task| self.view.tasks[**task].status == TaskStatus::Draining);
-                if let Some(task) = old.or(self.world.chance.pick(&tasks)).map(|task| (*task).clone())
+                // What comes from an old journal does not last: it goes first; and often what waits out a penalty, which is as rare.
+                let find = |status| tasks.iter().find(|task| self.view.tasks[**task].status == status);
+                let throttled = find(TaskStatus::Throttled).filter(|_| self.world.chance.per_mille(500));
+                let passing = find(TaskStatus::Draining).or(throttled);
+                if let Some(task) = passing.or(self.world.chance.pick(&tasks)).map(|task| (*task).clone())
                     && self.world.rates.wrong > 0
                 {
                     self.world.wrong_status(task);
