@@ -253,6 +253,15 @@ fn back_up(world: &World) -> Staged {
     staging.finish().unwrap()
 }
 
+/// A restoration measures delays anew, by the wall clock, as a restart does; the timer that ran until then knew nothing of that clock
+/// having been set forward.
+fn is_partitioned_for_too_long(world: &World, task: &Task) -> bool {
+    let policy = task.config.partition_policy.filter(|policy| policy.reschedule);
+    let delay_ms = policy.and_then(|policy| policy.delay_secs).map(|secs| secs * 1000);
+    let passed_ms = world.now.wall_ms - task.last_event_ms();
+    task.status == TaskStatus::Partitioned && delay_ms.is_some_and(|delay_ms| passed_ms >= delay_ms)
+}
+
 /// Restores a backup and checks what was promised of tasks. The harness checks the rest: that the journal holds the state, that no
 /// instance is active twice, that nothing is launched twice, that all that is derived fits.
 fn restore(world: &mut World, staged: &Staged, later: LaterTasks) {
@@ -272,6 +281,10 @@ fn restore(world: &mut World, staged: &Staged, later: LaterTasks) {
         let then = staged.view().tasks.get(id);
         let now = after.tasks.get(id).map(|task| task.status);
         let is_dying = task.status == TaskStatus::Killing;
+        if then.is_some_and(|then| then.status.is_active()) && is_partitioned_for_too_long(world, task) {
+            assert_eq!(now, Some(TaskStatus::Lost), "{id} was out of reach for too long");
+            continue;
+        }
         match then {
             Some(then) if then.status.is_active() && !is_dying => {
                 assert!(now.is_some_and(TaskStatus::is_active), "{id} was {} and is {now:?}", task.status);
