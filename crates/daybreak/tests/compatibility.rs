@@ -30,11 +30,11 @@ fn rows(document: &str) -> Vec<Row> {
         if let Some(title) = line.strip_prefix("## ") {
             section = title.to_owned();
         }
-        let Some(cells) = line.strip_prefix("| ").and_then(|line| line.strip_suffix(" |")) else {
+        let Some(cells) = line.strip_prefix('|').and_then(|line| line.strip_suffix('|')) else {
             checked = false;
             continue;
         };
-        let cells: Vec<&str> = cells.split(" | ").map(str::trim).collect();
+        let cells: Vec<&str> = cells.split('|').map(str::trim).collect();
         if !checked {
             checked = cells.last() == Some(&"check");
             continue;

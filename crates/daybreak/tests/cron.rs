@@ -89,6 +89,10 @@ fn cancel_new_and_a_schedule_outlive_a_killed_daemon() {
     let key = key();
     daemon.aurora(&["cron", "schedule", &key, file.to_str().unwrap()]).expect_code(0);
     daemon.aurora(&["cron", "start", &key]).expect_code(0);
+    // One that is still on its way to its launch is lost with the daemon, and replaced.
+    wait_for("the run to be under way", Duration::from_secs(30), || {
+        (daemon.tasks(&key).0.first()?["status"] == "RUNNING").then_some(())
+    });
     let first = tasks(&daemon).0;
     assert_eq!(first.len(), 1);
     daemon.kill_nine();
