@@ -1,3 +1,5 @@
+//! The maintenance verbs of `aurora_admin` against a world that is played. What a daemon makes of them is tested with the daemon.
+
 use std::io::Write;
 
 use model::JobKey;

@@ -1,3 +1,5 @@
+//! The figures of spec scheduler 5.1, worked out by hand for small views. When they are computed is the host's affair.
+
 use imbl::OrdSet;
 use model::TaskId;
 
