@@ -362,7 +362,7 @@ mod tests {
             sample_task("a/prod/z", 0, TaskStatus::Failed, Some("h1")),
         ]);
         let room = Resources { cpu: CpuMillis(1500), ram_mb: 64, disk_mb: 32, ports: 9, gpus: 0 };
-        let agent = |free| Arc::new(AgentView { host: "h1".into(), free, total: room });
+        let agent = |free| Arc::new(AgentView { host: "h1".into(), free, total: room, ..AgentView::default() });
         view.agents.insert("agent-h1".into(), agent(room));
         view.agents.insert("agent-full".into(), agent(Resources::ZERO));
         let host = |mode| {

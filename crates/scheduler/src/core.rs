@@ -10,6 +10,7 @@ use model::{InstanceId, JobKey, Resources, TaskConfig, TaskId, TaskStatus};
 
 use crate::input::{Effect, Now};
 use crate::maintenance::Draining;
+use crate::placement::affinity::Affinity;
 use crate::placement::groups::Groups;
 use crate::placement::offers::OfferBook;
 use crate::random::Random;
@@ -41,6 +42,7 @@ pub(crate) struct Core {
     pub(crate) timers: Timers,
     pub(crate) book: OfferBook,
     pub(crate) groups: Groups,
+    pub(crate) affinity: Affinity,
     /// Jobs of which a task ended in this step: their history may have become too long.
     pub(crate) ended_jobs: BTreeSet<JobKey>,
     /// Jobs whose changes the layer above wants to see.
@@ -93,15 +95,18 @@ const STATUS_GAUGES: [&str; TaskStatus::ALL.len()] = [
 
 impl Core {
     pub(crate) fn new(settings: Settings) -> Self {
+        let mut store = Store::default();
+        store.view.settings = Arc::new(settings.clone());
         Self {
             settings,
             now: Now::default(),
             random: Random::new([0; 32]),
-            store: Store::default(),
+            store,
             jobs: BTreeMap::new(),
             timers: Timers::default(),
             book: OfferBook::default(),
             groups: Groups::default(),
+            affinity: Affinity::default(),
             ended_jobs: Default::default(),
             followed: BTreeSet::new(),
             changes: VecDeque::new(),
@@ -206,17 +211,12 @@ impl Core {
     /// What a task of that configuration takes from an agent: its own resources and its executor's (spec scheduler 2.6). An
     /// executor that is not configured any more counts as nothing.
     pub(crate) fn demand(&self, config: &TaskConfig) -> Resources {
-        let overhead = config
-            .executor_config
-            .as_ref()
-            .map(|executor| self.settings.admission.executors.get(&executor.name).copied().unwrap_or_default());
-        config.resources + overhead.unwrap_or_default()
+        self.settings.demand(config)
     }
 
     /// The executor a configuration names and the operator has not configured: nothing can start such a task.
     pub(crate) fn missing_executor<'a>(&self, config: &'a TaskConfig) -> Option<&'a str> {
-        let name = config.executor_config.as_ref().map(|executor| executor.name.as_str())?;
-        (!self.settings.admission.executors.contains_key(name)).then_some(name)
+        self.settings.missing_executor(config)
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::cron::Zone;
 use model::validation::AdmissionRules;
+use model::{Resources, TaskConfig, Tier};
 
 /// What a second offer of an agent means whose first one is still held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +74,10 @@ pub struct Settings {
     pub sla_aware_kill_retry_min_delay: Duration,
     /// Cap of that wait.
     pub sla_aware_kill_retry_max_delay: Duration,
+    /// Whether an instance that an update replaces goes back to the agent where it ran, if it needs no more than before.
+    pub enable_update_affinity: bool,
+    /// How long that agent is kept for it, from the kill on.
+    pub update_affinity_reservation_hold_time: Duration,
     /// The zone that cron schedules are meant in.
     pub cron_timezone: Zone,
     /// Cron runs triggered in one step; what else is due follows in the next.
@@ -147,6 +152,8 @@ impl Default for Settings {
             job_update_history_pruning_threshold: secs(30 * 86_400),
             sla_aware_kill_retry_min_delay: secs(60),
             sla_aware_kill_retry_max_delay: secs(300),
+            enable_update_affinity: false,
+            update_affinity_reservation_hold_time: secs(180),
             cron_timezone: Zone::default(),
             cron_scheduling_max_batch_size: 10,
             cron_restart_grace: secs(30),
@@ -166,5 +173,27 @@ impl Default for Settings {
             sla_coordinator_timeout: secs(60),
             max_step_work: 4096,
         }
+    }
+}
+
+impl Settings {
+    /// What a task of that configuration takes from an agent: its own resources and its executor's (spec scheduler 2.6). An
+    /// executor that is not configured any more counts as nothing.
+    pub(crate) fn demand(&self, config: &TaskConfig) -> Resources {
+        let executor = config.executor_config.as_ref();
+        let overhead = executor.and_then(|executor| self.admission.executors.get(&executor.name)).copied();
+        config.resources + overhead.unwrap_or_default()
+    }
+
+    /// The executor a configuration names and the operator has not configured: nothing can start such a task.
+    pub(crate) fn missing_executor<'a>(&self, config: &'a TaskConfig) -> Option<&'a str> {
+        let name = config.executor_config.as_ref().map(|executor| executor.name.as_str())?;
+        (!self.admission.executors.contains_key(name)).then_some(name)
+    }
+
+    /// The tier of a configuration, by its name.
+    pub(crate) fn tier_of(&self, config: &TaskConfig) -> Option<Tier> {
+        let tiers = &self.admission.tiers;
+        tiers.get(config.tier.as_deref().unwrap_or(&tiers.default))
     }
 }

@@ -7,9 +7,10 @@ use imbl::{OrdMap, OrdSet};
 use model::cron::Zone;
 use model::task::SlaPolicy;
 use model::update::Update;
-use model::{Host, InstanceId, JobKey, MaintenanceMode, Resources, Role, TaskConfig, TaskId, TaskStatus, UpdateKey};
+use model::{CpuMillis, Host, InstanceId, JobKey, MaintenanceMode, Resources, Role, TaskConfig, TaskId, TaskStatus, UpdateKey};
 
 use crate::cron::CronJob;
+use crate::settings::Settings;
 use crate::task::Task;
 use crate::updates::progress::InstanceProgress;
 
@@ -51,6 +52,40 @@ pub struct AgentView {
     pub free: Resources,
     /// Offered now plus what placed tasks hold.
     pub total: Resources,
+    /// The same apart, one for each role that its offers are made to; a single one where roles do not matter.
+    pub shares: Vec<AgentShare>,
+}
+
+/// What of an agent is offered to one role: tasks never take from two of them. Not durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AgentShare {
+    /// That role.
+    pub role: Option<Role>,
+    /// Whether anything is offered at the moment; between an acceptance and the next offer nothing is.
+    pub is_offered: bool,
+    /// Offered now, or left of the latest offer.
+    pub free: Resources,
+    /// CPU for tasks of revocable tiers.
+    pub revocable_cpu: CpuMillis,
+    /// Size: the latest offer and what was placed then.
+    pub total: Resources,
+    /// What placed tasks hold.
+    pub placed: Resources,
+    /// When the agent goes away for maintenance, in ms since the epoch.
+    pub unavailable_from_ms: Option<i64>,
+    /// Kept for a group that preempted tasks there.
+    pub is_reserved: bool,
+}
+
+/// A group of pending tasks that found no place and waits for its next turn. Not durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingGroup {
+    /// What its tasks have in common.
+    pub config: Arc<TaskConfig>,
+    /// When it is tried again if no agent offers room before, in ms since the epoch.
+    pub next_try_ms: i64,
+    /// How long this wait is, in ms.
+    pub penalty_ms: u64,
 }
 
 /// Why a group of pending tasks is not placed.
@@ -101,6 +136,10 @@ pub struct View {
     pub agents: OrdMap<String, Arc<AgentView>>,
     /// Reasons of pending tasks; absent when nothing is known yet.
     pub pending_reasons: OrdMap<TaskId, Arc<PendingReason>>,
+    /// Groups of pending tasks that wait for their next turn, by the number of their configuration. Not durable.
+    pub waiting_groups: OrdMap<u64, Arc<WaitingGroup>>,
+    /// What the operator set. Not durable.
+    pub settings: Arc<Settings>,
     /// When a THROTTLED task becomes PENDING, in ms since the epoch.
     pub throttled_until_ms: OrdMap<TaskId, i64>,
     /// Counters under Aurora's names (spec scheduler 7.6).

@@ -11,7 +11,7 @@ use crate::core::{Core, ms};
 use crate::random::backoff_ms;
 use crate::task::Task;
 use crate::timers::{Timer, TimerKey};
-use crate::view::PendingReason;
+use crate::view::{PendingReason, WaitingGroup};
 
 /// Whether a group waits for its turn or for room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(crate) struct Group {
     pub(crate) class: Class,
     /// By order of arrival.
     pub(crate) queue: BTreeMap<u64, TaskId>,
+    /// Those that wait for one agent only, which is kept for them.
+    pub(crate) homing: BTreeMap<u64, TaskId>,
     pub(crate) turn: Turn,
     /// Present back-off; 0 when the last attempt placed something.
     pub(crate) penalty_ms: u64,
@@ -48,6 +50,11 @@ pub(crate) struct Group {
 }
 
 impl Group {
+    /// How many tasks are waiting.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len() + self.homing.len()
+    }
+
     /// Whether the agent of a slot can never serve this group.
     pub(crate) fn is_banned(&self, slot: usize) -> bool {
         self.bans.get(slot / 64).is_some_and(|word| word & (1 << (slot % 64)) != 0)
@@ -142,6 +149,7 @@ impl Core {
                     revocable: self.tier_of(&task.config).is_some_and(|tier| tier.revocable),
                 },
                 queue: BTreeMap::new(),
+                homing: BTreeMap::new(),
                 turn: Turn::Ready,
                 penalty_ms: 0,
                 reason: None,
@@ -154,9 +162,12 @@ impl Core {
             self.groups.ready.push_back(number);
             self.arm_slot_search();
         }
+        let home = self.affinity.agent_for(&task.config.job, task.instance);
+        let homing_reason = home.map(|agent_id| Arc::new(self.homing_reason(agent_id)));
         let group = self.groups.by_number.get_mut(&number).expect("inserted above");
-        group.queue.insert(place, task.id.clone());
-        if let Some(reason) = group.reason.clone() {
+        let waiting = if homing_reason.is_some() { &mut group.homing } else { &mut group.queue };
+        waiting.insert(place, task.id.clone());
+        if let Some(reason) = homing_reason.or_else(|| group.reason.clone()) {
             self.store.view.pending_reasons.insert(task.id.clone(), reason);
         }
         if let Some(active) = self.active_mut(task) {
@@ -171,7 +182,8 @@ impl Core {
         self.store.view.pending_reasons.remove(&task.id);
         let (Some(place), Some(group)) = (place, self.groups.by_number.get_mut(&number)) else { return };
         group.queue.remove(&place);
-        if group.queue.is_empty() {
+        group.homing.remove(&place);
+        if group.len() == 0 {
             self.forget_group(number);
         }
     }
@@ -182,6 +194,7 @@ impl Core {
         if let Turn::Blocked { timer, place } = group.turn {
             self.timers.cancel(timer);
             self.groups.unlist(number, group.class, place);
+            self.store.view.waiting_groups.remove(&number);
         }
         if self.groups.by_number.is_empty() {
             self.arm_idle();
@@ -250,6 +263,9 @@ impl Core {
         let timer = self.arm_after(penalty_ms, Timer::Group(number));
         let place = self.groups.number();
         let group = self.groups.by_number.get_mut(&number).expect("looked up above");
+        let next_try_ms = self.now.wall_ms.saturating_add(i64::try_from(penalty_ms).unwrap_or(i64::MAX));
+        let waiting = WaitingGroup { config: group.config.clone(), next_try_ms, penalty_ms };
+        self.store.view.waiting_groups.insert(number, Arc::new(waiting));
         group.penalty_ms = penalty_ms;
         group.turn = Turn::Blocked { timer, place };
         self.groups.blocked.entry(group.class).or_default().insert(place, number);
@@ -263,12 +279,12 @@ impl Core {
             self.timers.cancel(timer);
             self.groups.unlist(number, class, place);
             self.groups.ready.push_back(number);
+            self.store.view.waiting_groups.remove(&number);
         }
     }
 
     /// The tier of a configuration, by its name.
     pub(crate) fn tier_of(&self, config: &TaskConfig) -> Option<model::Tier> {
-        let tiers = &self.settings.admission.tiers;
-        tiers.get(config.tier.as_deref().unwrap_or(&tiers.default))
+        self.settings.tier_of(config)
     }
 }

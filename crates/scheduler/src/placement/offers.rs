@@ -11,7 +11,7 @@ use model::{CpuMillis, Host, MaintenanceMode, Ports, Resources, Role, TaskId};
 
 use super::index::{IN_USE, PLAIN, STAYS, Summary, Tree, UNDEDICATED, Wanted, value_bit};
 use crate::timers::TimerKey;
-use crate::view::AgentView;
+use crate::view::{AgentShare, AgentView};
 
 /// Attributes by name.
 pub(crate) type Attributes = BTreeMap<String, Vec<String>>;
@@ -133,6 +133,16 @@ impl OfferBook {
             view.host.clone_from(&agent.host);
             view.free += agent.free;
             view.total += agent.total;
+            view.shares.push(AgentShare {
+                role: agent.role.clone(),
+                is_offered: agent.is_offered(),
+                free: agent.free,
+                revocable_cpu: agent.revocable_cpu,
+                total: agent.total,
+                placed: agent.placed_resources,
+                unavailable_from_ms: agent.unavailable_from_ms,
+                is_reserved: agent.reserved_for.is_some(),
+            });
         }
         view
     }

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use model::{CpuMillis, JobKey, ResourceType, Resources, TaskConfig, TaskId, TaskStatus, Tier};
 
 use super::filter::{LimitCounts, Query};
 use super::offers::Agent;
 use crate::core::{Core, ms};
+use crate::settings::Settings;
 use crate::task::Task;
 use crate::tasks::table::State;
 use crate::timers::Timer;
@@ -84,7 +86,9 @@ impl Core {
         let found = candidates
             .into_iter()
             .filter_map(|slot| Some((slot, self.book.agent(slot)?)))
-            .map(|(slot, agent)| (slot, self.victims(agent, &query, tier, &counts)))
+            .map(|(slot, agent)| {
+                (slot, victims(&self.settings, &self.store.view.tasks, agent, (&query, tier), &counts))
+            })
             .find(|(_, victims)| victims.is_some());
         let Some((slot, Some(victims))) = found else {
             self.count(&format!("preemptor_slot_search_failed_for_{kind}"), 1);
@@ -111,47 +115,13 @@ impl Core {
         let of_role: BTreeSet<usize> = jobs.flat_map(|(_, index)| index.placed.keys().copied()).collect();
         let group = self.groups.by_number.get(&number);
         let may_do = |slot: usize, agent: &Agent| {
-            if agent.gone || agent.reserved_for.is_some() || group.is_some_and(|group| group.is_banned(slot)) {
+            if agent.gone || agent.reserved_for.is_some() || self.affinity.keeps(&agent.id) || group.is_some_and(|group| group.is_banned(slot)) {
                 return false;
             }
-            let usable = agent.usable(false);
-            (!tier.preemptible && (usable + agent.preemptible).contains(&query.demand))
-                || (of_role.contains(&slot) && (usable + agent.placed_resources).contains(&query.demand))
+            could_make_room(agent, query, tier, of_role.contains(&slot))
         };
         let agents = self.book.agents().filter(|(slot, agent)| !agent.placed.is_empty() && may_do(*slot, agent));
         agents.map(|(slot, _)| slot).take(MOST_CANDIDATES).collect()
-    }
-
-    /// The fewest tasks, largest first, whose room together with what is offered lets the query pass on an agent. `None` when
-    /// there are none, or when nobody needs to go.
-    fn victims(&self, agent: &Agent, query: &Query<'_>, tier: Tier, counts: &LimitCounts) -> Option<Vec<TaskId>> {
-        let mut eligible: Vec<(Resources, &Arc<Task>)> = agent
-            .placed
-            .iter()
-            .filter_map(|id| self.store.view.tasks.get(id))
-            .filter(|task| matches!(task.status, TaskStatus::Assigned | TaskStatus::Starting | TaskStatus::Running))
-            .filter_map(|task| {
-                let victim_tier = self.tier_of(&task.config)?;
-                may_preempt((query.config, tier), (&task.config, victim_tier)).then(|| {
-                    let held = self.demand(&task.config);
-                    // Revocable CPU is given back by squeezing, not by leaving: it frees nothing.
-                    let freed = if victim_tier.revocable { Resources { cpu: CpuMillis(0), ..held } } else { held };
-                    (freed, task)
-                })
-            })
-            .collect();
-        let order = |freed: &Resources| ResourceType::ALL.map(|kind| freed.amount(kind));
-        eligible.sort_by(|(one, a), (other, b)| order(other).cmp(&order(one)).then_with(|| a.id.cmp(&b.id)));
-        let mut room = agent.usable(false);
-        let mut victims = Vec::new();
-        for (freed, task) in eligible {
-            room += freed;
-            victims.push(task.id.clone());
-            if query.veto(agent, &room, counts).is_none() {
-                return Some(victims);
-            }
-        }
-        None
     }
 
     /// Keeps an agent for a group.
@@ -162,6 +132,7 @@ impl Core {
         if let Some(group) = self.groups.by_number.get_mut(&number) {
             group.reserved = Some((slot, key));
         }
+        self.publish_agent(slot);
     }
 
     /// The agent kept for a group is free for all again: the group used it, gave up, or had its time.
@@ -177,5 +148,51 @@ impl Core {
                 self.book.fresh.push(slot);
             }
         }
+        self.publish_agent(slot);
     }
+}
+
+/// Whether there could be enough to evict on an agent, by sums alone.
+pub(crate) fn could_make_room(agent: &Agent, query: &Query<'_>, tier: Tier, has_tasks_of_role: bool) -> bool {
+    let usable = agent.usable(false);
+    (!tier.preemptible && (usable + agent.preemptible).contains(&query.demand))
+        || (has_tasks_of_role && (usable + agent.placed_resources).contains(&query.demand))
+}
+
+/// The fewest tasks, largest first, whose room together with what is offered lets the query pass on an agent. `None` when
+/// there are none, or when nobody needs to go.
+pub(crate) fn victims(
+    settings: &Settings,
+    tasks: &OrdMap<TaskId, Arc<Task>>,
+    agent: &Agent,
+    (query, tier): (&Query<'_>, Tier),
+    counts: &LimitCounts,
+) -> Option<Vec<TaskId>> {
+    let mut eligible: Vec<(Resources, &Arc<Task>)> = agent
+        .placed
+        .iter()
+        .filter_map(|id| tasks.get(id))
+        .filter(|task| matches!(task.status, TaskStatus::Assigned | TaskStatus::Starting | TaskStatus::Running))
+        .filter_map(|task| {
+            let victim_tier = settings.tier_of(&task.config)?;
+            may_preempt((query.config, tier), (&task.config, victim_tier)).then(|| {
+                let held = settings.demand(&task.config);
+                // Revocable CPU is given back by squeezing, not by leaving: it frees nothing.
+                let freed = if victim_tier.revocable { Resources { cpu: CpuMillis(0), ..held } } else { held };
+                (freed, task)
+            })
+        })
+        .collect();
+    let order = |freed: &Resources| ResourceType::ALL.map(|kind| freed.amount(kind));
+    eligible.sort_by(|(one, a), (other, b)| order(other).cmp(&order(one)).then_with(|| a.id.cmp(&b.id)));
+    let mut room = agent.usable(false);
+    let mut victims = Vec::new();
+    for (freed, task) in eligible {
+        room += freed;
+        victims.push(task.id.clone());
+        if query.veto(agent, &room, counts).is_none() {
+            return Some(victims);
+        }
+    }
+    None
 }
