@@ -17,6 +17,68 @@ pub(super) enum Purpose {
     Alone,
 }
 
+/// The part of a request that a setting stands in.
+#[derive(Clone, Copy)]
+enum Part {
+    /// The container's own settings.
+    Config,
+    /// What the machine gives it.
+    Host,
+}
+
+/// How the value of an option becomes a setting.
+#[derive(Clone, Copy)]
+enum Form {
+    Text,
+    /// One more of a list.
+    List,
+    Number {
+        factor: f64,
+    },
+    Bytes,
+    Flag,
+}
+
+/// Options that are one setting each: their names, and where what they say stands.
+const PLAIN: [(&[&str], Part, &str, Form); 36] = [
+    (&["add-host"], Part::Host, "ExtraHosts", Form::List),
+    (&["cap-add"], Part::Host, "CapAdd", Form::List),
+    (&["cap-drop"], Part::Host, "CapDrop", Form::List),
+    (&["cpu-shares", "c"], Part::Host, "CpuShares", Form::Number { factor: 1.0 }),
+    (&["cpus"], Part::Host, "NanoCpus", Form::Number { factor: 1e9 }),
+    (&["cpuset-cpus"], Part::Host, "CpusetCpus", Form::Text),
+    (&["cpuset-mems"], Part::Host, "CpusetMems", Form::Text),
+    (&["dns"], Part::Host, "Dns", Form::List),
+    (&["dns-search"], Part::Host, "DnsSearch", Form::List),
+    (&["dns-option", "dns-opt"], Part::Host, "DnsOptions", Form::List),
+    (&["domainname"], Part::Config, "Domainname", Form::Text),
+    (&["group-add"], Part::Host, "GroupAdd", Form::List),
+    (&["hostname", "h"], Part::Config, "Hostname", Form::Text),
+    (&["init"], Part::Host, "Init", Form::Flag),
+    (&["ipc"], Part::Host, "IpcMode", Form::Text),
+    (&["isolation"], Part::Host, "Isolation", Form::Text),
+    (&["mac-address"], Part::Config, "MacAddress", Form::Text),
+    (&["memory", "m"], Part::Host, "Memory", Form::Bytes),
+    (&["memory-reservation"], Part::Host, "MemoryReservation", Form::Bytes),
+    (&["memory-swap"], Part::Host, "MemorySwap", Form::Bytes),
+    (&["network", "net"], Part::Host, "NetworkMode", Form::Text),
+    (&["oom-score-adj"], Part::Host, "OomScoreAdj", Form::Number { factor: 1.0 }),
+    (&["pid"], Part::Host, "PidMode", Form::Text),
+    (&["pids-limit"], Part::Host, "PidsLimit", Form::Number { factor: 1.0 }),
+    (&["privileged"], Part::Host, "Privileged", Form::Flag),
+    (&["read-only"], Part::Host, "ReadonlyRootfs", Form::Flag),
+    (&["runtime"], Part::Host, "Runtime", Form::Text),
+    (&["security-opt"], Part::Host, "SecurityOpt", Form::List),
+    (&["shm-size"], Part::Host, "ShmSize", Form::Bytes),
+    (&["stop-signal"], Part::Config, "StopSignal", Form::Text),
+    (&["user", "u"], Part::Config, "User", Form::Text),
+    (&["userns"], Part::Host, "UsernsMode", Form::Text),
+    (&["uts"], Part::Host, "UTSMode", Form::Text),
+    (&["volume-driver"], Part::Host, "VolumeDriver", Form::Text),
+    (&["volumes-from"], Part::Host, "VolumesFrom", Form::List),
+    (&["workdir", "w"], Part::Config, "WorkingDir", Form::Text),
+];
+
 /// The body of a request for a container.
 pub(super) fn body(container: &Container, purpose: Purpose) -> Result<Value, String> {
     let mut settings = Settings { config: Map::new(), host: Map::new(), purpose };
@@ -96,28 +158,13 @@ impl Settings {
 
     /// One option of the command line.
     fn parameter(&mut self, name: &str, value: &str) -> Result<(), String> {
+        if let Some((_, part, key, form)) = PLAIN.iter().find(|(names, ..)| names.contains(&name)) {
+            return self.plain(name, value, *part, key, *form);
+        }
         let wrong = |what: &str| Err(format!("Docker parameter {name}={value}: {what}"));
         let (config, host) = (&mut self.config, &mut self.host);
         match name {
-            "add-host" => Self::push(host, "ExtraHosts", value),
-            "cap-add" => Self::push(host, "CapAdd", value),
-            "cap-drop" => Self::push(host, "CapDrop", value),
-            "cpu-shares" | "c" => return self.number(name, value, "CpuShares", 1.0),
-            "cpus" => return self.number(name, value, "NanoCpus", 1e9),
-            "cpuset-cpus" => drop(host.insert("CpusetCpus".into(), value.into())),
-            "cpuset-mems" => drop(host.insert("CpusetMems".into(), value.into())),
-            "device" => {
-                let mut parts = value.split(':');
-                let from = parts.next().unwrap_or_default();
-                let inside = parts.next().unwrap_or(from);
-                let rights = parts.next().unwrap_or("rwm");
-                let device = json!({ "PathOnHost": from, "PathInContainer": inside, "CgroupPermissions": rights });
-                Self::push(host, "Devices", device);
-            }
-            "dns" => Self::push(host, "Dns", value),
-            "dns-search" => Self::push(host, "DnsSearch", value),
-            "dns-option" | "dns-opt" => Self::push(host, "DnsOptions", value),
-            "domainname" => drop(config.insert("Domainname".into(), value.into())),
+            "device" => Self::push(host, "Devices", device(value)),
             "entrypoint" if self.purpose == Purpose::Processes => {
                 return wrong("a task with processes runs these and no entry point; leave it out");
             }
@@ -125,11 +172,6 @@ impl Settings {
             "env" | "e" if value.contains('=') => Self::push(config, "Env", value),
             "env" | "e" => return wrong("write NAME=VALUE; there is no environment that a value could be taken from"),
             "expose" => Self::insert(config, "ExposedPorts", &port_of(value), json!({})),
-            "group-add" => Self::push(host, "GroupAdd", value),
-            "hostname" | "h" => drop(config.insert("Hostname".into(), value.into())),
-            "init" => return self.flag(name, value, "Init"),
-            "ipc" => drop(host.insert("IpcMode".into(), value.into())),
-            "isolation" => drop(host.insert("Isolation".into(), value.into())),
             "label" | "l" => {
                 let (key, value) = value.split_once('=').unwrap_or((value, ""));
                 if key == TASK_LABEL {
@@ -145,22 +187,9 @@ impl Settings {
                     Self::insert(log, "Config", key, value);
                 }
             }
-            "mac-address" => drop(config.insert("MacAddress".into(), value.into())),
-            "memory" | "m" => return self.bytes(name, value, "Memory"),
-            "memory-reservation" => return self.bytes(name, value, "MemoryReservation"),
-            "memory-swap" => return self.bytes(name, value, "MemorySwap"),
-            "network" | "net" => drop(host.insert("NetworkMode".into(), value.into())),
-            "oom-score-adj" => return self.number(name, value, "OomScoreAdj", 1.0),
-            "pid" => drop(host.insert("PidMode".into(), value.into())),
-            "pids-limit" => return self.number(name, value, "PidsLimit", 1.0),
-            "privileged" => return self.flag(name, value, "Privileged"),
             "publish" | "p" => return self.publish(name, value),
-            "read-only" => return self.flag(name, value, "ReadonlyRootfs"),
+            // Containers are removed by whoever started them.
             "rm" => {}
-            "runtime" => drop(host.insert("Runtime".into(), value.into())),
-            "security-opt" => Self::push(host, "SecurityOpt", value),
-            "shm-size" => return self.bytes(name, value, "ShmSize"),
-            "stop-signal" => drop(config.insert("StopSignal".into(), value.into())),
             "sysctl" => match value.split_once('=') {
                 Some((key, value)) => Self::insert(host, "Sysctls", key, value),
                 None => return wrong("write KEY=VALUE"),
@@ -169,26 +198,14 @@ impl Settings {
                 let (path, options) = value.split_once(':').unwrap_or((value, ""));
                 Self::insert(host, "Tmpfs", path, options);
             }
-            "ulimit" => {
-                let limit = value.split_once('=').and_then(|(name, bounds)| {
-                    let (soft, hard) = bounds.split_once(':').unwrap_or((bounds, bounds));
-                    Some(json!({ "Name": name, "Soft": soft.parse::<i64>().ok()?, "Hard": hard.parse::<i64>().ok()? }))
-                });
-                match limit {
-                    Some(limit) => Self::push(host, "Ulimits", limit),
-                    None => return wrong("write NAME=SOFT or NAME=SOFT:HARD"),
-                }
-            }
-            "user" | "u" => drop(config.insert("User".into(), value.into())),
-            "userns" => drop(host.insert("UsernsMode".into(), value.into())),
-            "uts" => drop(host.insert("UTSMode".into(), value.into())),
+            "ulimit" => match ulimit(value) {
+                Some(limit) => Self::push(host, "Ulimits", limit),
+                None => return wrong("write NAME=SOFT or NAME=SOFT:HARD"),
+            },
             "volume" | "v" if value.starts_with('/') && !value.contains(':') => {
                 Self::insert(config, "Volumes", value, json!({}));
             }
             "volume" | "v" => Self::push(host, "Binds", value),
-            "volume-driver" => drop(host.insert("VolumeDriver".into(), value.into())),
-            "volumes-from" => Self::push(host, "VolumesFrom", value),
-            "workdir" | "w" => drop(config.insert("WorkingDir".into(), value.into())),
             _ => {
                 return wrong(
                     "this option is not known to Daybreak's own engine, or it would take the container out of its hands; leave it out",
@@ -198,27 +215,30 @@ impl Settings {
         Ok(())
     }
 
-    fn number(&mut self, name: &str, value: &str, key: &str, factor: f64) -> Result<(), String> {
-        let number: f64 =
-            value.trim().parse().map_err(|_| format!("Docker parameter {name}={value}: this is no number"))?;
-        self.host.insert(key.to_owned(), ((number * factor) as i64).into());
-        Ok(())
-    }
-
-    fn bytes(&mut self, name: &str, value: &str, key: &str) -> Result<(), String> {
-        let bytes = bytes_of(value)
-            .ok_or_else(|| format!("Docker parameter {name}={value}: write a number with b, k, m or g behind it"))?;
-        self.host.insert(key.to_owned(), bytes.into());
-        Ok(())
-    }
-
-    fn flag(&mut self, name: &str, value: &str, key: &str) -> Result<(), String> {
-        let flag = match value.trim().to_ascii_lowercase().as_str() {
-            "" | "true" | "1" => true,
-            "false" | "0" => false,
-            _ => return Err(format!("Docker parameter {name}={value}: it is true or false")),
+    /// An option that is one setting.
+    fn plain(&mut self, name: &str, value: &str, part: Part, key: &str, form: Form) -> Result<(), String> {
+        let wrong = |what: &str| format!("Docker parameter {name}={value}: {what}");
+        let setting: Value = match form {
+            Form::Text | Form::List => value.into(),
+            Form::Number { factor } => {
+                let number: f64 = value.trim().parse().map_err(|_| wrong("this is no number"))?;
+                ((number * factor) as i64).into()
+            }
+            Form::Bytes => bytes_of(value).ok_or_else(|| wrong("write a number with b, k, m or g behind it"))?.into(),
+            Form::Flag => match value.trim().to_ascii_lowercase().as_str() {
+                "" | "true" | "1" => true.into(),
+                "false" | "0" => false.into(),
+                _ => return Err(wrong("it is true or false")),
+            },
         };
-        self.host.insert(key.to_owned(), flag.into());
+        let into = match part {
+            Part::Config => &mut self.config,
+            Part::Host => &mut self.host,
+        };
+        match form {
+            Form::List => Self::push(into, key, setting),
+            _ => drop(into.insert(key.to_owned(), setting)),
+        }
         Ok(())
     }
 
@@ -239,6 +259,22 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// `path[:path inside[:rights]]`
+fn device(text: &str) -> Value {
+    let mut parts = text.split(':');
+    let from = parts.next().unwrap_or_default();
+    let inside = parts.next().unwrap_or(from);
+    let rights = parts.next().unwrap_or("rwm");
+    json!({ "PathOnHost": from, "PathInContainer": inside, "CgroupPermissions": rights })
+}
+
+/// `name=soft[:hard]`
+fn ulimit(text: &str) -> Option<Value> {
+    let (name, bounds) = text.split_once('=')?;
+    let (soft, hard) = bounds.split_once(':').unwrap_or((bounds, bounds));
+    Some(json!({ "Name": name, "Soft": soft.parse::<i64>().ok()?, "Hard": hard.parse::<i64>().ok()? }))
 }
 
 /// A port with its protocol.

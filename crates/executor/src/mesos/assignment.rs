@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use checkpoint::protocol::{Announcing, ContainerKind, Containers, Launch};
 use mesos::v1::{KillPolicy, TaskInfo};
-use thrift::{AssignedTask, Container, Limits, Protocol, Resource, decode_value};
+use thrift::{AssignedTask, Container, JobKey, Limits, Protocol, Resource, decode_value};
 
-use super::options::Options;
+use super::options::{AnnouncerOptions, Options};
 use crate::system::user;
 
 /// How often a sandbox is measured, milliseconds (spec executor 2.7).
@@ -51,22 +51,7 @@ pub(super) fn assignment(info: &TaskInfo, options: &Options, variables: Vec<Stri
     let in_image = matches!(&config.container, Some(Container::Mesos(container)) if container.image.is_some());
     let executor =
         config.executor_config.ok_or("The task has no executor configuration, so there is nothing to run.")?;
-    let announcing = options.announcer.ensemble.as_ref().map(|ensemble| {
-        let job = config.job.clone().unwrap_or_default();
-        let root = options.announcer.serverset_path.trim_end_matches('/');
-        Announcing {
-            ensemble: ensemble.clone(),
-            path: format!("{root}/{}/{}/{}", job.role, job.environment, job.name),
-            allow_custom_path: options.announcer.allow_custom_path,
-            hostname: options.announcer.hostname.clone().unwrap_or_default(),
-            auth_file: options
-                .announcer
-                .auth_file
-                .as_deref()
-                .map_or_else(String::new, |path| path.display().to_string()),
-            session_timeout_ms: 0,
-        }
-    });
+    let announcing = announcing(&options.announcer, config.job.as_ref());
     let role = config.job.map(|job| job.role).or_else(|| config.owner.map(|owner| owner.user)).unwrap_or_default();
     let user = match &options.execute_as_user {
         Some(user) => user.clone(),
@@ -116,6 +101,20 @@ pub(super) fn assignment(info: &TaskInfo, options: &Options, variables: Vec<Stri
     let launch = if executor.name == compose::EXECUTOR_NAME { project(launch, info)? } else { launch };
     let grace_ms = grace_of(info.kill_policy.as_ref()).unwrap_or(GRACE_MS);
     Ok(Assignment { launch, grace_ms, in_docker, in_image })
+}
+
+/// Where a task of the job is announced, if the executor was told of an ensemble (spec executor 2.10).
+fn announcing(options: &AnnouncerOptions, job: Option<&JobKey>) -> Option<Announcing> {
+    let ensemble = options.ensemble.clone()?;
+    let JobKey { role, environment, name } = job.cloned().unwrap_or_default();
+    Some(Announcing {
+        ensemble,
+        path: format!("{}/{role}/{environment}/{name}", options.serverset_path.trim_end_matches('/')),
+        allow_custom_path: options.allow_custom_path,
+        hostname: options.hostname.clone().unwrap_or_default(),
+        auth_file: options.auth_file.as_deref().map_or_else(String::new, |path| path.display().to_string()),
+        session_timeout_ms: 0,
+    })
 }
 
 /// A project of docker-compose as a task with one process (spec executor 6.5). It runs as this process' own user, who has a right to
@@ -211,9 +210,7 @@ pub(super) fn prepare_directory(
 mod tests {
     use super::*;
     use mesos::v1::{DurationInfo, TaskId};
-    use thrift::{
-        DockerContainer, DockerImage, ExecutorConfig, Image, JobKey, MesosContainer, TaskConfig, encode_value,
-    };
+    use thrift::{DockerContainer, DockerImage, ExecutorConfig, Image, MesosContainer, TaskConfig, encode_value};
 
     fn config() -> TaskConfig {
         TaskConfig {
