@@ -42,6 +42,7 @@ pub fn up(arguments: UpArguments) -> ExitCode {
         enable_cors_for: arguments.security.enable_cors_for,
         viz_job_url_prefix: arguments.security.viz_job_url_prefix,
         webhook: arguments.security.webhook_config,
+        https_ca_file: arguments.security.https_ca_file,
         ignored_flags: arguments.ignored_flag,
         service_levels: service_levels(arguments.service_levels),
         backups: server::BackupOptions {

@@ -225,19 +225,12 @@ impl Operations for Backups {
 
 #[cfg(test)]
 mod tests {
-    use gateway::{Door, Lane, Policy};
+    use gateway::Policy;
     use model::{JobKey, TaskConfig};
     use scheduler::{Input, View};
 
     use super::*;
-
-    struct NoDoor;
-
-    impl Door for NoDoor {
-        fn enter(&self, _: Lane, _: Input) -> bool {
-            false
-        }
-    }
+    use crate::test_support::NoDoor;
 
     fn state(tasks: u32) -> View {
         let mut scheduler = Scheduler::new(scheduler::Settings::default());

@@ -26,6 +26,7 @@ use crate::leader::Leadership;
 use crate::logging::{self, LevelError};
 use crate::mesos_options::EngineOptions;
 use crate::options::{Options, OptionsError, system_hostname};
+use crate::outgoing::Trust;
 use crate::process_figures::ProcessFigures;
 use crate::quit;
 use crate::sample;
@@ -150,7 +151,8 @@ fn run(options: &Options) -> Result<(), DaemonError> {
         Some(realm) => realm.clone(),
         None => Arc::new(Everyone),
     };
-    let webhook = start_webhook(options)?;
+    let trust = options.trust().map_err(OptionsError::from)?;
+    let webhook = start_webhook(options, &trust)?;
     let gateway = Gateway::new(Box::new(LoopDoor(sender.clone())), policy).with_authorizer(authorizer);
     let gateway = Arc::new(gateway);
     let engines::Started { engine, control, files, mut settings, routes: engine_routes, gauges, name: engine_name } =
@@ -158,7 +160,7 @@ fn run(options: &Options) -> Result<(), DaemonError> {
     options.service_levels.apply(&mut settings)?;
     let admission = settings.admission.clone();
     let timeout = settings.sla_coordinator_timeout;
-    let coordinators = CoordinatorClient::new(&options.cluster, &options.advertised_host(), timeout, sender);
+    let coordinators = CoordinatorClient::new(&options.cluster, &options.advertised_host(), timeout, trust, sender);
     let clock = SystemClock::default();
     let deposed = Arc::new(OnceLock::new());
     let parts = Parts {
@@ -262,9 +264,9 @@ fn tell_ignored(options: &Options) {
     }
 }
 
-fn start_webhook(options: &Options) -> Result<Webhook, DaemonError> {
+fn start_webhook(options: &Options, trust: &Trust) -> Result<Webhook, DaemonError> {
     match options.webhook_settings().map_err(OptionsError::from)? {
-        Some(settings) => Webhook::start(&settings, &options.advertised_host())
+        Some(settings) => Webhook::start(&settings, &options.advertised_host(), trust)
             .map_err(|error| DaemonError::System("starting a thread", error)),
         None => Ok(Webhook::default()),
     }

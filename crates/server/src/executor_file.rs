@@ -113,11 +113,11 @@ fn version_of(path: &Path) -> Result<String, String> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use axum::body::{Body, to_bytes};
+    use axum::body::Body;
     use axum::http::{Request, StatusCode};
-    use tower::ServiceExt;
 
     use super::*;
+    use crate::test_support;
 
     fn program(folder: &Path, script: &str) -> PathBuf {
         std::fs::create_dir_all(folder).unwrap();
@@ -166,14 +166,13 @@ mod tests {
         let executable = directory.path().join("daybreak");
         program(directory.path(), "echo daybreak-executor 1.2.3");
         let first = find(&executable, &[]).unwrap();
-        let ask = |uri: String| first.router().oneshot(Request::get(uri).body(Body::empty()).unwrap());
-        let answer = ask(first.address()).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
-        let content = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
-        assert_eq!(content, std::fs::read(&first.path).unwrap());
-        assert_eq!(content.len(), first.size_bytes());
-        let other = ask("/executor/1.2.3-00000000/daybreak-executor".into()).await.unwrap();
-        assert_eq!(other.status(), StatusCode::NOT_FOUND);
+        let ask = |uri: String| test_support::ask(first.router(), Request::get(uri).body(Body::empty()).unwrap());
+        let answered = ask(first.address()).await;
+        assert_eq!(answered.status, StatusCode::OK);
+        assert_eq!(answered.text.as_bytes(), std::fs::read(&first.path).unwrap());
+        assert_eq!(answered.text.len(), first.size_bytes());
+        let other = ask("/executor/1.2.3-00000000/daybreak-executor".into()).await;
+        assert_eq!(other.status, StatusCode::NOT_FOUND);
         program(directory.path(), "echo daybreak-executor 1.2.3 # changed");
         assert_ne!(find(&executable, &[]).unwrap().address(), first.address());
     }

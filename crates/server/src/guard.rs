@@ -103,9 +103,9 @@ mod tests {
     use axum::Router;
     use axum::body::Body;
     use axum::routing::any;
-    use tower::ServiceExt;
 
     use super::*;
+    use crate::test_support;
 
     /// Status and body of a request through the guard of a daemon called Node1.example.
     async fn ask(method: &str, path: &str, headers: &[(&str, &str)]) -> (StatusCode, String) {
@@ -117,10 +117,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answer = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-        let status = answer.status();
-        let body = axum::body::to_bytes(answer.into_body(), 1 << 16).await.unwrap();
-        (status, String::from_utf8(body.to_vec()).unwrap())
+        let answered = test_support::ask(router, request.body(Body::empty()).unwrap()).await;
+        (answered.status, answered.text)
     }
 
     async fn passes(method: &str, path: &str, headers: &[(&str, &str)]) -> bool {

@@ -16,6 +16,7 @@ pub mod logging;
 mod mesos;
 pub mod mesos_options;
 pub mod options;
+pub mod outgoing;
 pub mod process_figures;
 pub mod quit;
 pub mod restore_tool;
@@ -23,6 +24,8 @@ pub mod sample;
 pub mod security;
 mod service_levels;
 mod sla_figures;
+#[cfg(test)]
+mod test_support;
 pub mod webhook;
 pub mod zookeeper;
 

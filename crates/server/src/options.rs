@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::backups::BackupOptions;
 use crate::mesos_options::{EngineOptions, JobOptions, MesosOptionsError};
+use crate::outgoing::{Trust, TrustError};
 use crate::security::{SecurityError, SecurityOptions};
 use crate::service_levels::ServiceLevelOptions;
 use crate::webhook::{WebhookError, WebhookSettings};
@@ -47,6 +48,8 @@ pub struct Options {
     pub viz_job_url_prefix: String,
     /// File that says who is told of every change of a task.
     pub webhook: Option<PathBuf>,
+    /// Authorities that are trusted beside the system's when coordinators and the webhook are called over HTTPS.
+    pub https_ca_file: Option<PathBuf>,
     /// Options of Aurora's scheduler that mean nothing here, with the reason; told once.
     pub ignored_flags: Vec<String>,
     /// Where the daemon announces itself in ZooKeeper; nowhere when unset.
@@ -97,6 +100,7 @@ impl Default for Options {
             enable_cors_for: None,
             viz_job_url_prefix: String::new(),
             webhook: None,
+            https_ca_file: None,
             ignored_flags: Vec::new(),
             announce: None,
             announce_tasks: None,
@@ -129,6 +133,9 @@ pub enum OptionsError {
     /// About the webhook.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    /// About whom to trust.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// Not something that can stand in a header.
     #[error("--enable-cors-for '{0}' is no origin: write for example https://dashboard.example.org")]
     Origin(String),
@@ -174,6 +181,7 @@ impl Options {
             return Err(OptionsError::Origin(origin.clone()));
         }
         self.webhook_settings()?;
+        self.trust()?;
         if let EngineOptions::Mesos(mesos) = &self.engine {
             self.check_nothing_is_for_this_machine()?;
             mesos.check(self.listen.ip(), self.hostname.as_deref())?;
@@ -202,6 +210,11 @@ impl Options {
     /// What the file of the webhook says; nothing where there is none.
     pub fn webhook_settings(&self) -> Result<Option<WebhookSettings>, WebhookError> {
         self.webhook.as_deref().map(WebhookSettings::load).transpose()
+    }
+
+    /// Whom to believe when programs of the operator are called over HTTPS.
+    pub fn trust(&self) -> Result<Trust, TrustError> {
+        Trust::load(self.https_ca_file.as_deref())
     }
 
     /// The host name others use: as given, else the address when it says more than "this machine", else the system's.

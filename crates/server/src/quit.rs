@@ -70,19 +70,10 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use axum::body::Body;
-    use gateway::{Authorizer, Door, Lane, Policy};
-    use scheduler::Input;
-    use tower::ServiceExt;
+    use gateway::{Authorizer, Policy};
 
     use super::*;
-
-    struct NoDoor;
-
-    impl Door for NoDoor {
-        fn enter(&self, _: Lane, _: Input) -> bool {
-            false
-        }
-    }
+    use crate::test_support::{self, NoDoor};
 
     struct OnlyRoot;
 
@@ -106,9 +97,9 @@ mod tests {
         if let Some(name) = principal {
             request = request.extension(Principal { name: name.into() });
         }
-        let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let answered = test_support::ask(router, request.body(Body::empty()).unwrap()).await;
         let notified = tokio::time::timeout(std::time::Duration::ZERO, quit.notified()).await.is_ok();
-        (response.status(), notified)
+        (answered.status, notified)
     }
 
     #[tokio::test]

@@ -145,9 +145,9 @@ mod tests {
     use axum::body::Body;
     use axum::routing::any;
     use axum::{Extension, Router};
-    use tower::ServiceExt;
 
     use super::*;
+    use crate::test_support;
 
     const FILE: &str = "[users]\nroot = secret, admin\nbob = word\n[roles]\nadmin = *\n";
 
@@ -170,10 +170,8 @@ mod tests {
         if let Some(header) = header {
             request = request.header("authorization", header);
         }
-        let answer = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-        let (status, challenged) = (answer.status(), answer.headers().contains_key(WWW_AUTHENTICATE));
-        let body = axum::body::to_bytes(answer.into_body(), 1 << 16).await.unwrap();
-        (status, String::from_utf8(body.to_vec()).unwrap(), challenged)
+        let answered = test_support::ask(router, request.body(Body::empty()).unwrap()).await;
+        (answered.status, answered.text, answered.headers.contains_key(WWW_AUTHENTICATE))
     }
 
     fn basic(words: &str) -> String {

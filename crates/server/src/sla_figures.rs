@@ -64,22 +64,14 @@ impl SlaFigures {
 mod tests {
     use std::time::Instant;
 
-    use gateway::{Door, Lane, Policy};
-    use scheduler::Input;
+    use gateway::Policy;
 
     use super::*;
-
-    struct Closed;
-
-    impl Door for Closed {
-        fn enter(&self, _: Lane, _: Input) -> bool {
-            false
-        }
-    }
+    use crate::test_support::NoDoor;
 
     #[test]
     fn figures_appear_after_the_first_interval() {
-        let gateway = Arc::new(Gateway::new(Box::new(Closed), Policy::default()));
+        let gateway = Arc::new(Gateway::new(Box::new(NoDoor), Policy::default()));
         let options = SlaFigureOptions { refresh_interval: Duration::from_millis(20), ..SlaFigureOptions::default() };
         let figures = SlaFigures::start(options, gateway).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);

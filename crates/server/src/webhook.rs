@@ -14,6 +14,8 @@ use scheduler::{Task, Transition, View};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::outgoing::{Trust, failure};
+
 /// How many changes are told at the same time. Those of one task are told one after the other, in order.
 const THREADS: usize = 4;
 /// Changes that wait for their turn at each; every one keeps its task alive.
@@ -70,7 +72,7 @@ impl WebhookSettings {
     fn check(&self) -> Result<(), String> {
         let address = self.target_url.strip_prefix("http://").or_else(|| self.target_url.strip_prefix("https://"));
         if address.is_none_or(str::is_empty) {
-            return Err(format!("'{}' is no address: write http://host:port/path", self.target_url));
+            return Err(format!("'{}' is no address: write http://host:port/path or https://…", self.target_url));
         }
         if self.timeout_ms == 0 {
             return Err("timeoutMsec must be more than 0".into());
@@ -119,18 +121,10 @@ pub struct Webhook {
 
 impl Webhook {
     /// Starts its threads. They end with the last copy of what is returned.
-    pub fn start(settings: &WebhookSettings, scheduler_host: &str) -> std::io::Result<Self> {
+    pub fn start(settings: &WebhookSettings, scheduler_host: &str, trust: &Trust) -> std::io::Result<Self> {
         let mut queues = Vec::new();
-        let config = ureq::Agent::config_builder()
-            .proxy(None)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_global(Some(Duration::from_millis(settings.timeout_ms)))
-            .user_agent(concat!("daybreak-", env!("CARGO_PKG_VERSION")))
-            .build();
         let counts = Arc::new(Counts::default());
-        let agent: ureq::Agent = config.into();
+        let agent = trust.agent(Duration::from_millis(settings.timeout_ms));
         for _ in 0..THREADS {
             let caller = Caller {
                 agent: agent.clone(),
@@ -203,7 +197,7 @@ impl Caller {
                     &self.counts.user_errors
                 }
                 Err(error) => {
-                    tracing::warn!(task = %told.task.id, "the webhook's program cannot be told: {error}");
+                    tracing::warn!(task = %told.task.id, "the webhook's program cannot be told: {}", failure(&error));
                     &self.counts.errors
                 }
             };
@@ -278,13 +272,13 @@ fn spell(union: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Read, Write};
     use std::net::TcpListener;
 
     use model::{JobKey, TaskConfig};
     use scheduler::TaskEvent;
 
     use super::*;
+    use crate::test_support::{Authority, Program, answer};
 
     fn settings(text: &str) -> Result<WebhookSettings, String> {
         let directory = tempfile::tempdir().unwrap();
@@ -319,26 +313,9 @@ mod tests {
         view
     }
 
-    /// Answers every request with a status; the heads and bodies that came.
-    fn program(status: u16) -> (String, Receiver<(String, Value)>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}/told", listener.local_addr().unwrap());
-        let (sender, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let mut reader = BufReader::new(stream);
-                let mut head = String::new();
-                while reader.read_line(&mut head).unwrap() > 2 {}
-                let length = head.to_ascii_lowercase();
-                let length = length.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-                let mut body = vec![0; length.trim().parse().unwrap()];
-                reader.read_exact(&mut body).unwrap();
-                let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-                reader.get_mut().write_all(answer.as_bytes()).unwrap();
-                let _ = sender.send((head, serde_json::from_slice(&body).unwrap()));
-            }
-        });
-        (address, receiver)
+    /// The operator's file for a program at an address.
+    fn settings_for(address: &str, more: &str) -> WebhookSettings {
+        settings(&format!(r#"{{"targetURL": "{address}", "timeoutMsec": 5000{more}}}"#)).unwrap()
     }
 
     fn until(webhook: &Webhook, name: &str, count: i64) {
@@ -351,20 +328,18 @@ mod tests {
 
     #[test]
     fn a_program_is_told_of_the_changes_it_wants_in_auroras_words() {
-        let (address, told) = program(200);
-        let text = format!(
-            r#"{{"headers": {{"X-Key": "k"}}, "targetURL": "{address}", "timeoutMsec": 5000, "statuses": ["ASSIGNED"]}}"#
-        );
-        let webhook = Webhook::start(&settings(&text).unwrap(), "s1").unwrap();
+        let program = Program::start(answer("200 OK", ""));
+        let more = r#", "headers": {"X-Key": "k"}, "statuses": ["ASSIGNED"]"#;
+        let settings = settings_for(&format!("http://{}/told", program.address), more);
+        let webhook = Webhook::start(&settings, "s1", &Trust::default()).unwrap();
         webhook.tell(&transition(Some(TaskStatus::Assigned), Some(TaskStatus::Running)), &view());
         webhook.tell(&transition(Some(TaskStatus::Pending), Some(TaskStatus::Assigned)), &view());
         webhook.tell(&transition(Some(TaskStatus::Pending), None), &view());
-        let (head, body) = told.recv_timeout(Duration::from_secs(20)).unwrap();
-        let head = head.to_ascii_lowercase();
-        assert!(
-            head.starts_with("post /told ") && head.contains("x-key: k") && head.contains("\ntimestamp: "),
-            "{head}"
-        );
+        let heard = program.heard.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(heard.line, "POST /told HTTP/1.1");
+        let headers = &heard.headers;
+        assert!(headers.contains("x-key: k") && headers.contains("\ntimestamp: "), "{headers}");
+        let body = heard.json();
         assert_eq!(body["oldState"], json!({"value": "PENDING"}));
         let task = &body["task"];
         assert_eq!((&task["status"], task["taskEvents"].as_array().unwrap().len()), (&json!("ASSIGNED"), 2));
@@ -379,20 +354,41 @@ mod tests {
 
     #[test]
     fn failures_are_counted_once_and_the_loop_never_waits() {
-        let (address, _told) = program(500);
-        let webhook = Webhook::start(&settings(&format!(r#"{{"targetURL": "{address}"}}"#)).unwrap(), "s1").unwrap();
+        let program = Program::start(answer("500 Oops", ""));
+        let address = format!("http://{}/", program.address);
+        let webhook = Webhook::start(&settings_for(&address, ""), "s1", &Trust::default()).unwrap();
         webhook.tell(&transition(None, Some(TaskStatus::Pending)), &view());
         until(&webhook, "webhooks_user_errors", 1);
         // Nobody answers here: a listener that never accepts.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let text = format!(r#"{{"targetURL": "http://{}/", "timeoutMsec": 100}}"#, silent.local_addr().unwrap());
-        let webhook = Webhook::start(&settings(&text).unwrap(), "s1").unwrap();
+        let webhook = Webhook::start(&settings(&text).unwrap(), "s1", &Trust::default()).unwrap();
         let (view, transition) = (view(), transition(None, Some(TaskStatus::Pending)));
         for _ in 0..QUEUE_MAX + 100 {
             webhook.tell(&transition, &view);
         }
         until(&webhook, "webhooks_errors", 1);
         assert!(webhook.gauges().iter().any(|(name, count)| name == "webhooks_dropped" && *count > 0));
+    }
+
+    #[test]
+    fn over_https_only_a_program_that_is_trusted_is_told() {
+        let authority = Authority::new();
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        std::fs::write(&ca, authority.pem()).unwrap();
+        for (trust, counted) in [
+            (Trust::load(Some(&ca)).unwrap(), "webhooks_success"),
+            // The authorities of the system do not know it.
+            (Trust::default(), "webhooks_errors"),
+        ] {
+            let program = Program::start_tls(authority.server("localhost", false), answer("200 OK", ""));
+            let settings = settings_for(&format!("https://localhost:{}/told", program.address.port()), "");
+            let webhook = Webhook::start(&settings, "s1", &trust).unwrap();
+            webhook.tell(&transition(Some(TaskStatus::Pending), Some(TaskStatus::Assigned)), &view());
+            until(&webhook, counted, 1);
+            assert_eq!(program.heard.try_recv().is_ok(), counted == "webhooks_success");
+        }
     }
 
     #[test]

@@ -55,6 +55,10 @@ pub struct SecurityArguments {
     /// JSON file that says who is told of every change of a task, by POST
     #[arg(long, value_name = "FILE")]
     pub webhook_config: Option<PathBuf>,
+    /// Certificates of authorities, as PEM, that are trusted beside the system's when coordinators of SLA policies and the program of
+    /// --webhook-config are called over HTTPS
+    #[arg(long, value_name = "FILE")]
+    pub https_ca_file: Option<PathBuf>,
 }
 
 /// Numbers of the scheduler; the defaults are Aurora's.
