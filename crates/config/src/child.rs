@@ -149,6 +149,9 @@ fn internal(reason: String) -> ConfigError {
 ///
 /// To be called first thing by a program whose first argument is [`CHILD_ARGUMENT`].
 pub fn evaluation_child_main() -> ! {
+    if std::env::args().nth(2).is_some_and(|word| word == crate::hooks::HOOKS_ARGUMENT) {
+        crate::hooks::hooks_child_main();
+    }
     let answer = match prepare() {
         Ok((request, out)) => {
             // The process ends with `exit` and without tearing the interpreter down, which would take as long as all the rest.

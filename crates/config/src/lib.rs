@@ -9,6 +9,7 @@
 //! - [`mod@object`]: values with templates, scopes and checks; `schema`: the built-in structs; neither knows Python.
 //! - `interpreter`: the Python classes around them and running a file.
 //! - `child`: the evaluating process and its limits. `evaluate`: what happens inside it.
+//! - `hooks`: running a file's hooks around a client's calls.
 //! - `job`, `convert`, `settings`: from an evaluated job to the scheduler's words; `payload`: those for the executor, to the byte.
 //! - `task`: the tasks that a file exports, which run without a scheduler.
 //! - `error`, `python2`: what the user is told when something is wrong.
@@ -17,6 +18,7 @@ mod child;
 mod convert;
 mod error;
 mod evaluate;
+mod hooks;
 mod interpreter;
 mod job;
 pub mod object;
@@ -31,6 +33,7 @@ mod task;
 pub use child::{CHILD_ARGUMENT, evaluate, evaluation_child_main};
 pub use convert::{Submission, default_tiers};
 pub use error::{ConfigError, ErrorKind, Place};
+pub use hooks::{HookCall, HookEvent, HookOutcome, HookSession, HookVerdict};
 pub use job::{Content, Job, KeyPart, Unbound};
 pub use request::{Evaluation, EvaluationRequest, JobSelector, Limits};
 pub use schema::AURORA_EXECUTOR_NAME;

@@ -121,6 +121,6 @@ pub struct Evaluation {
     pub tasks: Vec<Task>,
     /// The files that were run: the job file and those it included.
     pub loaded_files: Vec<String>,
-    /// The classes of the file's hooks. They are named here so that a client can say that it does not run them.
+    /// The classes of the file's hooks, in their order; [`crate::HookSession`] runs them.
     pub hooks: Vec<String>,
 }
