@@ -19,6 +19,8 @@ pub fn core(arguments: TuningArguments) -> CoreSettings {
         offer_reservation_duration: arguments.offer_reservation_duration,
         sla_aware_kill_retry_min_delay: arguments.sla_aware_kill_retry_min_delay,
         sla_aware_kill_retry_max_delay: arguments.sla_aware_kill_retry_max_delay,
+        enable_update_affinity: arguments.enable_update_affinity,
+        update_affinity_reservation_hold_time: arguments.update_affinity_reservation_hold_time,
         cron_timezone: arguments.cron_timezone,
         cron_scheduling_max_batch_size: arguments.cron_scheduling_max_batch_size as usize,
         history_prune_threshold: arguments.history_prune_threshold,

@@ -132,8 +132,10 @@ impl Core {
             Some(id) => agent.id == id,
             None => host.is_some_and(|host| agent.host == *host),
         };
-        let agents = self.book.agents().filter(|(_, agent)| asked(agent));
-        let placed: Vec<TaskId> = agents.flat_map(|(_, agent)| agent.placed.iter().cloned()).collect();
+        let agents: Vec<&Agent> = self.book.agents().map(|(_, agent)| agent).filter(|agent| asked(agent)).collect();
+        let placed: Vec<TaskId> = agents.iter().flat_map(|agent| agent.placed.iter().cloned()).collect();
+        let ids: Vec<String> = agents.into_iter().map(|agent| agent.id.clone()).collect();
+        ids.iter().for_each(|id| self.end_affinity_on(id));
         self.drain_for_engine(placed);
     }
 

@@ -9,7 +9,7 @@
 //! `tasks::transition` changes a task's status, by the one table in [`tasks::table`]. A step's work is bounded
 //! ([`Settings::max_step_work`]); what is left goes on with [`Input::Resume`].
 //!
-//! Not here: workflows and update affinity.
+//! Not here: workflows.
 
 pub mod admin;
 pub mod command;

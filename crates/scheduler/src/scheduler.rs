@@ -159,6 +159,7 @@ impl Scheduler {
             Timer::Offer(offer) => core.give_back_offer(&offer),
             Timer::SlotSearch => core.begin_slot_search(),
             Timer::Reservation(number) => core.end_reservation(number),
+            Timer::Affinity(job, instance) => core.affinity_expired(&job, instance),
             Timer::PruneJob(job) => core.prune_job(&job),
             Timer::PruneUpdates => self.prune_updates(),
             Timer::Watch(key, instance) => self.watch_ended(&key, instance),

@@ -34,6 +34,8 @@ pub(crate) enum Timer {
     SlotSearch,
     /// An agent is kept no longer for the group of this number, which preempted on it.
     Reservation(u64),
+    /// An agent is kept no longer for this instance, which an update replaced.
+    Affinity(JobKey, InstanceId),
     /// The oldest terminal task of a job may be old enough to be forgotten.
     PruneJob(JobKey),
     /// Ended updates may be old enough to be forgotten.

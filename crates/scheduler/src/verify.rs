@@ -25,6 +25,7 @@ impl Scheduler {
         self.core.verify_jobs()?;
         self.core.verify_groups()?;
         self.core.verify_agents()?;
+        self.core.verify_affinity()?;
         self.core.verify_given_up()?;
         self.core.verify_maintenance()?;
         self.verify_updates()?;
@@ -78,8 +79,13 @@ impl Core {
         let mut queued = BTreeSet::new();
         let mut blocked = 0;
         for (number, group) in &self.groups.by_number {
-            ensure(!group.queue.is_empty(), || format!("group {number} is empty"))?;
-            for id in group.queue.values() {
+            ensure(group.len() > 0, || format!("group {number} is empty"))?;
+            for (id, homing) in
+                group.queue.values().map(|id| (id, false)).chain(group.homing.values().map(|id| (id, true)))
+            {
+                let task = self.store.view.tasks.get(id);
+                let kept = task.and_then(|task| self.affinity.agent_for(&task.config.job, task.instance));
+                ensure(kept.is_some() == homing, || format!("{id} waits for {kept:?} and does not know"))?;
                 let pending = self.store.view.tasks.get(id).is_some_and(|task| task.status == TaskStatus::Pending);
                 ensure(pending && queued.insert(id), || format!("{id} waits in group {number} and should not"))?;
             }
@@ -102,6 +108,20 @@ impl Core {
         ensure(listed == blocked, || format!("{listed} groups are listed as blocked, {blocked} are"))?;
         let pending = self.store.view.tasks.values().filter(|task| task.status == TaskStatus::Pending).count();
         ensure(pending == queued.len(), || format!("{pending} tasks are pending, {} wait in groups", queued.len()))
+    }
+
+    fn verify_affinity(&self) -> Checked {
+        for (job, instance, agent_id) in self.affinity.all() {
+            let what = || format!("{agent_id} is kept for instance {instance} of {job}");
+            ensure(self.settings.enable_update_affinity, || format!("{}, and nobody asked for that", what()))?;
+            ensure(self.affinity.keeps(agent_id), || format!("{}, and is not listed", what()))?;
+            ensure(self.store.view.active_update(job).is_some(), || format!("{}, without an update", what()))?;
+            let agents: Vec<_> =
+                self.book.slots_of(agent_id).iter().filter_map(|slot| self.book.agent(*slot)).collect();
+            let serves = agents.iter().all(|agent| !agent.gone && agent.mode.takes_tasks()) && !agents.is_empty();
+            ensure(serves, || format!("{}, and takes no tasks", what()))?;
+        }
+        Ok(())
     }
 
     fn verify_agents(&self) -> Checked {

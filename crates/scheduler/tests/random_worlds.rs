@@ -54,6 +54,8 @@ fn tight() -> Settings {
         reconciliation_explicit_batch_interval: Duration::from_secs(1),
         master_failover_grace: Duration::from_secs(30),
         max_step_work: 16,
+        enable_update_affinity: true,
+        update_affinity_reservation_hold_time: Duration::from_secs(30),
         ..settings()
     };
     settings.admission.max_tasks_per_job = 12;
@@ -183,6 +185,7 @@ fn random_step(world: &mut World, dice: &mut Dice, epoch: &mut u64) {
             offer.attributes.insert("rack".into(), vec![format!("r{}", dice.roll(2))]);
             if world.settings.second_offer == SecondOffer::Adds {
                 offer.role = [None, Some("web".into()), Some("batch".into())][dice.roll(3) as usize].clone();
+                offer.unreserved = [Resources::ZERO, offer.resources][dice.roll(2) as usize];
             }
             world.engine(Event::Offers(vec![offer]));
         }

@@ -200,13 +200,8 @@ pub const FLAGS: &[Flag] = &[
     flag("preemption_reservation_max_batch_size", Count, "5", NO_PACING),
     flag("preemption_slot_finder_modules", Text, "", NO_MODULES),
     // Updates.
-    flag(
-        "enable_update_affinity",
-        Boolean,
-        "false",
-        Ignored("an updated instance takes the best place there is, which may be another"),
-    ),
-    flag("update_affinity_reservation_hold_time", Duration, "3mins", Ignored("there is no -enable_update_affinity")),
+    flag("enable_update_affinity", Boolean, "false", Is("enable-update-affinity")),
+    flag("update_affinity_reservation_hold_time", Duration, "3mins", Is("update-affinity-reservation-hold-time")),
     flag("sla_aware_action_max_batch_size", Count, "300", NO_PACING),
     flag("sla_aware_kill_retry_min_delay", Duration, "1mins", Is("sla-aware-kill-retry-min-delay")),
     flag("sla_aware_kill_retry_max_delay", Duration, "5mins", Is("sla-aware-kill-retry-max-delay")),

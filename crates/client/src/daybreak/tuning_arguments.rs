@@ -119,6 +119,12 @@ pub struct TuningArguments {
     /// How long at most
     #[arg(long, value_name = "DURATION", default_value = "5mins", value_parser = duration)]
     pub sla_aware_kill_retry_max_delay: Duration,
+    /// An instance that an update replaces goes back to the agent where it ran, if it needs no more than before
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = ArgAction::Set)]
+    pub enable_update_affinity: bool,
+    /// How long that agent is kept for it
+    #[arg(long, value_name = "DURATION", default_value = "3mins", value_parser = duration)]
+    pub update_affinity_reservation_hold_time: Duration,
     /// Time zone of cron schedules, e.g. Europe/Vienna
     #[arg(long, value_name = "ZONE", default_value = "GMT", value_parser = zone)]
     pub cron_timezone: model::cron::Zone,

@@ -41,6 +41,7 @@ impl Core {
         self.store.put_host(host, HostRecord { mode, ..(*record).clone() });
         for slot in self.book.slots_on(host).to_vec() {
             self.book.set_mode(slot, mode);
+            self.end_affinity_if_leaving(slot);
             self.publish_agent(slot);
             // Groups that wait may have been waiting for this host.
             if mode.takes_tasks() && !record.mode.takes_tasks() {

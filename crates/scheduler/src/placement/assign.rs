@@ -84,6 +84,7 @@ impl Core {
             let offers = self.drop_offers(slot);
             self.call(Call::Decline { offers, refuse_ms: 0 });
         }
+        self.end_affinity_if_leaving(slot);
         self.publish_agent(slot);
     }
 
@@ -152,6 +153,7 @@ impl Core {
     pub(crate) fn lose_agent(&mut self, agent_id: &str) {
         self.count("slaves_lost", 1);
         let slots = self.book.slots_of(agent_id).to_vec();
+        self.end_affinity_on(agent_id);
         for slot in slots {
             self.drop_offers(slot);
             if let Some(number) = self.book.agent(slot).and_then(|agent| agent.reserved_for) {
@@ -247,7 +249,7 @@ impl Core {
         if group.turn != Turn::Ready {
             return;
         }
-        let wanted = group.queue.len().min(TURN);
+        let wanted = group.len().min(TURN);
         self.count("schedule_attempts_fired", wanted as i64);
         let placed = self.place_group(number, &Candidates::All);
         let Some(group) = self.groups.by_number.get_mut(&number) else { return };
@@ -270,6 +272,7 @@ impl Core {
     /// Blocked groups look at the agents that have just offered room.
     fn serve_fresh(&mut self) -> bool {
         let mut fresh = std::mem::take(&mut self.book.fresh);
+        self.wake_homing(&fresh);
         if fresh.is_empty() || self.groups.blocked.is_empty() {
             return true;
         }
@@ -342,15 +345,16 @@ impl Core {
             return 0;
         }
         let class = group.class;
-        let turn = group.queue.len().min(TURN);
         let mut counts = self.limit_counts(&config);
         let query = self.query(&config, class);
+        let mut placed = self.place_homing(number, (&query, class), &mut counts, TURN);
+        let waiting = self.groups.by_number.get(&number).map_or(0, |group| group.queue.len());
+        let turn = (placed + waiting).min(TURN);
         let few = query.few_candidates(&self.book);
         let listed: Option<&[usize]> = match (candidates, &few) {
             (Candidates::Only(slots), _) => Some(slots),
             (Candidates::All, few) => few.as_deref(),
         };
-        let mut placed = 0;
         for choice in self.book.choices(class.demand.gpus > 0) {
             if placed == turn {
                 break;
@@ -381,7 +385,7 @@ impl Core {
                 continue;
             }
             let Some(agent) = self.book.agent(slot) else { continue };
-            if agent.reserved_for.is_some_and(|holder| holder != number) {
+            if agent.reserved_for.is_some_and(|holder| holder != number) || self.affinity.keeps(&agent.id) {
                 continue;
             }
             let usable = agent.usable(class.revocable);
@@ -399,7 +403,8 @@ impl Core {
             let room = query.limit_room(&agent.attributes, counts).min((turn - placed) as u64);
             let fitting = usable.fits(&class.demand, room) as usize;
             let attributes = (!config.constraints.is_empty()).then(|| agent.attributes.clone());
-            let launched = self.launch(slot, number, &config, class, fitting);
+            let ids = group.queue.values().take(fitting).cloned().collect();
+            let launched = self.launch(slot, number, &config, class, ids);
             placed += launched;
             if let Some(attributes) = attributes {
                 counts.add(&attributes, launched as i64);
@@ -410,10 +415,15 @@ impl Core {
         placed
     }
 
-    /// Assigns the first `count` tasks of a group to an agent and accepts its offers for them.
-    fn launch(&mut self, slot: usize, number: u64, config: &Arc<TaskConfig>, class: Class, count: usize) -> usize {
-        let Some(group) = self.groups.by_number.get(&number) else { return 0 };
-        let ids: Vec<TaskId> = group.queue.values().take(count).cloned().collect();
+    /// Assigns these tasks of a group to an agent and accepts its offers for them.
+    pub(crate) fn launch(
+        &mut self,
+        slot: usize,
+        number: u64,
+        config: &Arc<TaskConfig>,
+        class: Class,
+        ids: Vec<TaskId>,
+    ) -> usize {
         let Some(agent) = self.book.agent_mut(slot) else { return 0 };
         let (agent_id, host) = (agent.id.clone(), agent.host.clone());
         let mut free_ports = std::mem::take(&mut agent.ports);
@@ -428,6 +438,7 @@ impl Core {
             let Some(task) = self.assign(&id, Assignment { slot, agent_id, host, ports: ports.clone() }) else {
                 continue;
             };
+            self.end_affinity(&config.job, task.instance);
             taken += class.demand;
             launches.push(Launch {
                 instance: task.instance,

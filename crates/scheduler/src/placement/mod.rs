@@ -1,6 +1,7 @@
 //! Placement: pending tasks of one configuration form a group, and a group is matched against an indexed book of offers. It
 //! knows agents, offers and configurations; what a task is and what becomes of it is decided by `tasks`.
 
+pub(crate) mod affinity;
 pub(crate) mod assign;
 pub(crate) mod filter;
 pub(crate) mod groups;

@@ -115,7 +115,11 @@ impl Core {
         let of_role: BTreeSet<usize> = jobs.flat_map(|(_, index)| index.placed.keys().copied()).collect();
         let group = self.groups.by_number.get(&number);
         let may_do = |slot: usize, agent: &Agent| {
-            if agent.gone || agent.reserved_for.is_some() || self.affinity.keeps(&agent.id) || group.is_some_and(|group| group.is_banned(slot)) {
+            if agent.gone
+                || agent.reserved_for.is_some()
+                || self.affinity.keeps(&agent.id)
+                || group.is_some_and(|group| group.is_banned(slot))
+            {
                 return false;
             }
             could_make_room(agent, query, tier, of_role.contains(&slot))

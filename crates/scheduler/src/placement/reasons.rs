@@ -50,7 +50,8 @@ impl Core {
 
     /// Works out why nothing (more) of a group can be placed, and shows it with each of its tasks.
     pub(crate) fn explain_group(&mut self, number: u64) {
-        let Some(group) = self.groups.by_number.get(&number) else { return };
+        // Those that wait for one agent only have their reason already.
+        let Some(group) = self.groups.by_number.get(&number).filter(|group| !group.queue.is_empty()) else { return };
         let query = self.query(&group.config, group.class);
         let counts = self.limit_counts(&group.config);
         let step = self.book.slot_count().div_ceil(MOST_AGENTS).max(1);

@@ -284,7 +284,7 @@ impl Scheduler {
                     }
                 }
             }
-            Step::Kill(id) => self.kill_for_update(key, &id),
+            Step::Kill(id) => self.kill_for_update(key, instance, &id),
             Step::KillWithinSla(id) => self.begin_sla_kill(key, instance, id),
             Step::Watch(left_ms) => {
                 let timer = self.core.arm_after(left_ms, Timer::Watch(key.clone(), instance));
@@ -301,9 +301,15 @@ impl Scheduler {
         }
     }
 
-    fn kill_for_update(&mut self, key: &UpdateKey, id: &model::TaskId) {
+    fn kill_for_update(&mut self, key: &UpdateKey, instance: InstanceId, id: &model::TaskId) {
         let message = format!("Killed for job update {}", key.id);
+        let before = self.core.store.view.tasks.get(id).cloned();
+        let updater = self.updates.active.get(&key.job).and_then(|active| active.updater.as_ref());
+        let target = updater.and_then(|updater| updater.target(instance)).cloned();
         self.core.transition(id, None, State::Stored(TaskStatus::Killing), Some(message.into()));
+        if let (Some(before), Some(target)) = (before, target) {
+            self.core.keep_agent_for_update(&before, &target);
+        }
     }
 
     /// Moves an update as the table says; what the table refuses is refused.
@@ -344,6 +350,7 @@ impl Scheduler {
             self.updates.active.remove(&key.job);
             self.core.followed.remove(&key.job);
             self.core.store.forget_pulse(key);
+            self.core.end_affinity_of(&key.job);
         } else if status::is_rolling(update.status()) {
             match Updater::new(&update, None) {
                 Ok(updater) => {

@@ -71,7 +71,7 @@ impl Scheduler {
         if self.core.space_low {
             // A kill that is followed by a new task waits for room, as in every update.
         } else if !task.status.is_assigned() {
-            self.kill_for_update(key, &task.id);
+            self.kill_for_update(key, instance, &task.id);
         } else {
             self.core.count(&format!("updates_sla_kill_attempt_{}", key.job), 1);
             let purpose = Purpose::Update(key.clone(), instance);
@@ -106,7 +106,7 @@ impl Scheduler {
         };
         self.core.count(&format!("updates_sla_kill_success_{}", key.job), 1);
         self.record(key, instance, action, Some(PASSED));
-        self.kill_for_update(key, id);
+        self.kill_for_update(key, instance, id);
     }
 }
 
