@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -59,6 +59,32 @@ impl Installation {
         let folders = ["lib", "lib/mesos/modules", "lib/mesos"].map(|folder| prefix.join(folder).join(name));
         folders.into_iter().find(|path| path.is_file()).unwrap_or_else(|| panic!("{name} is not below {prefix:?}"))
     }
+}
+
+/// Why the case that runs did not try what it is for.
+static NOT_RUN: Mutex<Option<String>> = Mutex::new(None);
+
+/// Says that this Mesos cannot show what the case is for.
+pub fn not_run(why: &str) {
+    *NOT_RUN.lock().unwrap() = Some(why.to_owned());
+}
+
+/// What the last case said of itself.
+pub fn take_not_run() -> Option<String> {
+    NOT_RUN.lock().unwrap().take()
+}
+
+/// Whether a master alone answers so many connections, one after the other, each closed when it is answered.
+pub fn takes_connections(plan: &Plan<'_>, count: usize) -> bool {
+    let directory = open_directory();
+    let master = master(&find().unwrap(), directory.path(), 0, None, plan);
+    let asks = || {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--max-time", "5", "--output", "/dev/null"]).args(plan.curl);
+        curl.arg(format!("https://127.0.0.1:{}/health", master.port)).status().unwrap().success()
+    };
+    wait_for("the first answer", Duration::from_secs(60), || asks().then_some(()));
+    (0..count).all(|_| asks())
 }
 
 /// A free port of loopback.

@@ -86,11 +86,16 @@ fn main() -> ExitCode {
         let begun = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(case));
         failures += u32::from(result.is_err());
-        println!(
-            "{} {name} ({:.1} s)",
-            if result.is_ok() { "ok    " } else { "FAILED" },
-            begun.elapsed().as_secs_f64()
-        );
+        let why = cluster::take_not_run();
+        let outcome = match (result.is_ok(), &why) {
+            (false, _) => "FAILED",
+            (true, Some(_)) => "NOTRUN",
+            (true, None) => "ok    ",
+        };
+        println!("{outcome} {name} ({:.1} s)", begun.elapsed().as_secs_f64());
+        if let Some(why) = why {
+            eprintln!("!!! The case {name:?} DID NOT RUN: {why}.");
+        }
     }
     containers::remove_bridge();
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
