@@ -62,25 +62,16 @@ pub struct LoadedJob {
     pub update: Result<UpdateSettings, String>,
     /// Every field of the schema after interpolation (the shape of `job inspect --write-json`).
     pub raw: Value,
+    /// Whether hooks of the file are to run around calls that are about this job.
+    pub has_hooks: bool,
 }
 
 /// Evaluates a job file in a child process of this program, and checks the job that is wanted.
 #[cfg(feature = "evaluator")]
 pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluation, String> {
     let text = |error: config::ConfigError| error.render().trim_start_matches("error: ").trim_end().to_owned();
-    let mut question = config::EvaluationRequest::new(request.path.to_string_lossy());
-    question.read_json = request.is_json;
-    question.bindings = request.bindings.iter().map(|binding| (binding.name.clone(), binding.value.clone())).collect();
-    let wanted = match &request.wanted {
-        Wanted::Job(key) => Some(config::JobSelector {
-            cluster: key.cluster.clone(),
-            role: key.job.role.clone(),
-            environment: key.job.environment.clone(),
-            name: key.job.name.clone(),
-        }),
-        Wanted::Keys | Wanted::Only => None,
-    };
-    question.wanted = wanted.clone();
+    let mut question = question_of(request);
+    let wanted = question.wanted.clone();
     let evaluation = config::evaluate(&question).map_err(text)?;
     let keys = evaluation.jobs.iter().map(config::Job::key).collect();
     if request.wanted == Wanted::Keys {
@@ -94,17 +85,32 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluation, String> {
     }
     let job = evaluation.select(wanted.as_ref()).map_err(text)?;
     let submission = job.submission(&crate::world::login(), &request.tiers).map_err(text)?;
-    let mut warnings = submission.warnings;
-    if submission.enable_hooks && !evaluation.hooks.is_empty() {
-        warnings.push(format!("The file's hooks ({}) are not run by this version.", evaluation.hooks.join(", ")));
-    }
     let loaded = LoadedJob {
         key: ClusterJob { cluster: submission.cluster, job: submission.job.key.clone() },
         configuration: submission.job,
         update: job.update_settings(&[]).map_err(text),
         raw: submission.raw,
+        has_hooks: submission.enable_hooks && !evaluation.hooks.is_empty(),
     };
-    Ok(Evaluation { keys, job: Some(loaded), warnings })
+    Ok(Evaluation { keys, job: Some(loaded), warnings: submission.warnings })
+}
+
+/// The request in the evaluator's words.
+#[cfg(feature = "evaluator")]
+pub(crate) fn question_of(request: &EvaluationRequest) -> config::EvaluationRequest {
+    let mut question = config::EvaluationRequest::new(request.path.to_string_lossy());
+    question.read_json = request.is_json;
+    question.bindings = request.bindings.iter().map(|binding| (binding.name.clone(), binding.value.clone())).collect();
+    question.wanted = match &request.wanted {
+        Wanted::Job(key) => Some(config::JobSelector {
+            cluster: key.cluster.clone(),
+            role: key.job.role.clone(),
+            environment: key.job.environment.clone(),
+            name: key.job.name.clone(),
+        }),
+        Wanted::Keys | Wanted::Only => None,
+    };
+    question
 }
 
 /// The images that a job names by their tags, each bound to its digest (spec config-dsl 2.7).

@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod aurora;
 pub mod clusters;
+pub mod completion;
 pub mod console;
 pub mod daybreak;
 #[cfg(feature = "evaluator")]
@@ -11,6 +12,7 @@ mod docker_registry;
 pub mod evaluation;
 pub mod exit;
 pub mod files;
+pub mod hooks;
 pub mod http;
 pub mod leader;
 mod netrc;

@@ -19,6 +19,7 @@ use crate::clusters::{Cluster, Clusters};
 use crate::console::Console;
 use crate::evaluation::{Evaluation, EvaluationRequest, LoadedJob, Wanted};
 use crate::exit::Exit;
+use crate::hooks::{HookEvent, HookOutcome, HookRunner, HookVerdict, HookedCall};
 use crate::leader::Announced;
 use crate::scheduler::{Page, Transport, TransportError};
 use crate::syntax::ClusterJob;
@@ -43,6 +44,8 @@ struct Inner {
     ran: RefCell<Vec<String>>,
     attended_files: RefCell<Vec<String>>,
     leaders: RefCell<VecDeque<Result<String, String>>>,
+    hooked: RefCell<Vec<String>>,
+    verdicts: RefCell<VecDeque<Result<HookVerdict, String>>>,
     connected: RefCell<Vec<String>>,
     now: Cell<Duration>,
 }
@@ -69,6 +72,8 @@ impl FakeWorld {
             attended_files: RefCell::default(),
             ran: RefCell::default(),
             leaders: RefCell::default(),
+            hooked: RefCell::default(),
+            verdicts: RefCell::default(),
             connected: RefCell::default(),
             now: Cell::default(),
         }))
@@ -85,6 +90,20 @@ impl FakeWorld {
         let owned = leaders.map(|leader| leader.map(str::to_owned).map_err(str::to_owned));
         *self.0.leaders.borrow_mut() = owned.into();
         self
+    }
+
+    /// The file's job has hooks, which say this, one after another, and then yes.
+    pub fn with_hooks<const N: usize>(self, verdicts: [Result<HookVerdict, &str>; N]) -> Self {
+        if let Ok(Evaluation { job: Some(job), .. }) = &mut *self.0.evaluation.borrow_mut() {
+            job.has_hooks = true;
+        }
+        *self.0.verdicts.borrow_mut() = verdicts.map(|verdict| verdict.map_err(str::to_owned)).into();
+        self
+    }
+
+    /// What hooks were told.
+    pub fn hooked(&self) -> Vec<String> {
+        self.0.hooked.borrow().clone()
     }
 
     /// Addresses that were connected to, in order.
@@ -209,6 +228,29 @@ impl Write for Buffer {
     }
 }
 
+/// Hooks that note what they are told.
+struct FakeHooks(FakeWorld);
+
+impl HookRunner for FakeHooks {
+    fn run(
+        &mut self,
+        event: HookEvent,
+        call: &HookedCall,
+        outcome: Option<&HookOutcome>,
+    ) -> Result<HookVerdict, String> {
+        let mut shown = format!("{event:?} {}", call.method);
+        for (name, value) in call.arguments.iter().chain(&call.keywords) {
+            shown.push_str(&format!(" {name}={value}"));
+        }
+        if let Some(outcome) = outcome {
+            shown.push_str(&format!(" -> {:?} {}", outcome.code, outcome.messages.join(", ")));
+        }
+        self.0.0.hooked.borrow_mut().push(shown);
+        let verdict = self.0.0.verdicts.borrow_mut().pop_front();
+        verdict.unwrap_or(Ok(HookVerdict { passed: true, exit: None }))
+    }
+}
+
 struct FakeTransport(FakeWorld);
 
 impl Transport for FakeTransport {
@@ -242,6 +284,16 @@ impl World for FakeWorld {
             Wanted::Job(key) => evaluation.job = evaluation.job.filter(|job| job.key == *key),
         }
         Ok(evaluation)
+    }
+
+    fn start_hooks(
+        &self,
+        request: &EvaluationRequest,
+        _job: &serde_json::Value,
+        _verbose: bool,
+    ) -> Result<Box<dyn HookRunner>, String> {
+        assert!(matches!(request.wanted, Wanted::Job(_)), "hooks belong to a job");
+        Ok(Box::new(FakeHooks(self.clone())))
     }
 
     fn pause(&self, duration: Duration) {
@@ -327,6 +379,7 @@ pub fn hello_file_as(change: impl FnOnce(&mut JobConfiguration)) -> Evaluation {
         configuration,
         update: Ok(model::update::UpdateSettings::default()),
         raw: serde_json::json!({ "name": "hello_world" }),
+        has_hooks: false,
     };
     Evaluation { keys: vec![key.to_string()], job: Some(job), warnings: Vec::new() }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::clusters::Cluster;
 use crate::evaluation::{Evaluation, EvaluationRequest};
+use crate::hooks::HookRunner;
 use crate::http::HttpTransport;
 use crate::leader::Announced;
 use crate::scheduler::Transport;
@@ -21,6 +22,13 @@ pub trait World {
     fn locate(&self, announced: &Announced) -> Result<String, String>;
     /// Evaluates a job file; an error is the text for the user.
     fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, String>;
+    /// Starts the hooks of the job that the request wants; `job` is that job under the wire's names. An error is the text for the user.
+    fn start_hooks(
+        &self,
+        request: &EvaluationRequest,
+        job: &serde_json::Value,
+        verbose: bool,
+    ) -> Result<Box<dyn HookRunner>, String>;
     /// Waits.
     fn pause(&self, duration: Duration);
     /// Time since the command started, never going back.
@@ -77,6 +85,15 @@ impl World for RealWorld {
 
     fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, String> {
         crate::evaluation::evaluate(request)
+    }
+
+    fn start_hooks(
+        &self,
+        request: &EvaluationRequest,
+        job: &serde_json::Value,
+        verbose: bool,
+    ) -> Result<Box<dyn HookRunner>, String> {
+        crate::hooks::start(request, job, verbose)
     }
 
     fn pause(&self, duration: Duration) {

@@ -78,7 +78,7 @@ pub struct FileOptions {
 /// Options of verbs that once loaded a file for its hooks only.
 #[derive(Args, Clone, Debug, Default)]
 pub struct HookFile {
-    /// Job file whose hooks would run (no hooks in this version; accepted for scripts)
+    /// Job file whose hooks run around the calls, where the job has enable_hooks
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// File options

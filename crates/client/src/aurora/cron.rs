@@ -5,10 +5,13 @@ use thrift::{
     DescheduleCronJobArguments, GetJobsArguments, ResponseResult, ScheduleCronJobArguments, StartCronJobArguments,
 };
 
+use super::arguments::HookFile;
 use super::cron_arguments::{CronVerb, DescheduleArguments, ScheduleArguments, ShowArguments, StartArguments};
 use super::{Context, load};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::hooks::HookedCall;
 use crate::scheduler::{Scheduler, missing_result, model_key, wire_key};
+use crate::syntax::ClusterJob;
 
 /// Runs a verb.
 pub fn run(verb: &CronVerb, context: &mut Context<'_>) -> Outcome {
@@ -52,17 +55,24 @@ fn deschedule(arguments: &DescheduleArguments, context: &mut Context<'_>) -> Out
 }
 
 fn start(arguments: &StartArguments, context: &mut Context<'_>) -> Outcome {
-    start_now(&arguments.key.cluster, &arguments.key.job, arguments.open_browser, context)
+    start_now(&arguments.key, &arguments.hooks, arguments.open_browser, arguments.common.verbose, context)
 }
 
 /// Starts a run of a cron job now. That it waits, or is not started because of the run before, is logged and no error.
-pub fn start_now(cluster: &str, job: &JobKey, open_browser: bool, context: &mut Context<'_>) -> Outcome {
-    let mut scheduler = context.scheduler(cluster)?;
-    let call = StartCronJobArguments { job: Some(wire_key(job)) };
-    scheduler
-        .call(call, &mut context.console)
-        .map_err(|error| error.failure(&format!("Error starting cron job {cluster}/{job}:"), Exit::ApiError))?;
-    let url = scheduler.job_url(job);
+pub fn start_now(
+    key: &ClusterJob,
+    hook_file: &HookFile,
+    open_browser: bool,
+    verbose: bool,
+    context: &mut Context<'_>,
+) -> Outcome {
+    let mut scheduler = context.scheduler(&key.cluster)?;
+    let mut hooks = load::hooks_of_file(key, hook_file, verbose, &mut scheduler, context)?;
+    let call = StartCronJobArguments { job: Some(wire_key(&key.job)) };
+    hooks
+        .around(&HookedCall::start_cronjob(), context, |context| scheduler.call(call, &mut context.console))
+        .map_err(|error| error.failure(&format!("Error starting cron job {key}:"), Exit::ApiError))?;
+    let url = scheduler.job_url(&key.job);
     context.open_page(open_browser, &url);
     Ok(())
 }

@@ -22,7 +22,7 @@ pub fn inspect(arguments: &InspectArguments, context: &mut Context<'_>) -> Outco
 }
 
 /// What would be sent to the scheduler, under the wire's names.
-fn wire_form(job: &LoadedJob) -> Value {
+pub fn wire_form(job: &LoadedJob) -> Value {
     let wire = thrift::JobConfiguration::from(&job.configuration);
     let task = wire.task_config.unwrap_or_default();
     let mut config = config_json(&task);

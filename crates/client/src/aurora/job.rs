@@ -7,6 +7,7 @@ use super::Context;
 use super::arguments::{AddArguments, CreateArguments, ListArguments, OpenArguments};
 use super::{load, wait};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::hooks::HookedCall;
 use crate::scheduler::{Scheduler, active_query_of, located, missing_result, model_key, query_of, wire_key};
 use crate::syntax::{ClusterJob, WildcardKey};
 
@@ -17,9 +18,10 @@ pub fn create(arguments: &CreateArguments, context: &mut Context<'_>) -> Outcome
     let job = load::load_job(key, &arguments.path, &arguments.file, &mut scheduler, context)?;
     refuse_cron(&job.configuration, "aurora cron schedule")?;
     context.console.info(format!("Creating job {}", key.job.name));
+    let mut hooks = load::hooks_of(&job, &arguments.path, &arguments.file, arguments.common.verbose, context)?;
     let call = CreateJobArguments { description: Some((&job.configuration).into()) };
-    scheduler
-        .call(call, &mut context.console)
+    hooks
+        .around(&HookedCall::create_job(), context, |context| scheduler.call(call, &mut context.console))
         .map_err(|error| error.failure("Job creation failed due to error:", Exit::CommandFailure))?;
     let url = scheduler.job_url(&key.job);
     context.open_page(arguments.open_browser, &url);
@@ -99,13 +101,15 @@ pub fn add(arguments: &AddArguments, context: &mut Context<'_>) -> Outcome {
             format!("Invalid instance {instance}: job {key} has no such active instance."),
         ));
     }
+    let mut hooks = load::hooks_of_file(key, &arguments.hooks, arguments.common.verbose, &mut scheduler, context)?;
     let first_new = active.iter().map(wait::instance_of).max().unwrap_or(instance) + 1;
     let call = AddInstancesArguments {
         key: Some(InstanceKey { job_key: Some(wire_key(&key.job)), instance_id: instance }),
         count: arguments.count,
     };
-    scheduler
-        .call(call, &mut context.console)
+    let hooked = HookedCall::add_instances(instance, arguments.count);
+    hooks
+        .around(&hooked, context, |context| scheduler.call(call, &mut context.console))
         .map_err(|error| error.failure(&format!("Error adding instances to job {key}:"), Exit::ApiError))?;
     let new = (first_new..first_new.saturating_add(arguments.count)).collect();
     wait::wait_until(&mut scheduler, &key.job, Some(&new), arguments.wait_until, context)?;

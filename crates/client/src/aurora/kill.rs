@@ -7,8 +7,10 @@ use thrift::{KillTasksArguments, Set, SlaPolicy, TaskQuery};
 
 use super::Context;
 use super::arguments::{KillArguments, KillOptions, KillallArguments};
+use super::load;
 use super::wait::{self, KILL_LIMIT};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::hooks::{HookedCall, Hooks};
 use crate::scheduler::{Scheduler, active_query_of, wire_key};
 use crate::syntax::{ClusterJob, Instances};
 
@@ -97,14 +99,16 @@ fn kill_targets(
         context.console.err(format!("No tasks to kill found for job {}", targets.key));
         return Ok(());
     }
+    let verbose = options.common.verbose;
+    let mut hooks = load::hooks_of_file(targets.key, &options.hooks, verbose, scheduler, context)?;
     if options.no_batching {
-        return kill_at_once(scheduler, &targets, options, context);
+        return kill_at_once(scheduler, &targets, &mut hooks, options, context);
     }
     let ids: Vec<i32> = targets.active.iter().copied().collect();
     let mut errors = 0;
     for batch in ids.chunks(options.batch_size as usize) {
         let batch: BTreeSet<i32> = batch.iter().copied().collect();
-        send_kill(scheduler, targets.key, Some(&batch), options.message.as_deref(), context)?;
+        send_kill(scheduler, targets.key, Some(&batch), &mut hooks, options.message.as_deref(), context)?;
         if wait_for_death(scheduler, &targets.key.job, Some(&batch), context)? {
             context.console.out(format!("Successfully killed instances {}", wait::list_text(&batch)));
             continue;
@@ -125,10 +129,11 @@ fn kill_targets(
 fn kill_at_once(
     scheduler: &mut Scheduler<'_>,
     targets: &Targets<'_>,
+    hooks: &mut Hooks,
     options: &KillOptions,
     context: &mut Context<'_>,
 ) -> Outcome {
-    send_kill(scheduler, targets.key, targets.named.as_ref(), options.message.as_deref(), context)?;
+    send_kill(scheduler, targets.key, targets.named.as_ref(), hooks, options.message.as_deref(), context)?;
     if wait_for_death(scheduler, &targets.key.job, targets.named.as_ref(), context)? {
         return Ok(());
     }
@@ -140,6 +145,7 @@ fn send_kill(
     scheduler: &mut Scheduler<'_>,
     key: &ClusterJob,
     instances: Option<&BTreeSet<i32>>,
+    hooks: &mut Hooks,
     message: Option<&str>,
     context: &mut Context<'_>,
 ) -> Outcome {
@@ -148,8 +154,9 @@ fn send_kill(
         instances: instances.map(|ids| ids.iter().copied().collect()),
         message: message.map(str::to_owned),
     };
-    scheduler
-        .call(call, &mut context.console)
+    let hooked = HookedCall::kill_job(instances.map(|ids| ids.iter().copied().collect()), message);
+    hooks
+        .around(&hooked, context, |context| scheduler.call(call, &mut context.console))
         .map(|_| ())
         .map_err(|error| error.failure(&format!("Error killing job {key}:"), Exit::ApiError))
 }

@@ -19,6 +19,7 @@ use super::update::{Action, Started};
 use super::{Context, cron, diff, inspect, job, kill, load, parse, quota, remote, restart, status, update, wait};
 use crate::evaluation::EvaluationRequest;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::hooks::{HookedCall, Hooks};
 use crate::scheduler::{CallError, Reply, Scheduler, wire_key};
 use crate::syntax::{Binding, ClusterJob, InstanceSpec, Instances, UpdateFilter, WildcardKey};
 
@@ -135,9 +136,9 @@ struct OldCreate {
     /// Return when the job has come this far
     #[arg(long = "wait_until", alias = "wait-until", value_enum, default_value_t)]
     wait_until: WaitUntil,
-    /// Accepted; there are no hooks
-    #[arg(long = "disable_all_hooks_reason", alias = "disable-all-hooks-reason")]
-    _disable_all_hooks_reason: Option<String>,
+    /// Run none of the file's hooks, for this reason
+    #[arg(long = "disable_all_hooks_reason", alias = "disable-all-hooks-reason", value_name = "TEXT")]
+    disable_all_hooks_reason: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -172,9 +173,9 @@ struct OldKill {
     /// Key of the job
     #[arg(value_name = "JOBKEY")]
     key: ClusterJob,
-    /// Accepted; there are no hooks
+    /// Job file whose hooks run
     #[arg(value_name = "FILE")]
-    _path: Option<PathBuf>,
+    path: Option<PathBuf>,
     /// Which instances
     #[arg(long, value_name = "0-2,5")]
     shards: Instances,
@@ -191,9 +192,9 @@ struct OldKillall {
     /// Key of the job
     #[arg(value_name = "JOBKEY")]
     key: ClusterJob,
-    /// Accepted; there are no hooks
+    /// Job file whose hooks run
     #[arg(value_name = "FILE")]
-    _path: Option<PathBuf>,
+    path: Option<PathBuf>,
     /// Accepted; all instances are killed at once
     #[arg(long = "batch_size")]
     _batch_size: Option<u32>,
@@ -390,7 +391,7 @@ fn run_verb(verb: OldVerb, context: &mut Context<'_>) -> Outcome {
             let OldDiff { path, file, from, .. } = arguments;
             diff::diff(&DiffArguments { spec, path, from, file: file.today(), common: Common::default() }, context)
         }
-        OldVerb::StartCron(OldKey { key }) => cron::start_now(&key.cluster, &key.job, false, context),
+        OldVerb::StartCron(OldKey { key }) => cron::start_now(&key, &HookFile::default(), false, false, context),
         OldVerb::GetQuota(OldQuota { role, cluster }) => {
             let role = ClusterRole { cluster, role };
             quota::get(&QuotaGetArguments { role, write_json: false, common: Common::default() }, context)
@@ -434,7 +435,7 @@ fn kill_today(old: OldKill) -> KillArguments {
             no_batching: false,
             message: None,
             open_browser: false,
-            hooks: HookFile::default(),
+            hooks: HookFile { config: old.path, file: FileOptions::default() },
             common: Common::default(),
         },
     }
@@ -493,7 +494,15 @@ fn create(old: &OldCreate, context: &mut Context<'_>) -> Outcome {
     job::refuse_cron(&loaded.configuration, "aurora cron schedule")?;
     context.console.info(format!("Creating job {}", key.job.name));
     let call = CreateJobArguments { description: Some((&loaded.configuration).into()) };
-    let answer = scheduler.call_quietly(call, &mut context.console);
+    let mut hooks = match &old.disable_all_hooks_reason {
+        None => load::hooks_of(&loaded, &arguments.path, &arguments.file, false, context)?,
+        Some(reason) => {
+            context.console.info(format!("No hooks of the file run: {reason}"));
+            Hooks::default()
+        }
+    };
+    let answer =
+        hooks.around(&HookedCall::create_job(), context, |context| scheduler.call_quietly(call, &mut context.console));
     let count = loaded.configuration.instance_count;
     log_response(answer, || format!("{count} new tasks pending for job {}", key.job), context)?;
     let url = log_url(&scheduler, &key.job, context);
@@ -545,9 +554,10 @@ fn update(old: &OldUpdate, context: &mut Context<'_>) -> Outcome {
         open_browser: false,
         common: Common::default(),
     };
-    let request = update::build_request(&arguments, &mut scheduler, context)?;
+    let (request, loaded) = update::build_request(&arguments, &mut scheduler, context)?;
+    let mut hooks = load::hooks_of(&loaded, &arguments.path, &arguments.file, false, context)?;
     context.console.info(format!("Updating job: {}", key.job.name));
-    let id = match update::send_start(&request, None, &mut scheduler, context)? {
+    let id = match update::send_start(&request, None, &mut hooks, &mut scheduler, context)? {
         Started::Update(id) => id,
         Started::NothingToDo(messages) => {
             let message = messages.join(", ");
@@ -572,7 +582,11 @@ fn killall(old: &OldKillall, context: &mut Context<'_>) -> Outcome {
     let mut scheduler = context.scheduler(&key.cluster)?;
     context.console.info(format!("Killing tasks for job: {key}"));
     let call = KillTasksArguments { job: Some(wire_key(&key.job)), instances: None, message: None };
-    let answer = scheduler.call_quietly(call, &mut context.console);
+    let hook_file = HookFile { config: old.path.clone(), file: FileOptions::default() };
+    let mut hooks = load::hooks_of_file(key, &hook_file, false, &mut scheduler, context)?;
+    let answer = hooks.around(&HookedCall::kill_job(None, None), context, |context| {
+        scheduler.call_quietly(call, &mut context.console)
+    });
     log_response(answer, || "Tasks killed.".into(), context)?;
     let is_dead = kill::wait_for_death(&mut scheduler, &key.job, None, context)?;
     let url = log_url(&scheduler, &key.job, context);

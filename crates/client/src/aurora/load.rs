@@ -6,10 +6,11 @@ use std::path::Path;
 use model::tier::{Tier, Tiers};
 use thrift::{GetTierConfigResult, GetTierConfigsArguments, ResponseResult};
 
-use super::Context;
-use super::arguments::{ConfigListArguments, FileOptions};
+use super::arguments::{ConfigListArguments, FileOptions, HookFile};
+use super::{Context, inspect};
 use crate::evaluation::{EvaluationRequest, LoadedJob, Wanted};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::hooks::Hooks;
 use crate::scheduler::Scheduler;
 use crate::syntax::ClusterJob;
 
@@ -38,6 +39,52 @@ pub fn load_offline(
     load_with_tiers(key, path, file, Tiers::default(), context)
 }
 
+/// The hooks that are to run around calls about a job that was loaded from that file.
+pub fn hooks_of(
+    job: &LoadedJob,
+    path: &Path,
+    file: &FileOptions,
+    verbose: bool,
+    context: &mut Context<'_>,
+) -> Outcome<Hooks> {
+    if !job.has_hooks {
+        return Ok(Hooks::default());
+    }
+    let request = request_for(&job.key, path, file, Tiers::default(), context);
+    let started = context.world.start_hooks(&request, &inspect::wire_form(job), verbose);
+    started.map(Hooks::at).map_err(|why| Failure::new(Exit::InvalidConfiguration, why))
+}
+
+/// The hooks of the file that was named for its hooks only, if one was (spec client-cli 1.4).
+pub fn hooks_of_file(
+    key: &ClusterJob,
+    named: &HookFile,
+    verbose: bool,
+    scheduler: &mut Scheduler<'_>,
+    context: &mut Context<'_>,
+) -> Outcome<Hooks> {
+    let Some(path) = &named.config else { return Ok(Hooks::default()) };
+    let job = load_job(key, path, &named.file, scheduler, context)?;
+    hooks_of(&job, path, &named.file, verbose, context)
+}
+
+fn request_for(
+    key: &ClusterJob,
+    path: &Path,
+    file: &FileOptions,
+    tiers: Tiers,
+    context: &Context<'_>,
+) -> EvaluationRequest {
+    EvaluationRequest {
+        path: path.to_owned(),
+        bindings: file.bindings.clone(),
+        is_json: file.read_json,
+        wanted: Wanted::Job(key.clone()),
+        docker_registry: context.clusters.get(&key.cluster).ok().and_then(|cluster| cluster.docker_registry),
+        tiers,
+    }
+}
+
 fn load_with_tiers(
     key: &ClusterJob,
     path: &Path,
@@ -45,14 +92,7 @@ fn load_with_tiers(
     tiers: Tiers,
     context: &mut Context<'_>,
 ) -> Outcome<LoadedJob> {
-    let request = EvaluationRequest {
-        path: path.to_owned(),
-        bindings: file.bindings.clone(),
-        is_json: file.read_json,
-        wanted: Wanted::Job(key.clone()),
-        docker_registry: context.clusters.get(&key.cluster).ok().and_then(|cluster| cluster.docker_registry),
-        tiers,
-    };
+    let request = request_for(key, path, file, tiers, context);
     let loading = |why: String| {
         Failure::new(Exit::InvalidConfiguration, format!("Error loading configuration: {}", why.trim_end()))
     };

@@ -8,9 +8,10 @@ use thrift::{RestartShardsArguments, ScheduleStatus, Set, TaskQuery};
 use super::Context;
 use super::arguments::RestartArguments;
 use super::kill::check_strict;
-use super::{tasks, wait};
+use super::{load, tasks, wait};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::scheduler::{Scheduler, active_query_of, query_of, wire_key};
+use crate::hooks::HookedCall;
+use crate::scheduler::{CallError, Reply, Scheduler, active_query_of, query_of, wire_key};
 
 /// `job restart JOB[/INSTANCES]`.
 pub fn restart(arguments: &RestartArguments, context: &mut Context<'_>) -> Outcome {
@@ -27,15 +28,31 @@ pub fn restart(arguments: &RestartArguments, context: &mut Context<'_>) -> Outco
     let mut ids: Vec<i32> =
         active.iter().map(wait::instance_of).filter(|id| arguments.spec.instances.contains(*id as u32)).collect();
     ids.sort_unstable();
-    if ids.is_empty() {
-        context.console.info("No instances specified, nothing to do.");
-    } else {
-        roll(ids.into(), &mut scheduler, arguments, context)?;
-    }
+    let mut hooks = load::hooks_of_file(key, &arguments.hooks, arguments.common.verbose, &mut scheduler, context)?;
+    // Hooks are around the restart as a whole, not around each of its calls.
+    let rolled = hooks.around(&hooked(arguments), context, |context| {
+        if ids.is_empty() {
+            context.console.info("No instances specified, nothing to do.");
+            return Ok(Reply::default());
+        }
+        roll(ids.into(), &mut scheduler, arguments, context).map(|()| Reply::default()).map_err(CallError::Failed)
+    });
+    rolled.map_err(|error| error.failure(&format!("Error restarting job {key}:"), Exit::ApiError))?;
     context.console.out(format!("Job {key} restarted successfully"));
     let url = scheduler.job_url(&key.job);
     context.open_page(arguments.open_browser, &url);
     Ok(())
+}
+
+fn hooked(arguments: &RestartArguments) -> HookedCall {
+    let updater = serde_json::json!({
+        "batch_size": arguments.batch_size,
+        "watch_secs": arguments.watch_secs,
+        "max_per_shard_failures": arguments.max_per_instance_failures,
+        "max_total_failures": arguments.max_total_failures,
+    });
+    let instances = arguments.spec.instances.named().map(|ids| ids.iter().copied().collect());
+    HookedCall::restart(instances, updater, arguments.healthcheck_interval_seconds)
 }
 
 fn roll(

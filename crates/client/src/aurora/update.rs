@@ -14,7 +14,9 @@ use thrift::{
 use super::arguments::{UpdateActionArguments, UpdateRollbackArguments, UpdateStartArguments, UpdateWaitArguments};
 use super::kill::check_strict;
 use super::{Context, job, load, status, wait};
+use crate::evaluation::LoadedJob;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::hooks::{HookedCall, Hooks};
 use crate::scheduler::{CallError, Scheduler, active_query_of, missing_result, wire_key};
 use crate::syntax::{ClusterJob, Instances};
 
@@ -29,9 +31,10 @@ const SHORT_WAIT_INTERVAL: Duration = Duration::from_millis(500);
 pub fn start(arguments: &UpdateStartArguments, context: &mut Context<'_>) -> Outcome {
     let key = &arguments.spec.key;
     let mut scheduler = context.scheduler(&key.cluster)?;
-    let request = build_request(arguments, &mut scheduler, context)?;
+    let (request, loaded) = build_request(arguments, &mut scheduler, context)?;
     print_diff(&request, &mut scheduler, context)?;
-    match send_start(&request, arguments.message.as_deref(), &mut scheduler, context)? {
+    let mut hooks = load::hooks_of(&loaded, &arguments.path, &arguments.file, arguments.common.verbose, context)?;
+    match send_start(&request, arguments.message.as_deref(), &mut hooks, &mut scheduler, context)? {
         Started::NothingToDo(messages) => {
             context.console.out(messages.join(", "));
             Ok(())
@@ -45,12 +48,12 @@ pub fn start(arguments: &UpdateStartArguments, context: &mut Context<'_>) -> Out
     }
 }
 
-/// The request that the file and the command line describe.
+/// The request that the file and the command line describe, and the job it is made from.
 pub fn build_request(
     arguments: &UpdateStartArguments,
     scheduler: &mut Scheduler<'_>,
     context: &mut Context<'_>,
-) -> Outcome<UpdateRequest> {
+) -> Outcome<(UpdateRequest, LoadedJob)> {
     let key = &arguments.spec.key;
     let loaded = load::load_job(key, &arguments.path, &arguments.file, scheduler, context)?;
     job::refuse_cron(&loaded.configuration, "aurora cron schedule")?;
@@ -58,19 +61,20 @@ pub fn build_request(
         let active = scheduler.tasks(active_query_of(&key.job), &mut context.console)?;
         check_strict(&arguments.spec.instances, active.iter().map(wait::instance_of).collect())?;
     }
-    let mut settings = loaded.update.map_err(|why| {
+    let mut settings = loaded.update.clone().map_err(|why| {
         Failure::new(Exit::InvalidConfiguration, format!("Error loading configuration: {}", why.trim_end()))
     })?;
     if let Some(ids) = arguments.spec.instances.named() {
         settings.only_these_instances = to_ranges(ids.iter().copied());
     }
     let id = model::Metadata { key: UPDATE_ID_KEY.into(), value: context.world.fresh_uuid() };
-    Ok(UpdateRequest {
-        task: loaded.configuration.task,
+    let request = UpdateRequest {
+        task: loaded.configuration.task.clone(),
         instance_count: loaded.configuration.instance_count,
         settings,
         metadata: [id].into(),
-    })
+    };
+    Ok((request, loaded))
 }
 
 fn print_diff(request: &UpdateRequest, scheduler: &mut Scheduler<'_>, context: &mut Context<'_>) -> Outcome {
@@ -122,12 +126,22 @@ pub enum Started {
 pub fn send_start(
     request: &UpdateRequest,
     message: Option<&str>,
+    hooks: &mut Hooks,
     scheduler: &mut Scheduler<'_>,
     context: &mut Context<'_>,
 ) -> Outcome<Started> {
     let call = StartJobUpdateArguments { request: Some(request.into()), message: message.map(str::to_owned) };
     let own_id = request.metadata.iter().find(|pair| pair.key == UPDATE_ID_KEY).map(|pair| pair.value.as_str());
-    match scheduler.call_quietly(call, &mut context.console) {
+    let only_these = &request.settings.only_these_instances;
+    let instances = only_these.iter().flat_map(|range| range.first..=range.last).collect::<Vec<u32>>();
+    let metadata = request.metadata.iter().map(|pair| (pair.key.clone(), pair.value.clone().into())).collect();
+    let hooked = HookedCall::start_job_update(
+        message,
+        (!instances.is_empty()).then_some(instances),
+        serde_json::Value::Object(metadata),
+    );
+    let answer = hooks.around(&hooked, context, |context| scheduler.call_quietly(call, &mut context.console));
+    match answer {
         Ok(reply) => match reply.result {
             Some(ResponseResult::StartJobUpdate(result)) => Ok(Started::Update(id_of(&result))),
             _ if reply.messages.is_empty() => Ok(Started::NothingToDo(vec!["No changes to update.".into()])),

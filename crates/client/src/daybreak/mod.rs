@@ -19,7 +19,9 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 
+use crate::admin::arguments::AuroraAdmin;
 use crate::aurora;
+use crate::aurora::arguments::Aurora;
 use crate::clusters::Clusters;
 use crate::console::Console;
 use crate::exit::{Exit, Failure, Outcome};
@@ -36,6 +38,9 @@ pub struct Hooks {
 
 /// Runs `daybreak`; the first argument is the name it was called by.
 pub fn run(arguments: Vec<OsString>, hooks: &Hooks) -> ExitCode {
+    if let Some(candidates) = crate::completion::requested(&arguments, Daybreak::command) {
+        return answer_shell(&candidates);
+    }
     if arguments.get(1).is_some_and(|word| word == "aurora") {
         return run_aurora(arguments[1..].to_vec());
     }
@@ -101,6 +106,11 @@ fn run_ephemeral(arguments: UpArguments, hooks: &Hooks) -> ExitCode {
     code
 }
 
+fn answer_shell(candidates: &[u8]) -> ExitCode {
+    Console::standard().out_bytes(candidates);
+    ExitCode::SUCCESS
+}
+
 fn run_verb(verb: Verb, console: &mut Console) -> Outcome {
     match verb {
         Verb::Run(arguments) => crate::run::run(&arguments, console),
@@ -131,11 +141,17 @@ pub fn run_observer(arguments: Vec<OsString>) -> ExitCode {
 
 /// Runs `aurora`; the first argument is the name it was called by.
 pub fn run_aurora(arguments: Vec<OsString>) -> ExitCode {
+    if let Some(candidates) = crate::completion::requested(&arguments, Aurora::command) {
+        return answer_shell(&candidates);
+    }
     with_clusters(|clusters, console| aurora::run(arguments, clusters, console, &RealWorld::new()))
 }
 
 /// Runs `aurora_admin`; the first argument is the name it was called by.
 pub fn run_aurora_admin(arguments: Vec<OsString>) -> ExitCode {
+    if let Some(candidates) = crate::completion::requested(&arguments, AuroraAdmin::command) {
+        return answer_shell(&candidates);
+    }
     with_clusters(|clusters, console| crate::admin::run(arguments, clusters, console, &RealWorld::new()))
 }
 

@@ -2,6 +2,7 @@
 
 mod cron;
 mod grammar;
+mod hooks;
 mod jobs;
 mod legacy;
 mod reading;
