@@ -89,7 +89,7 @@ impl Answer {
 }
 
 /// The same code on the wire.
-fn response_code(code: ReplyCode) -> ResponseCode {
+pub(crate) fn response_code(code: ReplyCode) -> ResponseCode {
     match code {
         ReplyCode::InvalidRequest => ResponseCode::InvalidRequest,
         ReplyCode::Ok => ResponseCode::Ok,

@@ -26,7 +26,7 @@ use crate::negotiation::{is_json, request_protocol, response_protocol};
 use crate::operations::{NoOperations, Operations};
 use crate::statistics::{self, CallStatistics, Gauges};
 use crate::tasks_reply::{self, Frame};
-use crate::{access, change, maintenance, read};
+use crate::{access, change, forecast, maintenance, read};
 
 /// What the operator sets.
 #[derive(Clone, Debug)]
@@ -102,6 +102,7 @@ pub fn router(state: ApiState) -> Router {
     let api = Router::new()
         .route("/api", any(thrift_call))
         .layer(middleware::from_fn_with_state(state.clone(), cross_origin));
+    let forecast = forecast::router(Arc::clone(&state.gateway), state.settings.max_body_bytes);
     let inspection = inspection::router(Inspection {
         gateway: Arc::clone(&state.gateway),
         admission: Arc::new(state.settings.admission.clone()),
@@ -117,6 +118,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/metrics", get(metrics))
         .merge(api)
         .with_state(state)
+        .merge(forecast)
         .merge(inspection)
 }
 

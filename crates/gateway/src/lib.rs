@@ -80,6 +80,12 @@ impl Gateway {
         Err(Reply::refused(ReplyCode::AuthFailed, message))
     }
 
+    /// Why a change would not even enter: what nobody may do here and, where it is known who asks, what he may not.
+    pub fn objection(&self, principal: Option<&Principal>, command: &Command) -> Option<Reply> {
+        let by_permission = principal.map_or(Ok(()), |it| self.authorise(it, &permission::demanded(command)));
+        by_permission.and_then(|()| policy::authorise(&self.policy, command)).err()
+    }
+
     /// Asks for a change and waits until the answer is durable.
     ///
     /// A refusal changes nothing. If the process ends meanwhile the outcome is unknown: ERROR_TRANSIENT.

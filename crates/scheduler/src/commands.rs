@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::key::is_identifier;
-use model::validation::admit_job;
 use model::{InstanceId, JobConfiguration, JobKey, Resources, TaskConfig, TaskId, TaskStatus};
 
+use crate::admission;
 use crate::command::{Command, MaintenanceCommand, Outcome, Reply, ReplyCode};
 use crate::input::Principal;
 use crate::scheduler::Scheduler;
@@ -64,48 +64,19 @@ impl Scheduler {
     }
 
     pub(crate) fn check_key(&self, job: &JobKey) -> Checked<()> {
-        if job.is_valid() {
-            return Ok(());
-        }
-        let message = format!("Job key {job} is invalid: each part is letters, digits, '_', '-' and '.'.");
-        refuse(ReplyCode::Error, message)
+        admission::check_key(job)
     }
 
     pub(crate) fn check_not_updating(&self, job: &JobKey) -> Checked<()> {
-        match self.core.store.view.active_update(job) {
-            None => Ok(()),
-            Some(update) => refuse(
-                ReplyCode::JobUpdatingError,
-                format!("Job {job} is being updated (update {}): wait for it, or abort it first.", update.key.id),
-            ),
-        }
+        admission::check_not_updating(&self.core.store.view, job)
     }
 
-    pub(crate) fn check_instance_count(&self, job: &JobKey, count: i64) -> Checked<()> {
-        let max = i64::from(self.core.settings.admission.max_tasks_per_job);
-        if count <= 0 {
-            return invalid(format!("Job {job} would have {count} instances; it needs at least one."));
-        }
-        if count > max {
-            return invalid(format!("Job {job} would have {count} instances; this cluster allows {max} per job."));
-        }
-        Ok(())
+    fn check_not_cron(&self, job: &JobKey, instead: &str) -> Checked<()> {
+        admission::check_not_cron(&self.core.store.view, job, instead)
     }
 
     fn create_job(&mut self, job: JobConfiguration) -> Checked<Reply> {
-        let job = admit_job(job, &self.core.settings.admission)
-            .or_else(|refused| invalid(format!("Invalid configuration: {refused}")))?;
-        if job.cron_schedule.is_some() {
-            return invalid("Cron jobs cannot be created by createJob: use cron schedule.");
-        }
-        self.check_not_updating(&job.key)?;
-        self.check_not_cron(&job.key, "it already exists, schedule it anew or start it")?;
-        if self.core.jobs.get(&job.key).is_some_and(|index| !index.active.is_empty()) {
-            return invalid(format!("Job {} already exists: kill it first, or update it.", job.key));
-        }
-        let count = i64::from(job.instance_count);
-        self.check_instance_count(&job.key, count)?;
-        self.core.check_quota(&job.task, count).or_else(invalid)?;
+        let job = admission::check_create(&self.core, job)?;
         let config = self.core.store.intern(job.task);
         self.insert(&config, 0..job.instance_count as InstanceId)?;
         Ok(Reply { outcome: Outcome::Tasks(job.instance_count as u32), ..Reply::ok() })
@@ -194,7 +165,7 @@ impl Scheduler {
         let active = &self.core.jobs[job].active;
         let total = active.len() as i64 + i64::from(count);
         let first = active.keys().next_back().map_or(0, |last| last + 1);
-        self.check_instance_count(job, total)?;
+        admission::check_instance_count(&self.core.settings, job, total)?;
         self.core.check_quota(&config, i64::from(count)).or_else(invalid)?;
         let Some(end) = first.checked_add(count as u32) else {
             return invalid(format!("Job {job} has no instance numbers left above {first}."));
@@ -214,7 +185,7 @@ impl Scheduler {
         if !quota.contains(&Resources::ZERO) {
             return invalid("Quota must not be negative.");
         }
-        let used = self.core.production_consumption(role, None);
+        let used = self.core.production_consumption(role);
         if !quota.contains(&used) {
             return invalid(format!(
                 "The quota of {role} cannot be less than what its production tasks hold now: {} cores, {} MB RAM, {} MB disk.",

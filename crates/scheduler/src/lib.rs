@@ -12,11 +12,13 @@
 //! Not here: workflows.
 
 pub mod admin;
+mod admission;
 pub mod command;
 mod commands;
 mod core;
 pub mod cron;
 mod engine_events;
+pub mod forecast;
 pub mod input;
 pub mod maintenance;
 mod placement;

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use model::cron::Schedule;
-use model::validation::admit_job;
-use model::{CronCollisionPolicy, JobConfiguration, JobKey};
+use model::{JobConfiguration, JobKey};
 
 use super::run::Cause;
 use super::{CronJob, CronOutcome};
-use crate::command::{Reply, ReplyCode};
+use crate::admission;
+use crate::command::Reply;
 use crate::commands::{Checked, invalid};
 use crate::input::Principal;
 use crate::scheduler::Scheduler;
@@ -16,34 +15,10 @@ use crate::scheduler::Scheduler;
 impl Scheduler {
     /// scheduleCronJob, and replaceCronTemplate, for which the job must be there already.
     pub(crate) fn schedule_cron_job(&mut self, job: JobConfiguration, must_exist: bool) -> Checked<Reply> {
-        self.check_key(&job.key)?;
-        let job = admit_job(job, &self.core.settings.admission)
-            .or_else(|refused| invalid(format!("Invalid configuration: {refused}")))?;
-        let Some(text) = job.cron_schedule.as_deref() else {
-            return invalid(format!("Job {} has no cron schedule: create it with job create.", job.key));
-        };
-        let schedule: Schedule = text.parse().or_else(|error| invalid(format!("{error}")))?;
-        if job.cron_collision_policy == CronCollisionPolicy::RunOverlap {
-            return invalid("The collision policy RUN_OVERLAP is no more: use KILL_EXISTING or CANCEL_NEW.");
-        }
-        self.check_not_updating(&job.key)?;
-        let known = self.core.store.view.cron_jobs.get(&job.key).cloned();
-        let has_active = self.core.jobs.get(&job.key).is_some_and(|index| !index.active.is_empty());
-        match &known {
-            None if must_exist => return invalid(format!("No cron job found for {}: schedule it first.", job.key)),
-            None if has_active => {
-                return invalid(format!(
-                    "Job {} already exists and is no cron job: kill it first, then schedule it.",
-                    job.key
-                ));
-            }
-            _ => {}
-        }
-        let count = i64::from(job.instance_count);
-        self.check_instance_count(&job.key, count)?;
-        self.core.check_cron_quota(&job).or_else(invalid)?;
+        let (job, schedule) = admission::check_cron(&self.core, job, must_exist)?;
+        let known = self.core.store.view.cron_jobs.get(&job.key);
         // A time that has come belongs to the configuration that was there then.
-        if known.as_ref().and_then(|known| known.next_run_ms).is_some_and(|due_ms| due_ms <= self.core.now.wall_ms) {
+        if known.and_then(|known| known.next_run_ms).is_some_and(|due_ms| due_ms <= self.core.now.wall_ms) {
             self.run_due(&job.key);
         }
         let key = job.key.clone();
@@ -87,14 +62,6 @@ impl Scheduler {
             reply.messages.push(format!("The run of {key}: {}.", outcome.sentence()));
         }
         Ok(reply)
-    }
-
-    /// Refuses what is not for cron jobs.
-    pub(crate) fn check_not_cron(&self, key: &JobKey, instead: &str) -> Checked<()> {
-        if self.core.store.view.cron_jobs.contains_key(key) {
-            return Err(Reply::refused(ReplyCode::InvalidRequest, format!("Job {key} is a cron job: {instead}.")));
-        }
-        Ok(())
     }
 
     fn publish_loaded(&mut self) {

@@ -87,7 +87,8 @@ impl Core {
             .into_iter()
             .filter_map(|slot| Some((slot, self.book.agent(slot)?)))
             .map(|(slot, agent)| {
-                (slot, victims(&self.settings, &self.store.view.tasks, agent, (&query, tier), &counts))
+                let room = (agent, agent.usable(false));
+                (slot, victims(&self.settings, &self.store.view.tasks, room, (&query, tier), &counts))
             })
             .find(|(_, victims)| victims.is_some());
         let Some((slot, Some(victims))) = found else {
@@ -122,7 +123,7 @@ impl Core {
             {
                 return false;
             }
-            could_make_room(agent, query, tier, of_role.contains(&slot))
+            could_make_room(agent, &agent.usable(false), (query, tier), of_role.contains(&slot))
         };
         let agents = self.book.agents().filter(|(slot, agent)| !agent.placed.is_empty() && may_do(*slot, agent));
         agents.map(|(slot, _)| slot).take(MOST_CANDIDATES).collect()
@@ -156,19 +157,24 @@ impl Core {
     }
 }
 
-/// Whether there could be enough to evict on an agent, by sums alone.
-pub(crate) fn could_make_room(agent: &Agent, query: &Query<'_>, tier: Tier, has_tasks_of_role: bool) -> bool {
-    let usable = agent.usable(false);
+/// Whether there could be enough to evict on an agent, by sums alone. `usable` is what counts as free there.
+pub(crate) fn could_make_room(
+    agent: &Agent,
+    usable: &Resources,
+    (query, tier): (&Query<'_>, Tier),
+    has_tasks_of_role: bool,
+) -> bool {
+    let usable = *usable;
     (!tier.preemptible && (usable + agent.preemptible).contains(&query.demand))
         || (has_tasks_of_role && (usable + agent.placed_resources).contains(&query.demand))
 }
 
-/// The fewest tasks, largest first, whose room together with what is offered lets the query pass on an agent. `None` when
+/// The fewest tasks, largest first, whose room together with what counts as free lets the query pass on an agent. `None` when
 /// there are none, or when nobody needs to go.
 pub(crate) fn victims(
     settings: &Settings,
     tasks: &OrdMap<TaskId, Arc<Task>>,
-    agent: &Agent,
+    (agent, mut room): (&Agent, Resources),
     (query, tier): (&Query<'_>, Tier),
     counts: &LimitCounts,
 ) -> Option<Vec<TaskId>> {
@@ -189,7 +195,6 @@ pub(crate) fn victims(
         .collect();
     let order = |freed: &Resources| ResourceType::ALL.map(|kind| freed.amount(kind));
     eligible.sort_by(|(one, a), (other, b)| order(other).cmp(&order(one)).then_with(|| a.id.cmp(&b.id)));
-    let mut room = agent.usable(false);
     let mut victims = Vec::new();
     for (freed, task) in eligible {
         room += freed;

@@ -76,7 +76,7 @@ impl Core {
 }
 
 /// The operator took away what would start the task (spec executor 5.2).
-fn without_executor(name: &str) -> PendingReason {
+pub(crate) fn without_executor(name: &str) -> PendingReason {
     PendingReason {
         nearest_fit: format!("Executor not configured: {name}"),
         sentence: format!("executor {name} is not configured on this cluster"),

@@ -1,0 +1,272 @@
+//! The agents of a view as the filter of placement knows them, and tasks put there in thought.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::{Host, Resources, TaskConfig, TaskConstraint, Tier};
+
+use super::MOST_LOOKS;
+use super::obstacles::{Obstacles, PreemptionHelp};
+use crate::admission::Tables;
+use crate::core::ms;
+use crate::placement::filter::{LimitCounts, Query};
+use crate::placement::offers::{Agent, MaxEach};
+use crate::placement::preemption::{could_make_room, victims};
+use crate::task::Task;
+use crate::view::{AgentShare, View};
+
+/// Above this many stored tasks nobody looks whether preemption could help: there is no way from an agent to its tasks in a view.
+const MOST_TASKS_FOR_PREEMPTION: usize = 1_000_000;
+/// Agents whose tasks are looked at one by one, as in a search of the scheduler's.
+const MOST_CANDIDATES: usize = 64;
+
+/// What is free where, for one configuration.
+pub(super) struct Rooms<'a> {
+    pub(super) view: &'a View,
+    pub(super) query: Query<'a>,
+    pub(super) counts: LimitCounts,
+    /// One for each agent and role. What is free counts whether it is offered at this moment or not.
+    pub(super) agents: Vec<Agent>,
+    /// Kept for others.
+    pub(super) reserved: Vec<bool>,
+    tier: Option<Tier>,
+    looks: usize,
+    was_cut: bool,
+    /// Slots whose room grew since the last look at all of them; all others are known to have none.
+    grown: Option<BTreeSet<usize>>,
+    taken: BTreeMap<Host, u32>,
+}
+
+/// What is free there. An agent that offers nothing at the moment, because it was just used or because nothing is wanted, has what its
+/// tasks leave.
+fn free_of(share: &AgentShare) -> Resources {
+    if share.is_offered { share.free } else { share.free.max_each(&(share.total - share.placed)) }
+}
+
+impl<'a> Rooms<'a> {
+    pub(super) fn new(view: &'a View, now_ms: i64, config: &'a TaskConfig) -> Self {
+        let settings = &view.settings;
+        let mut agents = Vec::new();
+        let mut reserved = Vec::new();
+        for (id, known) in &view.agents {
+            let host = view.hosts.get(&known.host);
+            for share in &known.shares {
+                reserved.push(share.is_reserved);
+                let mut agent = Agent::default();
+                agent.id.clone_from(id);
+                agent.role.clone_from(&share.role);
+                agent.host.clone_from(&known.host);
+                agent.attributes = host.map(|host| host.attributes.clone()).unwrap_or_default();
+                agent.free = free_of(share);
+                agent.revocable_cpu = share.revocable_cpu;
+                agent.unavailable_from_ms = share.unavailable_from_ms;
+                agent.mode = host.map(|host| host.mode).unwrap_or_default();
+                agent.placed_resources = share.placed;
+                agent.total = share.total;
+                agents.push(agent);
+            }
+        }
+        let placed = view.active(&config.job).filter_map(|task| Some((view.hosts.get(task.host.as_deref()?)?, 1)));
+        let counts = LimitCounts::new(config, placed.map(|(host, count)| (&host.attributes, count)));
+        let tier = settings.tier_of(config);
+        let threshold_ms = ms(settings.unavailability_threshold) as i64;
+        let query = Query {
+            config,
+            demand: settings.demand(config),
+            revocable: tier.is_some_and(|tier| tier.revocable),
+            unavailable_until_ms: now_ms.saturating_add(threshold_ms),
+        };
+        let (looks, was_cut, grown, taken) = (0, false, None, BTreeMap::new());
+        Self { view, query, counts, agents, reserved, tier, looks, was_cut, grown, taken }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        !self.was_cut
+    }
+
+    pub(super) fn into_taken(self) -> BTreeMap<Host, u32> {
+        self.taken
+    }
+
+    /// Whether tasks of this configuration can be started at all.
+    pub(super) fn missing_executor(&self) -> Option<&'a str> {
+        self.view.settings.missing_executor(self.query.config)
+    }
+
+    /// Puts up to `count` tasks on one agent; how many.
+    fn put(&mut self, slot: usize, count: u64) -> u64 {
+        self.looks += 1;
+        let agent = &self.agents[slot];
+        let usable = agent.left(self.query.revocable);
+        if self.reserved[slot] || self.query.veto(agent, &usable, &self.counts).is_some() {
+            return 0;
+        }
+        let room = self.query.limit_room(&agent.attributes, &self.counts).min(count);
+        let placed = usable.fits(&self.query.demand, room);
+        let attributes = agent.attributes.clone();
+        *self.taken.entry(agent.host.clone()).or_default() += placed as u32;
+        self.counts.add(&attributes, placed as i64);
+        self.change_room(slot, self.query.demand, self.query.revocable, -(placed as i64));
+        placed
+    }
+
+    fn change_room(&mut self, slot: usize, demand: Resources, revocable: bool, times: i64) {
+        let mut amount = demand.times(times);
+        let agent = &mut self.agents[slot];
+        if revocable {
+            agent.revocable_cpu.0 += amount.cpu.0;
+            amount.cpu.0 = 0;
+        }
+        agent.free += amount;
+    }
+
+    /// Puts tasks wherever there is room; how many of them.
+    pub(super) fn fill(&mut self, count: u32) -> u32 {
+        if self.missing_executor().is_some() {
+            return 0;
+        }
+        let mut left = u64::from(count);
+        let slots: Vec<usize> = match self.grown.take() {
+            Some(grown) => grown.into_iter().collect(),
+            None => (0..self.agents.len()).collect(),
+        };
+        for slot in slots {
+            if left == 0 {
+                return count;
+            }
+            if self.looks >= MOST_LOOKS {
+                self.was_cut = true;
+                break;
+            }
+            left -= self.put(slot, left);
+        }
+        if left > 0 {
+            self.grown = Some(BTreeSet::new());
+        }
+        count - left as u32
+    }
+
+    /// A task of the job leaves, and one of the new configuration looks for room; 1 when it finds some.
+    pub(super) fn replace(&mut self, old: &Task) -> u32 {
+        self.give_back(old);
+        self.fill(1)
+    }
+
+    fn give_back(&mut self, old: &Task) {
+        let (Some(agent_id), Some(host)) = (old.agent_id.as_deref(), old.host.as_deref()) else { return };
+        let role = self.view.offer_roles.get(&old.id);
+        let of_agent = |agent: &Agent| agent.id == agent_id;
+        let slot =
+            (self.agents.iter().position(|agent| of_agent(agent) && (role.is_none() || agent.role.as_ref() == role)))
+                .or_else(|| self.agents.iter().position(of_agent));
+        if let Some(known) = self.view.hosts.get(host) {
+            self.counts.add(&known.attributes, -1);
+        }
+        let Some(slot) = slot else { return };
+        let settings = &self.view.settings;
+        let revocable = settings.tier_of(&old.config).is_some_and(|tier| tier.revocable);
+        self.change_room(slot, settings.demand(&old.config), revocable, 1);
+        if self
+            .query
+            .config
+            .constraints
+            .iter()
+            .any(|constraint| matches!(constraint.constraint, TaskConstraint::Limit { .. }))
+        {
+            // Others of the same rack may serve now.
+            self.grown = None;
+        } else if let Some(grown) = &mut self.grown {
+            grown.insert(slot);
+        }
+    }
+
+    /// Hosts on which one would fit now.
+    pub(super) fn fitting_hosts(&self) -> u32 {
+        if self.missing_executor().is_some() {
+            return 0;
+        }
+        let fits = |(slot, agent): (usize, &'_ Agent)| {
+            let fits = self.query.veto(agent, &agent.left(self.query.revocable), &self.counts).is_none();
+            (fits && !self.reserved[slot]).then(|| agent.host.clone())
+        };
+        self.agents.iter().enumerate().filter_map(fits).collect::<BTreeSet<Host>>().len() as u32
+    }
+
+    /// Why there is no room (any more).
+    pub(super) fn obstacles(&self) -> Obstacles {
+        let mut obstacles = Obstacles::of(self);
+        obstacles.preemption = self.preemption();
+        obstacles
+    }
+
+    /// Whether the search of the preemptor would find tasks to evict (spec scheduler 2.8).
+    fn preemption(&self) -> PreemptionHelp {
+        let settings = &self.view.settings;
+        let mut help = PreemptionHelp {
+            is_enabled: settings.enable_preemptor,
+            delay_ms: ms(settings.preemption_delay),
+            ..PreemptionHelp::default()
+        };
+        let Some(tier) = self.tier.filter(|_| help.is_enabled && self.missing_executor().is_none()) else {
+            return help;
+        };
+        if self.view.tasks.len() > MOST_TASKS_FOR_PREEMPTION {
+            return help;
+        }
+        help.was_looked_at = true;
+        let agents = self.with_placed();
+        let role = &self.query.config.job.role;
+        let of_role: BTreeSet<&str> = (self.view.jobs_of(role))
+            .flat_map(|job| self.view.active(job))
+            .filter_map(|task| task.agent_id.as_deref())
+            .collect();
+        let candidates = agents.iter().zip(&self.reserved).filter(|(agent, reserved)| {
+            let asked = (&self.query, tier);
+            let usable = agent.left(false);
+            !**reserved
+                && !agent.placed.is_empty()
+                && could_make_room(agent, &usable, asked, of_role.contains(&*agent.id))
+        });
+        for (agent, _) in candidates.take(MOST_CANDIDATES) {
+            let room = (agent, agent.left(false));
+            let found = victims(settings, &self.view.tasks, room, (&self.query, tier), &self.counts);
+            if let Some(tasks) = found {
+                help.host = Some(agent.host.clone());
+                help.victims = tasks;
+                break;
+            }
+        }
+        help
+    }
+
+    /// The agents with the tasks that are placed there.
+    fn with_placed(&self) -> Vec<Agent> {
+        let settings = &self.view.settings;
+        let mut agents = self.agents.clone();
+        let slots: BTreeMap<(String, Option<String>), usize> =
+            agents.iter().enumerate().map(|(slot, agent)| ((agent.id.clone(), agent.role.clone()), slot)).collect();
+        let first: BTreeMap<String, usize> =
+            agents.iter().enumerate().rev().map(|(slot, agent)| (agent.id.clone(), slot)).collect();
+        let placed = self.view.tasks.values().filter(|task| task.status.is_active());
+        let mut by_slot: BTreeMap<usize, Vec<&Arc<Task>>> = BTreeMap::new();
+        for task in placed {
+            let Some(agent) = task.agent_id.as_deref() else { continue };
+            let role = self.view.offer_roles.get(&task.id).cloned();
+            let slot = slots.get(&(agent.to_owned(), role)).or_else(|| first.get(agent));
+            if let Some(slot) = slot {
+                by_slot.entry(*slot).or_default().push(task);
+            }
+        }
+        for (slot, tasks) in by_slot {
+            let agent = &mut agents[slot];
+            for task in tasks {
+                let demand = settings.demand(&task.config);
+                if settings.tier_of(&task.config).is_some_and(|tier| tier.preemptible) {
+                    agent.preemptible += demand;
+                }
+                agent.placed.insert(task.id.clone());
+            }
+        }
+        agents
+    }
+}
