@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::Format;
 use crate::error::{ConfigError, ErrorKind};
 use crate::evaluate::evaluate_here;
 use crate::request::{Evaluation, EvaluationRequest, Limits};
@@ -35,9 +36,9 @@ enum Answer {
 
 /// Evaluates a job file in a process of its own.
 ///
-/// JSON files are read in this process, because reading them runs nothing.
+/// Files that are data are read in this process, because reading them runs nothing.
 pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluation, ConfigError> {
-    if request.read_json && request.working_directory.is_none() {
+    if request.working_directory.is_none() && is_data(request) {
         return evaluate_here(request);
     }
     let mut child = start(request)?;
@@ -63,6 +64,17 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluation, ConfigError> 
     // The last words of a process that died come through the pipe; a living grandchild may hold it open.
     let out_of_memory = !status.success() && words.recv_timeout(Duration::from_millis(500)).unwrap_or(false);
     read_answer(request, &answer, status, out_of_memory)
+}
+
+/// Is nothing run by reading the file? What cannot be read is left to the other process to say.
+fn is_data(request: &EvaluationRequest) -> bool {
+    let path = std::path::Path::new(&request.path);
+    let begins = || {
+        let file = path.metadata().is_ok_and(|found| found.is_file()).then(|| std::fs::read_to_string(path).ok());
+        Format::of(path, &file.flatten().unwrap_or_default())
+    };
+    let format = || request.format.or_else(|| Format::of_path(path)).unwrap_or_else(begins);
+    request.read_json || format() != Format::Python
 }
 
 fn start(request: &EvaluationRequest) -> Result<Child, ConfigError> {

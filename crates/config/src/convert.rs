@@ -215,13 +215,16 @@ impl Job {
             return Err(self.invalid(why.clone()));
         }
         if let Some((why, place)) = &content.failed_check {
-            let error = self.failed_check(why, content);
+            let mut error = self.failed_check(why, content);
+            if !content.advice.is_empty() {
+                error.help.clone_from(&content.advice);
+            }
             return Err(match place {
                 Some(place) => error.at(place.clone()),
                 None => error,
             });
         }
-        self.check_unbound(&content.unbound)?;
+        self.check_unbound(&content.unbound, content.is_data)?;
         let shape: JobShape = serde_json::from_value(content.raw.clone())
             .map_err(|error| ConfigError::new(ErrorKind::Internal, format!("the job {}: {error}", self.key())))?;
         check_numbers(&shape).map_err(|why| self.invalid(why))?;
@@ -253,19 +256,19 @@ impl Job {
             let structure = if structure == "MesosJob" { "Job" } else { structure };
             error = error.help(format!("set {field} of the {structure}, as in {structure}({field} = ...)"));
         } else if let Some(reference) = content.unbound.first().filter(|_| why.contains("{{")) {
-            error = error.help(bind_advice(&reference.address));
+            error = error.help(bind_advice(&reference.address, content.is_data));
         }
         error
     }
 
-    fn check_unbound(&self, unbound: &[Unbound]) -> Result<(), ConfigError> {
+    fn check_unbound(&self, unbound: &[Unbound], is_data: bool) -> Result<(), ConfigError> {
         let unexpected: Vec<&Unbound> = unbound.iter().filter(|reference| !is_late(&reference.address)).collect();
         let Some(first) = unexpected.first() else { return Ok(()) };
         let shown: Vec<String> = unexpected.iter().map(|reference| format!("{{{{{}}}}}", reference.address)).collect();
         let late = "{{mesos.instance}}, {{mesos.hostname}}, {{thermos.task_id}} and {{thermos.ports[name]}}";
         let error = self
             .invalid(format!("unexpected unbound references: {}", shown.join(", ")))
-            .help(bind_advice(&first.address))
+            .help(bind_advice(&first.address, is_data))
             .help(format!("only {late} are filled in when the task runs"));
         Err(match &first.place {
             Some(place) => error.at(underlined(place.clone(), &shown[0])),
@@ -313,8 +316,9 @@ fn underlined(mut place: Place, text: &str) -> Place {
     place
 }
 
-fn bind_advice(reference: &str) -> String {
-    format!("give {{{{{reference}}}}} a value with .bind() in the file, or with --bind {reference}=VALUE")
+fn bind_advice(reference: &str, is_data: bool) -> String {
+    let how = if is_data { "under 'bind'" } else { "with .bind()" };
+    format!("give {{{{{reference}}}}} a value {how} in the file, or with --bind {reference}=VALUE")
 }
 
 /// May the reference be left to the running task?

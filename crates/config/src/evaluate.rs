@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::data;
 use crate::error::{ConfigError, ErrorKind, Place};
 use crate::interpreter::{self, Outcome, RawFailure};
 use crate::job::{self, Job};
@@ -15,6 +16,10 @@ use crate::task::{self, Task};
 /// Evaluates the request in this process, without limits.
 pub(crate) fn evaluate_here(request: &EvaluationRequest) -> Result<Evaluation, ConfigError> {
     let source = read(request)?;
+    let format = request.format.unwrap_or_else(|| data::Format::of(Path::new(&request.path), &source));
+    if !request.read_json && format != data::Format::Python {
+        return data::evaluate(request, format, &source);
+    }
     if request.read_json && request.as_tasks {
         let tasks = task::from_json(request, &json_document(request, &source)?)?;
         return Ok(with_tasks(request, tasks, vec![request.path.clone()]));
@@ -45,7 +50,7 @@ pub(crate) fn evaluate_here(request: &EvaluationRequest) -> Result<Evaluation, C
     finish(request, jobs, files, hooks)
 }
 
-fn with_tasks(request: &EvaluationRequest, tasks: Vec<Task>, loaded_files: Vec<String>) -> Evaluation {
+pub(crate) fn with_tasks(request: &EvaluationRequest, tasks: Vec<Task>, loaded_files: Vec<String>) -> Evaluation {
     Evaluation { path: request.path.clone(), jobs: Vec::new(), tasks, loaded_files, hooks: Vec::new() }
 }
 
@@ -99,7 +104,7 @@ fn json_jobs(request: &EvaluationRequest, source: &str) -> Result<Vec<Raw>, Conf
 }
 
 /// Works out the jobs.
-fn finish(
+pub(crate) fn finish(
     request: &EvaluationRequest,
     raws: Vec<Raw>,
     loaded_files: Vec<String>,
@@ -195,7 +200,7 @@ const REMOVED_FIELDS: [(&str, &str, &str); 9] = [
 
 const HEALTH_CHECKER: &str = "write health_checker = HealthCheckerConfig(http = HttpHealthChecker(...)) with it";
 
-fn removed_field_help(message: &str) -> Option<String> {
+pub(crate) fn removed_field_help(message: &str) -> Option<String> {
     let (structure, rest) = message.split_once(" has no field '")?;
     let structure = structure.rsplit(' ').next()?;
     let field = rest.split('\'').next()?;

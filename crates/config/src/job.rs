@@ -66,6 +66,12 @@ pub struct Content {
     pub unbound: Vec<Unbound>,
     /// Why the job's own check failed, and where; unset when it passed.
     pub failed_check: Option<(String, Option<Place>)>,
+    /// What to do about the failed check, where reading the file has told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advice: Vec<String>,
+    /// The file is no program but data.
+    #[serde(default)]
+    pub(crate) is_data: bool,
     /// Why it could not be resolved at all; then `raw` is null.
     pub broken: Option<String>,
     /// Where the job was made.
@@ -133,6 +139,8 @@ impl Content {
             insertions: Insertions::new(),
             unbound: Vec::new(),
             failed_check: None,
+            advice: Vec::new(),
+            is_data: false,
             broken: Some(fault.to_string()),
             place: None,
         });
@@ -152,7 +160,16 @@ impl Content {
             let resolved = object.interpolate().and_then(|(resolved, left)| Ok((resolved.json()?, left)));
             let (raw, left) = resolved.unwrap_or((Value::Null, Vec::new()));
             let insertions = Insertions::new();
-            return Ok(Self { raw, insertions, unbound: unbound(&left), failed_check, broken: None, place: None });
+            return Ok(Self {
+                raw,
+                insertions,
+                unbound: unbound(&left),
+                failed_check,
+                advice: Vec::new(),
+                is_data: false,
+                broken: None,
+                place: None,
+            });
         }
         let (mut resolved, mut left) = object.interpolate()?;
         let mut raw = resolved.json()?;
@@ -166,7 +183,16 @@ impl Content {
             }
         }
         let insertions = payload::insertions(&resolved);
-        Ok(Self { raw, insertions, unbound: unbound(&left), failed_check: None, broken: None, place: None })
+        Ok(Self {
+            raw,
+            insertions,
+            unbound: unbound(&left),
+            failed_check: None,
+            advice: Vec::new(),
+            is_data: false,
+            broken: None,
+            place: None,
+        })
     }
 }
 

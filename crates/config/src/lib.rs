@@ -16,6 +16,7 @@
 
 mod child;
 mod convert;
+mod data;
 mod error;
 mod evaluate;
 mod hooks;
@@ -32,6 +33,7 @@ mod task;
 
 pub use child::{CHILD_ARGUMENT, evaluate, evaluation_child_main};
 pub use convert::{Submission, default_tiers};
+pub use data::{Format, json_schema};
 pub use error::{ConfigError, ErrorKind, Place};
 pub use hooks::{HookCall, HookEvent, HookOutcome, HookSession, HookVerdict};
 pub use job::{Content, Job, KeyPart, Unbound};

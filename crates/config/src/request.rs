@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::Format;
 use crate::job::Job;
 use crate::task::Task;
 
@@ -18,6 +19,9 @@ pub struct EvaluationRequest {
     pub bindings: Vec<(String, String)>,
     /// The file is JSON, not Python.
     pub read_json: bool,
+    /// What the file is written in; unset where its name and how it begins tell ([`Format::of`]).
+    #[serde(default)]
+    pub format: Option<Format>,
     /// The working directory of the evaluation; that of the caller when unset.
     pub working_directory: Option<PathBuf>,
     /// What the file sees as `sys.argv`.
@@ -41,6 +45,7 @@ impl EvaluationRequest {
             path: path.into(),
             bindings: Vec::new(),
             read_json: false,
+            format: None,
             working_directory: None,
             arguments: std::env::args().collect(),
             wanted: None,

@@ -1,0 +1,7 @@
+//! Job files that are data: the same jobs as the files in Python give, errors with their places, the published schema, conversions.
+
+#[path = "../suite/common.rs"]
+mod common;
+mod errors;
+mod pairs;
+mod read;
