@@ -166,7 +166,7 @@ impl Job {
     /// cluster, or [`default_tiers`].
     pub fn submission(&self, owner: &str, tiers: &Tiers) -> Result<Submission, ConfigError> {
         let (content, shape) = self.checked()?;
-        let mut warnings = Vec::new();
+        let mut warnings = self.warnings.clone();
         let (tier, production) = tier_and_production(&shape, tiers, &mut warnings);
         let raw = with_tier(&content.raw, tier.as_deref(), production);
         let key = job_key(&shape).map_err(|why| self.invalid(why))?;

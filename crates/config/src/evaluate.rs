@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use crate::data;
 use crate::error::{ConfigError, ErrorKind, Place};
 use crate::interpreter::{self, Outcome, RawFailure};
 use crate::job::{self, Job};
@@ -16,10 +15,6 @@ use crate::task::{self, Task};
 /// Evaluates the request in this process, without limits.
 pub(crate) fn evaluate_here(request: &EvaluationRequest) -> Result<Evaluation, ConfigError> {
     let source = read(request)?;
-    let format = request.format.unwrap_or_else(|| data::Format::of(Path::new(&request.path), &source));
-    if !request.read_json && format != data::Format::Python {
-        return data::evaluate(request, format, &source);
-    }
     if request.read_json && request.as_tasks {
         let tasks = task::from_json(request, &json_document(request, &source)?)?;
         return Ok(with_tasks(request, tasks, vec![request.path.clone()]));
@@ -28,17 +23,21 @@ pub(crate) fn evaluate_here(request: &EvaluationRequest) -> Result<Evaluation, C
         let raws = json_jobs(request, &source)?;
         return finish(request, raws, vec![request.path.clone()], Vec::new());
     }
-    if let Some(error) = python2::changed_meaning(&request.path, &source) {
+    if let Some(error) = python2::refusal(&request.path, &source) {
         return Err(error);
     }
     let mut outcome = interpreter::run(&request.path, &request.arguments);
+    if let Some(mut error) = outcome.refusal.take() {
+        error.trace = outcome.failure.map(|failure| failure.places).unwrap_or_default();
+        return Err(error);
+    }
     if let Some(failure) = outcome.failure.take() {
         return Err(from_failure(&request.path, failure));
     }
     if let Some(code) = outcome.exit.take() {
         return Err(from_exit(&request.path, &code));
     }
-    let Outcome { jobs, tasks, files, hooks, .. } = outcome;
+    let Outcome { jobs, tasks, files, hooks, warnings, .. } = outcome;
     let Some(jobs) = jobs else {
         return Err(
             ConfigError::new(ErrorKind::Internal, "the interpreter ended without a result").in_file(&request.path)
@@ -47,7 +46,11 @@ pub(crate) fn evaluate_here(request: &EvaluationRequest) -> Result<Evaluation, C
     if request.as_tasks && (jobs.is_empty() || !tasks.is_empty()) {
         return Ok(with_tasks(request, task::exported(request, tasks)?, files));
     }
-    finish(request, jobs, files, hooks)
+    let mut evaluation = finish(request, jobs, files, hooks)?;
+    for job in evaluation.jobs.iter_mut().filter(|job| job.content.is_some()) {
+        job.warnings.clone_from(&warnings);
+    }
+    Ok(evaluation)
 }
 
 pub(crate) fn with_tasks(request: &EvaluationRequest, tasks: Vec<Task>, loaded_files: Vec<String>) -> Evaluation {
@@ -166,10 +169,9 @@ fn from_failure(path: &str, failure: RawFailure) -> ConfigError {
         error.help.extend(removed_field_help(&failure.message));
     }
     let help = match failure.line {
-        Some(line) if syntax => {
-            python2::syntax_help(&source, line).or_else(|| python2::open_bracket_help(&source, line))
-        }
-        _ => python2::exception_help(&failure.class, &failure.message),
+        Some(line) if syntax => python2::exception_help(&failure.class, &failure.message, &source)
+            .or_else(|| python2::open_bracket_help(&source, line)),
+        _ => python2::exception_help(&failure.class, &failure.message, &source),
     };
     error.help.extend(help);
     error
@@ -208,43 +210,48 @@ pub(crate) fn removed_field_help(message: &str) -> Option<String> {
     Some(format!("{field} was a field of older versions; {advice}"))
 }
 
-/// How many lines a call is searched for the field that it is about.
-const CALL_LINES_MAX: usize = 60;
-
-/// The place of a failure in the text of its file.
+/// The place of a failure in the text of its file: the expression, or the word in it that the failure is about.
 fn place(file: &str, source: &str, failure: &RawFailure) -> Place {
     let mut place = Place { file: file.to_owned(), line: failure.line, column: None, width: 0, source: None };
     let Some(index) = failure.line.and_then(|line| line.checked_sub(1)) else { return place };
     let line = source.lines().nth(index).unwrap_or_default();
     place.source = Some(line.to_owned());
-    if let Some(column) = failure.column.filter(|column| *column > 0) {
-        let same_line = failure.end_line.is_none() || failure.end_line == failure.line;
-        let end = failure.end_column.filter(|end| same_line && *end > column);
-        place.column = Some(column);
-        place.width = end.map_or(1, |end| end - column);
-        return place;
-    }
-    let quoted = failure.message.split('\'').nth(1).filter(|word| word.len() > 1);
-    if failure.class == "UnknownFieldError"
-        && let Some(field) = quoted
-    {
-        // The exception names the line where the call begins; the field may stand further down.
-        for (further, line) in source.lines().enumerate().skip(index).take(CALL_LINES_MAX) {
-            if let Some(column) = word_position(line, field) {
+    let word = match failure.class.as_str() {
+        "UnknownFieldError" => failure.message.split('\'').nth(1),
+        _ => failure.name.as_deref(),
+    };
+    if let Some(word) = word {
+        // The expression begins on this line; the word may stand further down.
+        let last = failure.end_line.unwrap_or(index + 1);
+        for (further, line) in source.lines().enumerate().take(last).skip(index) {
+            let from = failure.column.filter(|_| further == index).map_or(0, |column| column - 1);
+            if let Some(column) = word_position(line, from, word) {
                 place.line = Some(further + 1);
                 place.column = Some(column);
-                place.width = field.chars().count();
+                place.width = word.chars().count();
                 place.source = Some(line.to_owned());
                 return place;
             }
         }
     }
-    let named = failure.name.as_deref().or(quoted.filter(|_| failure.class.ends_with("Error")));
-    if let Some((column, word)) = named.and_then(|word| Some((word_position(line, word)?, word))) {
-        place.column = Some(column);
-        place.width = word.chars().count();
+    if let Some(column) = failure.column.filter(|column| *column > 0) {
+        let is_one_line = failure.end_line.is_none() || failure.end_line == failure.line;
+        let end = failure.end_column.filter(|end| *end > column);
+        place.column = Some(column_of_byte(line, column));
+        place.width = match (is_one_line, end) {
+            (true, Some(end)) => column_of_byte(line, end) - column_of_byte(line, column),
+            (true, None) => 1,
+            // To the end of the line, and on from there.
+            (false, _) => line.trim_end().chars().count().saturating_sub(column - 1).max(1),
+        };
     }
     place
+}
+
+/// The column in characters of a column in bytes, both from 1.
+pub(crate) fn column_of_byte(line: &str, column: usize) -> usize {
+    let before = line.char_indices().take_while(|(at, _)| at + 1 < column).count();
+    before + 1 + (column - 1).saturating_sub(line.len())
 }
 
 /// The last line that sets `jobs`.
@@ -255,10 +262,11 @@ fn jobs_line(file: &str, source: &str) -> Option<Place> {
     Some(Place { file: file.to_owned(), line: Some(index + 1), column: None, width: 0, source })
 }
 
-/// The column, from 1, where `word` stands as a whole word.
-fn word_position(line: &str, word: &str) -> Option<usize> {
+/// The column, from 1, where `word` stands as a whole word, not before byte `from`.
+fn word_position(line: &str, from: usize, word: &str) -> Option<usize> {
     let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     line.match_indices(word)
+        .filter(|(at, _)| *at >= from)
         .find(|(at, _)| !is_word(line[..*at].chars().next_back()) && !is_word(line[at + word.len()..].chars().next()))
         .map(|(at, _)| line[..at].chars().count() + 1)
 }

@@ -51,6 +51,9 @@ pub struct Job {
     pub name: KeyPart,
     /// What was worked out beyond the key; unset for jobs that were not wanted.
     pub content: Option<Content>,
+    /// What the author of the file should know although it stops nothing, each a sentence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What a job holds.
@@ -118,6 +121,7 @@ impl Job {
             environment: part("environment"),
             name: part("name"),
             content: None,
+            warnings: Vec::new(),
         };
         if wanted.is_none_or(|wanted| job.fits(wanted)) {
             job.content = Some(Content::of(object));

@@ -16,12 +16,14 @@ mod _jobfile {
     use std::rc::Rc;
 
     use rustpython_vm::builtins::{
-        PyBaseExceptionRef, PyDict, PyDictRef, PyFloat, PyInt, PyList, PyListRef, PyStr, PyTuple, PyTupleRef,
+        PyBaseExceptionRef, PyDict, PyDictRef, PyFloat, PyInt, PyList, PyListRef, PyStr, PyTraceback, PyTuple,
+        PyTupleRef, PyTypeRef,
     };
+    use rustpython_vm::compiler::core::OneIndexed;
     use rustpython_vm::function::OptionalArg;
     use rustpython_vm::{AsObject, PyObjectRef, PyPayload, PyRef, PyResult, VirtualMachine, pyclass};
 
-    use crate::interpreter::outcome;
+    use crate::interpreter::{division, outcome};
     use crate::object::{
         Binding, Environment, Fault, Field, Object, Origin, Piece, Raw, Reference, Shape, Type, TypeRef,
     };
@@ -406,10 +408,29 @@ mod _jobfile {
         Ok(vm.ctx.new_list(order.collect()))
     }
 
-    /// Notes that a job file is about to run.
+    /// Notes that a job file is about to run; false when it may not, because it has forms of Python 2.
     #[pyfunction]
-    fn begin_file(path: PyRef<PyStr>) {
-        outcome::begin_file(text_of(&path));
+    fn begin_file(path: PyRef<PyStr>, text: PyRef<PyStr>, vm: &VirtualMachine) -> bool {
+        division::watch(vm);
+        outcome::begin_file(text_of(&path), &text_of(&text))
+    }
+
+    /// Gives a built-in type an attribute.
+    #[pyfunction]
+    fn set_type_attribute(kind: PyTypeRef, name: PyRef<PyStr>, value: PyObjectRef, vm: &VirtualMachine) {
+        kind.set_attr(vm.ctx.intern_str(text_of(&name)), value);
+    }
+
+    /// Where a frame of a traceback stopped: line and column, last line and the column behind the last character, from 1.
+    #[pyfunction]
+    fn position(trace: PyRef<PyTraceback>, vm: &VirtualMachine) -> PyTupleRef {
+        // An instruction is two bytes long.
+        let (from, to) = match trace.frame.code.locations.get(trace.lasti as usize / 2) {
+            Some((from, to)) => ((from.line, from.character_offset), (to.line, to.character_offset)),
+            None => ((trace.lineno, OneIndexed::MIN), (trace.lineno, OneIndexed::MIN)),
+        };
+        let numbers = [from.0, from.1, to.0, to.1].map(|number| vm.ctx.new_int(number.get()).into());
+        vm.ctx.new_tuple(numbers.to_vec())
     }
 
     /// Takes over what evaluating the file came to.
@@ -558,6 +579,13 @@ mod _jobfile {
         }
         let class = value.class().name().to_string();
         let shown = value.repr(vm).map_or_else(|_| format!("<{class}>"), |text| text.to_string_lossy().into_owned());
+        // An address in memory tells nothing and is another one each time.
+        let shown = match shown.split_once(" at 0x") {
+            Some((before, address)) => {
+                format!("{before}{}", address.trim_start_matches(|c: char| c.is_ascii_hexdigit()))
+            }
+            None => shown,
+        };
         Ok(Raw::Foreign { class, shown })
     }
 

@@ -1,11 +1,14 @@
 //! What the Python side delivers when a job file has run, kept until the interpreter has returned.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use rustpython_vm::{PyObjectRef, PyResult, VirtualMachine};
 
 use super::native::raw_of;
+use crate::error::ConfigError;
 use crate::object::Raw;
+use crate::python2;
 
 /// What running a job file came to.
 #[derive(Debug, Default)]
@@ -22,6 +25,14 @@ pub(crate) struct Outcome {
     pub failure: Option<RawFailure>,
     /// The value it left with through `sys.exit`.
     pub exit: Option<Raw>,
+    /// Why one of its files was not run at all.
+    pub refusal: Option<ConfigError>,
+    /// What its author should know although it stops nothing, each a sentence.
+    pub warnings: Vec<String>,
+    /// The places of `warnings`.
+    warned: BTreeSet<(String, usize)>,
+    /// Those of `files` that say that they divide as Python 3 does.
+    dividing: Vec<String>,
 }
 
 /// An exception as plain values.
@@ -49,9 +60,33 @@ pub(crate) fn take() -> Outcome {
     OUTCOME.with(RefCell::take)
 }
 
-/// Notes that a job file is about to run.
-pub(crate) fn begin_file(path: String) {
-    OUTCOME.with(|outcome| outcome.borrow_mut().files.push(path));
+/// Notes that a job file is about to run; false when it may not.
+pub(crate) fn begin_file(path: String, text: &str) -> bool {
+    OUTCOME.with(|outcome| {
+        let mut outcome = outcome.borrow_mut();
+        if let Some(refusal) = python2::refusal(&path, text) {
+            outcome.refusal = Some(refusal);
+        } else if python2::divides_as_python_3(text) {
+            outcome.dividing.push(path.clone());
+        }
+        outcome.files.push(path);
+        outcome.refusal.is_none()
+    })
+}
+
+/// How many warnings are kept.
+const WARNINGS_MAX: usize = 10;
+
+/// Warns of a division of whole numbers in a job file, once for each line.
+pub(crate) fn note_division(path: &str, line: usize, told: impl FnOnce() -> String) {
+    OUTCOME.with(|outcome| {
+        let mut outcome = outcome.borrow_mut();
+        let is_meant =
+            outcome.dividing.iter().any(|file| file == path) || !outcome.files.iter().any(|file| file == path);
+        if !is_meant && outcome.warnings.len() < WARNINGS_MAX && outcome.warned.insert((path.to_owned(), line)) {
+            outcome.warnings.push(format!("{path}:{line}: {}", told()));
+        }
+    });
 }
 
 /// Is it a job file that was run, rather than a module?

@@ -154,12 +154,7 @@ fn expressions_come_to_the_same_as_under_the_original() {
 #[test]
 fn job_files_come_to_the_same_as_under_the_original() {
     let helpers = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/interpreter/python/jobfile_schema.py");
-    let mut names: Vec<String> = std::fs::read_dir(here("files"))
-        .expect("the files are there")
-        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a plain name"))
-        .filter_map(|name| name.strip_suffix(".aurora").map(str::to_owned))
-        .collect();
-    names.sort();
+    let names = files();
     assert!(names.len() >= 25, "{names:?}");
     for name in names {
         let path = here("files").join(format!("{name}.aurora"));
@@ -171,11 +166,7 @@ fn job_files_come_to_the_same_as_under_the_original() {
         // What the file itself prints comes before.
         let theirs: Vec<(String, Value)> =
             serde_json::from_str(theirs.lines().last().expect("an answer")).expect("pairs of check and job");
-        let mut request = common::request(path);
-        for (binding, value) in bindings {
-            request = request.bind(*binding, *value);
-        }
-        let evaluation = config::evaluate(&request).unwrap_or_else(|error| panic!("{name}: {}", error.render()));
+        let evaluation = evaluated(&name);
         assert_eq!(evaluation.jobs.len(), theirs.len(), "{name}");
         for (ours, (check, theirs)) in evaluation.jobs.iter().zip(&theirs) {
             let content = ours.content.as_ref().unwrap_or_else(|| panic!("{name}: {} was not worked out", ours.key()));
@@ -204,27 +195,36 @@ fn in_any_order(file: &str, job: &Value) -> Value {
     job
 }
 
-/// `beside/executor_data.jsonl` holds what Aurora's own client, version 0.22 under CPython 2.7, gave executors for the same files: file,
-/// number of the job in it, data.
-#[test]
-fn the_executors_data_is_that_of_auroras_client_to_the_byte() {
+/// What `beside/executor_data.jsonl` holds: what Aurora's own client, version 0.22 under CPython 2.7, gave executors for the same files.
+/// File, number of the job in it, data.
+fn executor_data() -> Vec<(String, usize, String)> {
     let expected = std::fs::read_to_string(here("executor_data.jsonl")).expect("the data is there");
-    let expected: Vec<(String, usize, String)> =
-        expected.lines().map(|line| serde_json::from_str(line).expect("file, number and data")).collect();
-    assert!(expected.len() > 40, "only {} jobs were found", expected.len());
-    let mut evaluated: Option<(String, config::Evaluation)> = None;
+    expected.lines().map(|line| serde_json::from_str(line).expect("file, number and data")).collect()
+}
+
+/// A file of the folder, evaluated with the bindings it asks for.
+pub fn evaluated(name: &str) -> config::Evaluation {
+    let path = here("files").join(format!("{name}.aurora"));
+    let mut request = common::request(path.to_str().expect("a plain path"));
+    for (binding, value) in bindings(name) {
+        request = request.bind(*binding, *value);
+    }
+    config::evaluate(&request).unwrap_or_else(|error| panic!("{name}: {}", error.render()))
+}
+
+/// The names of the files of the folder.
+pub fn files() -> Vec<String> {
+    let entries = std::fs::read_dir(here("files")).expect("the files are there");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("a plain name"));
+    let mut names: Vec<String> = names.filter_map(|name| name.strip_suffix(".aurora").map(str::to_owned)).collect();
+    names.sort();
+    names
+}
+
+/// Compares what executors get with what they got from Aurora's client, where that is known.
+pub fn compare_executor_data(name: &str, evaluation: &config::Evaluation) {
     let mut wrong = Vec::new();
-    for (name, number, data) in expected {
-        if evaluated.as_ref().is_none_or(|(file, _)| *file != name) {
-            let path = here("files").join(format!("{name}.aurora"));
-            let mut request = common::request(path.to_str().expect("a plain path"));
-            for (binding, value) in bindings(&name) {
-                request = request.bind(*binding, *value);
-            }
-            let evaluation = config::evaluate(&request).unwrap_or_else(|error| panic!("{name}: {}", error.render()));
-            evaluated = Some((name.clone(), evaluation));
-        }
-        let (_, evaluation) = evaluated.as_ref().expect("evaluated above");
+    for (_, number, data) in executor_data().into_iter().filter(|(file, ..)| file == name) {
         let submission = evaluation.jobs[number].submission("nobody", &config::default_tiers());
         let submission = submission.unwrap_or_else(|error| panic!("{name}: {}", error.render()));
         let ours = submission.job.task.executor_config.clone().expect("an executor").data;
@@ -234,4 +234,14 @@ fn the_executors_data_is_that_of_auroras_client_to_the_byte() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_executors_data_is_that_of_auroras_client_to_the_byte() {
+    let expected = executor_data();
+    assert!(expected.len() > 40, "only {} jobs were found", expected.len());
+    let names: std::collections::BTreeSet<String> = expected.into_iter().map(|(name, ..)| name).collect();
+    for name in names {
+        compare_executor_data(&name, &evaluated(&name));
+    }
 }

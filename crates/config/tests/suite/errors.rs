@@ -51,31 +51,6 @@ fn a_syntax_error_is_underlined() {
 }
 
 #[test]
-fn habits_of_python_2_get_the_form_of_python_3() {
-    for (text, line, advice) in [
-        ("x = 1\nprint 'hello'\n", 2, "print(...)"),
-        ("try:\n  pass\nexcept ValueError, e:\n  pass\n", 3, "except Error as e:"),
-        ("try:\n  pass\nexcept (KeyError, ValueError), e:\n  pass\n", 3, "except Error as e:"),
-        ("import os\nos.chmod('x', 0755)\n", 2, "0o755"),
-        ("raise ValueError, 'no'\n", 1, "raise Error('message')"),
-        ("n = 10L\n", 1, "write 10 instead of 10L"),
-        ("x = 1 <> 2\n", 1, "!="),
-        ("import urllib2\n", 1, "urllib.request"),
-        ("d = {}\nif d.has_key('a'): pass\n", 2, "key in d"),
-        ("for k, v in {}.iteritems(): pass\n", 1, "d.items()"),
-        ("import hashlib\nhashlib.md5('text')\n", 2, ".encode()"),
-        ("print >>sys.stderr, 'x'\n", 1, "print(text, file=sys.stderr)"),
-        ("x = {'a': 1}.keys() + ['b']\n", 1, "list(d.keys())"),
-        ("x = map(str, [1]) + ['b']\n", 1, "list(map(...))"),
-        ("t = Task(processes=map(lambda n: Process(name=n), 'ab'))\n", 1, "list(map(...))"),
-    ] {
-        let told = failure(text);
-        assert!(told.contains(&format!("test.aurora:{line}")), "{text}\n{told}");
-        assert!(told.contains(advice), "{text}\n{told}");
-    }
-}
-
-#[test]
 fn a_missing_name_is_underlined_and_the_callers_are_told() {
     assert_eq!(
         failure("def make():\n  return undefined + 1\njobs = [make()]\n"),

@@ -9,6 +9,7 @@ mod golden;
 mod hooks;
 mod limits;
 mod objects;
+mod patterns;
 mod python2;
 mod submission;
 mod tasks;

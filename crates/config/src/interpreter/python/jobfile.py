@@ -3,6 +3,7 @@
 import sys
 
 import _jobfile
+import jobfile_python2
 import jobfile_schema
 import pystachio
 
@@ -37,11 +38,6 @@ def _module(name, names):
     vars(parent).update(names)
 
 
-def _reduce(*arguments):
-    import functools
-    return functools.reduce(*arguments)
-
-
 def _log(level):
     def log(text, *arguments):
         sys.stderr.write('%s] %s\n' % (level, text % arguments if arguments else text))
@@ -61,12 +57,15 @@ def _names():
     _module('twitter.common.log', dict((name, _log(name.upper())) for name in
                                        ('debug', 'info', 'warning', 'warn', 'error', 'fatal')))
     # Names that Python 2 had and files still use.
-    names = {'xrange': range, 'unicode': str, 'basestring': str, 'long': int, 'unichr': chr, 'raw_input': input,
-             'reduce': _reduce, 'sys': sys}
+    names = dict(jobfile_python2.NAMES, sys=sys)
     names.update((part, sys.modules['pystachio.' + part]) for part in _PYSTACHIO_PARTS)
     names.update(own)
     names.update(schema)
     return names
+
+
+class _Refused(BaseException):
+    """A file has forms of Python 2; the native side knows which."""
 
 
 class _Loader(object):
@@ -76,6 +75,7 @@ class _Loader(object):
         self.names = _names()
         self.names['include'] = self.include
         self.names['export'] = self.export
+        self.names['execfile'] = self.execfile
         self.tasks = []
         self.files = []
         self.directories = []
@@ -84,11 +84,13 @@ class _Loader(object):
         with open(path, 'rb') as source:
             content = source.read()
         self.files.append(shown)
-        _jobfile.begin_file(shown)
+        text = _decoded(content)
+        if not _jobfile.begin_file(shown, text):
+            raise _Refused()
         directory, slash, _ = path.rpartition('/')
         self.directories.append(directory + slash)
         try:
-            exec(compile(_decoded(content), shown, 'exec'), self.names)
+            exec(compile(text, shown, 'exec'), self.names)
         finally:
             self.directories.pop()
 
@@ -102,6 +104,10 @@ class _Loader(object):
             if error.filename not in (path, None):
                 raise
             raise FileNotFoundError('include: there is no file %s' % path) from None
+
+    def execfile(self, path):
+        """As include(), with a path from the working directory."""
+        self.run(path, path)
 
     def export(self, task):
         """Names a task that is run without a scheduler."""
@@ -151,16 +157,19 @@ def _failure(error, files):
         code = trace.tb_frame.f_code
         if code.co_filename in files:
             places.append([code.co_filename, trace.tb_lineno, code.co_name])
+            innermost = trace
         trace = trace.tb_next
     found['places'] = places
     if places:
-        found.update(file=places[-1][0], line=places[-1][1])
+        line, column, end_line, end_column = _jobfile.position(innermost)
+        found.update(file=places[-1][0], line=line, column=column, end_line=end_line, end_column=end_column)
     return found
 
 
 def evaluate(path):
     """Runs the file; delivers its jobs or its failure."""
     sys.path[:] = []
+    jobfile_python2.install()
     loader = _Loader()
     try:
         loader.run(path, path)
