@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::data;
 use crate::error::{ConfigError, ErrorKind, Place};
 use crate::interpreter::{self, Outcome, RawFailure};
 use crate::job::{self, Job};
@@ -15,6 +16,10 @@ use crate::task::{self, Task};
 /// Evaluates the request in this process, without limits.
 pub(crate) fn evaluate_here(request: &EvaluationRequest) -> Result<Evaluation, ConfigError> {
     let source = read(request)?;
+    let format = request.format.unwrap_or_else(|| data::Format::of(Path::new(&request.path), &source));
+    if !request.read_json && format != data::Format::Python {
+        return data::evaluate(request, format, &source);
+    }
     if request.read_json && request.as_tasks {
         let tasks = task::from_json(request, &json_document(request, &source)?)?;
         return Ok(with_tasks(request, tasks, vec![request.path.clone()]));

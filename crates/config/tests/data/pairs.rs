@@ -49,7 +49,9 @@ fn every_example_has_its_equal() {
     let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
     let of = |name: &str| {
         let path = examples.join(name);
-        submissions(&config::evaluate(&request(path.to_str().unwrap())).unwrap_or_else(|error| panic!("{}", error.render())))
+        submissions(
+            &config::evaluate(&request(path.to_str().unwrap())).unwrap_or_else(|error| panic!("{}", error.render())),
+        )
     };
     for name in ["hello.yaml", "hello.json", "hello.toml"] {
         assert_same(&of("hello.aurora"), &of(name), name);
