@@ -156,6 +156,7 @@ impl Agent {
             revocable_cpu: CpuMillis(0),
             port_ranges: content.ports,
             attributes: self.attributes.clone(),
+            unreserved: Resources::ZERO,
             role: None,
             unavailable_from_ms: None,
         })

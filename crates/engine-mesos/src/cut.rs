@@ -28,7 +28,7 @@ fn is_usable(resource: &Resource) -> bool {
 }
 
 /// Whether the entry is set aside for a role.
-fn is_reserved(resource: &Resource) -> bool {
+pub(crate) fn is_reserved(resource: &Resource) -> bool {
     let for_a_role = resource.role.as_deref().is_some_and(|role| role != "*");
     for_a_role || resource.reservation.is_some() || !resource.reservations.is_empty()
 }

@@ -6,7 +6,7 @@ use engine::{AgentId, OfferId};
 use mesos::v1::{self, Attribute, Resource, value};
 use model::{Host, Role};
 
-use crate::cut::Pool;
+use crate::cut::{Pool, is_reserved};
 
 /// An offer that may be accepted.
 #[derive(Clone, Debug)]
@@ -27,6 +27,7 @@ impl Book {
     /// Keeps an offer and says what the scheduler is told.
     pub(crate) fn add(&mut self, offer: v1::Offer) -> engine::Offer {
         let (resources, revocable_cpu, port_ranges) = Pool::new(&offer.resources).total();
+        let unreserved = Pool::new(offer.resources.iter().filter(|resource| !is_reserved(resource))).total().0;
         let role = offer.allocation_info.and_then(|info| info.role);
         let told = engine::Offer {
             id: offer.id.value,
@@ -34,6 +35,7 @@ impl Book {
             agent_id: offer.agent_id.value,
             host: offer.hostname,
             resources,
+            unreserved,
             revocable_cpu,
             port_ranges,
             attributes: attributes(&offer.attributes),

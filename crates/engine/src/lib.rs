@@ -28,6 +28,8 @@ pub struct Offer {
     pub host: Host,
     /// What is free and not revocable; `ports` is the count of `port_ranges`.
     pub resources: Resources,
+    /// The part of that which is set aside for no role: given back, it may be offered to another one. Nothing where roles do not matter.
+    pub unreserved: Resources,
     /// Revocable CPU on top of that.
     pub revocable_cpu: CpuMillis,
     /// Free ports.

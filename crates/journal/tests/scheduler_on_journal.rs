@@ -153,6 +153,7 @@ impl Life {
             revocable_cpu: CpuMillis(0),
             port_ranges: Ports::from_ranges([(31_000, 31_099)]),
             attributes: BTreeMap::from([("host".to_owned(), vec!["agent".to_owned()])]),
+            unreserved: Resources::ZERO,
             role: None,
             unavailable_from_ms: None,
         }])));

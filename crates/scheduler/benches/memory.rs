@@ -165,6 +165,7 @@ fn offer(number: usize) -> Offer {
         revocable_cpu: CpuMillis(0),
         port_ranges: Ports::default(),
         attributes: Default::default(),
+        unreserved: Resources::ZERO,
         role: None,
         unavailable_from_ms: None,
     }

@@ -85,6 +85,7 @@ fn offers(percent_full: u64, dice: &mut Dice) -> Vec<Offer> {
             revocable_cpu: CpuMillis(0),
             port_ranges: Ports::from_ranges([(31_000, 31_000 + 10 * free as u16)]),
             attributes,
+            unreserved: Resources::ZERO,
             role: None,
             unavailable_from_ms: None,
         }

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::*;
@@ -375,6 +376,75 @@ fn offers_of_different_roles_are_never_accepted_together() {
     assert_eq!(accepted, [1, 1]);
     world.engine(Event::AgentLost("a".into()));
     assert!(!world.view().agents.contains_key("a"));
+}
+
+/// An offer to a role, of which so many cores are set aside for nobody.
+fn offered_to(world: &mut World, role: &str, cores: f64, unreserved: f64) -> String {
+    let mut offer = world.make_offer("a", room(cores));
+    (offer.role, offer.unreserved) = (Some(role.into()), Resources { ports: 100, ..room(unreserved) });
+    let id = offer.id.clone();
+    world.engine(Event::Offers(vec![offer]));
+    id
+}
+
+fn declined(world: &mut World) -> Vec<Vec<String>> {
+    let declined = |call| if let Call::Decline { offers, .. } = call { Some(offers) } else { None };
+    world.take_calls().into_iter().filter_map(declined).collect()
+}
+
+#[test]
+fn what_nobody_reserved_is_given_back_to_join_what_another_role_has() {
+    let mut world = World::with(Settings { several_roles: true, ..shared() });
+    let kept = offered_to(&mut world, "web", 4.0, 0.0);
+    let other = offered_to(&mut world, "batch", 4.0, 4.0);
+    assert!(declined(&mut world).is_empty(), "nobody waits");
+    world.create(TaskConfig::new(job("big"), 6.0, 1, 1, "{}"), 1);
+    world.pass(1000);
+    assert_eq!(declined(&mut world), [[other]]);
+    // The engine offers it to the other role, and both are accepted together.
+    let joined = offered_to(&mut world, "web", 4.0, 4.0);
+    let calls = world.take_calls();
+    let accepted =
+        calls.iter().find_map(|call| if let Call::Accept { offers, .. } = call { Some(offers) } else { None });
+    assert_eq!(accepted.unwrap().iter().collect::<BTreeSet<_>>(), BTreeSet::from([&kept, &joined]));
+    assert_eq!(world.active_one(&job("big"), 0).status, TaskStatus::Assigned);
+}
+
+#[test]
+fn room_that_comes_to_one_role_while_a_task_waits_is_joined_at_once() {
+    let mut world = World::with(Settings { several_roles: true, ..shared() });
+    world.create(TaskConfig::new(job("big"), 6.0, 1, 1, "{}"), 1);
+    let first = offered_to(&mut world, "batch", 4.0, 4.0);
+    assert!(declined(&mut world).is_empty());
+    offered_to(&mut world, "web", 4.0, 0.0);
+    assert_eq!(declined(&mut world), [[first]]);
+}
+
+#[test]
+fn offers_are_not_given_up_in_vain_nor_again_and_again() {
+    let mut world = World::with(Settings { several_roles: true, ..shared() });
+    // Reserved on both sides: they never come together.
+    let reserved = offered_to(&mut world, "web", 4.0, 0.0);
+    offered_to(&mut world, "batch", 4.0, 1.0);
+    world.create(TaskConfig::new(job("big"), 6.0, 1, 1, "{}"), 1);
+    let mut elsewhere = TaskConfig::new(job("elsewhere"), 5.0, 1, 1, "{}");
+    elsewhere.constraints = BTreeSet::from([model::Constraint {
+        name: "host".into(),
+        constraint: model::TaskConstraint::Value { negated: false, values: BTreeSet::from(["b".into()]) },
+    }]);
+    world.create(elsewhere, 1);
+    world.pass(30_000);
+    assert!(declined(&mut world).is_empty(), "six cores are not there, and five are wanted on another host");
+    // The engine is asked once, and offers it to the same role all the same: it may be used as it is.
+    world.create(TaskConfig::new(job("middle"), 5.0, 1, 1, "{}"), 1);
+    world.pass(1000);
+    assert_eq!(declined(&mut world).len(), 1);
+    offered_to(&mut world, "batch", 4.0, 1.0);
+    world.pass(30_000);
+    assert!(declined(&mut world).is_empty(), "asked a moment ago");
+    world.pass(150_000);
+    assert_eq!(declined(&mut world).len(), 1, "things may have changed");
+    assert!(world.outstanding.contains_key(&reserved));
 }
 
 #[test]

@@ -635,6 +635,30 @@ fn several_roles_and_reserved_resources_are_used() {
 }
 
 #[test]
+fn what_two_roles_were_offered_of_an_agent_comes_together_for_a_task_that_needs_both() {
+    let simulation = Simulation::start(Settings::default(), 10.0, None).unwrap();
+    // What is nobody's goes to the role that comes first, beside what is reserved for the other.
+    simulation.add_agents([AgentSpec::new(
+        "a0",
+        "cpus(web):4;mem(web):4096;disk(web):4096;cpus:4;mem:4096;disk:4096;ports:[31000-31999]",
+    )]);
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(&simulation.master_list());
+    options.framework.roles = vec!["batch".into(), "web".into()];
+    let clock = LoopClock::Simulated(simulation.time(), 1_700_000_000_000);
+    let settings = scheduler::Settings { several_roles: true, ..scheduler::Settings::default() };
+    let daybreak = Daybreak::start(directory.path(), options, settings, clock, false);
+    let two_are_held = |view: &scheduler::View| view.agents.values().any(|agent| agent.shares.len() == 2);
+    assert!(daybreak.reaches(SOON, two_are_held), "{:?}", daybreak.view().agents);
+    let begun_ms = simulation.with(|cluster| cluster.now_ms());
+    daybreak.create(TaskConfig::new(JobKey::new("www-data", "prod", "wide"), 6.0, 16, 16, "{}"), 1);
+    daybreak.wait_for(TaskStatus::Running, 1);
+    let took_ms = simulation.with(|cluster| cluster.now_ms()) - begun_ms;
+    // Offers are held for five minutes.
+    assert!(took_ms < 60_000, "{took_ms} ms");
+}
+
+#[test]
 fn masters_that_want_a_name_and_a_secret_get_them() {
     let credentials = Some(vec![("daybreak".to_owned(), "secret".to_owned())]);
     let world =

@@ -31,11 +31,10 @@ fn tasks(cluster: &Cluster) -> Vec<Value> {
 
 pub fn reserved() {
     let resources = "--resources=cpus(web):1;mem(web):512;disk(web):1000;cpus:2;mem:1024;disk:4000;ports:[31000-31999]";
-    // Mesos offers what is nobody's to one role at a time: what one cannot use goes back soon, to be offered to the other.
-    let daybreak =
-        ["--mesos-role", "web,batch", "--min-offer-hold-time", "2secs", "--offer-hold-jitter-window", "0secs"];
-    let cluster = Cluster::start(&Plan { daybreak: &daybreak, agent: &[resources], ..Plan::default() });
-    // More than what is reserved and more than what is not, with its executor: it takes of both.
+    let cluster =
+        Cluster::start(&Plan { daybreak: &["--mesos-role", "web,batch"], agent: &[resources], ..Plan::default() });
+    // More than what is reserved and more than what is not, with its executor: it takes of both. Mesos offers what is nobody's to one
+    // role at a time; if it was not the one with the reservation, it is given back for that one, though offers are held for minutes.
     let job = key("across");
     cluster.create(&job, &service("across", 2.2, "")).expect_code(0);
     cluster.wait_for_active(&job, "RUNNING", 1);

@@ -89,7 +89,7 @@ impl Core {
     }
 
     /// Takes an agent's offers out of the book and forgets their timers. Returns their names.
-    fn drop_offers(&mut self, slot: usize) -> Vec<String> {
+    pub(crate) fn drop_offers(&mut self, slot: usize) -> Vec<String> {
         let offers = self.book.consume(slot);
         offers.iter().for_each(|offer| self.timers.cancel(offer.timer));
         offers.into_iter().map(|offer| offer.id).collect()
@@ -267,6 +267,7 @@ impl Core {
         if std::mem::take(&mut self.book.gave_back) {
             self.call(Call::Revive);
         }
+        self.join_roles_for(number, None);
     }
 
     /// Blocked groups look at the agents that have just offered room.
@@ -295,6 +296,7 @@ impl Core {
                 self.groups.last_class = Some(class);
             }
         }
+        self.join_roles_on(&fresh);
         self.explain_again();
         true
     }

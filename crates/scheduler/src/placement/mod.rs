@@ -6,6 +6,7 @@ pub(crate) mod assign;
 pub(crate) mod filter;
 pub(crate) mod groups;
 pub(crate) mod index;
+pub(crate) mod joining;
 pub(crate) mod offers;
 pub(crate) mod preemption;
 pub(crate) mod reasons;

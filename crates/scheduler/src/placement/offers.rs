@@ -23,6 +23,8 @@ pub(crate) struct HeldOffer {
     /// Gives it back when it was held for long enough.
     pub(crate) timer: TimerKey,
     resources: Resources,
+    /// What of it is set aside for no role.
+    pub(crate) unreserved: Resources,
     revocable_cpu: CpuMillis,
     ports: Ports,
 }
@@ -56,6 +58,8 @@ pub(crate) struct Agent {
     pub(crate) gone: bool,
     /// The group that preempted tasks here and may use the room first.
     pub(crate) reserved_for: Option<u64>,
+    /// Until then, in ms on the monotonic clock, its offers are not given up again for the sake of another role.
+    pub(crate) given_up_until_ms: u64,
 }
 
 impl Agent {
@@ -82,6 +86,8 @@ pub(crate) struct OfferBook {
     vacant: Vec<usize>,
     /// Slots of each agent, one for each role.
     by_id: BTreeMap<String, Vec<usize>>,
+    /// Agents that several roles were offered parts of.
+    shared: BTreeSet<String>,
     by_offer: BTreeMap<String, usize>,
     by_host: BTreeMap<Host, Vec<usize>>,
     /// Agents that are not the first choice: maintenance is announced for them, or the engine asks them back.
@@ -152,6 +158,11 @@ impl OfferBook {
         self.by_id.get(id).map_or(&[], Vec::as_slice)
     }
 
+    /// Agents that several roles were offered parts of.
+    pub(crate) fn shared_agents(&self) -> &BTreeSet<String> {
+        &self.shared
+    }
+
     /// The slots of the agents of a host.
     pub(crate) fn slots_on(&self, host: &str) -> &[usize] {
         self.by_host.get(host).map_or(&[], Vec::as_slice)
@@ -200,7 +211,11 @@ impl OfferBook {
                 if !reused {
                     self.slots.push(None);
                 }
-                self.by_id.entry(id.into()).or_default().push(slot);
+                let slots = self.by_id.entry(id.into()).or_default();
+                slots.push(slot);
+                if slots.len() > 1 {
+                    self.shared.insert(id.into());
+                }
                 self.by_host.entry(host.into()).or_default().push(slot);
                 let (id, role, host) = (id.into(), role.cloned(), host.into());
                 self.slots[slot] = Some(Agent { id, role, host, values: UNDEDICATED, ..Agent::default() });
@@ -290,6 +305,7 @@ impl OfferBook {
             id: offer.id.clone(),
             timer,
             resources: Resources { ports: offer.port_ranges.count(), ..offer.resources },
+            unreserved: offer.unreserved,
             revocable_cpu: offer.revocable_cpu,
             ports: offer.port_ranges.clone(),
         });
@@ -387,6 +403,9 @@ impl OfferBook {
         self.unlist_values(slot);
         if let Some(agent) = self.slots[slot].take() {
             unlist(&mut self.by_id, &agent.id, slot);
+            if self.slots_of(&agent.id).len() < 2 {
+                self.shared.remove(&agent.id);
+            }
             unlist(&mut self.by_host, &agent.host, slot);
             self.vacant.push(slot);
         }

@@ -227,6 +227,10 @@ impl World {
         for id in view.pending_reasons.keys() {
             assert_eq!(view.tasks[id].status, TaskStatus::Pending);
         }
+        for group in view.waiting_groups.values() {
+            let mut tasks = view.tasks_of(&group.config.job);
+            assert!(tasks.any(|task| task.status == TaskStatus::Pending && task.config == group.config));
+        }
         for (status, count) in view.count_by_status() {
             assert_eq!(view.counters[format!("task_store_{status}").as_str()], count as i64, "{status}");
         }
@@ -313,6 +317,7 @@ impl World {
             revocable_cpu: CpuMillis(0),
             port_ranges: Ports::from_ranges([(31_000, 31_099)]),
             attributes: BTreeMap::from([("host".into(), vec![agent.to_owned()])]),
+            unreserved: Resources::ZERO,
             role: None,
             unavailable_from_ms: None,
         }

@@ -182,6 +182,7 @@ impl Real {
             revocable_cpu: CpuMillis(0),
             port_ranges: Ports::from_ranges([]),
             attributes: BTreeMap::new(),
+            unreserved: Resources::ZERO,
             role: None,
             unavailable_from_ms: None,
         }])));

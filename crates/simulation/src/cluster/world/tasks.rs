@@ -103,6 +103,7 @@ impl World {
                     ("host".to_owned(), vec![agent.host.clone()]),
                 ]
                 .into(),
+                unreserved: Resources::ZERO,
                 role: None,
                 unavailable_from_ms: None,
             });
