@@ -20,12 +20,39 @@ pub struct EvaluationRequest {
     pub bindings: Vec<Binding>,
     /// The file is JSON.
     pub is_json: bool,
+    /// What it is written in; unset where its name tells.
+    pub format: Option<FileFormat>,
     /// Which job is to be converted.
     pub wanted: Wanted,
     /// Registry in which images are looked for that the job names by their tags; unset for the usual one.
     pub docker_registry: Option<String>,
     /// Tiers of the cluster; the built-in ones when only the file is looked at.
     pub tiers: Tiers,
+}
+
+/// What a job file is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum FileFormat {
+    /// Python, as Aurora's job files are
+    Aurora,
+    /// YAML
+    Yaml,
+    /// JSON with the fields of job files
+    Json,
+    /// TOML
+    Toml,
+}
+
+#[cfg(feature = "evaluator")]
+impl From<FileFormat> for config::Format {
+    fn from(format: FileFormat) -> Self {
+        match format {
+            FileFormat::Aurora => Self::Python,
+            FileFormat::Yaml => Self::Yaml,
+            FileFormat::Json => Self::Json,
+            FileFormat::Toml => Self::Toml,
+        }
+    }
 }
 
 /// Which job of a file is meant.
@@ -100,6 +127,7 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluation, String> {
 pub(crate) fn question_of(request: &EvaluationRequest) -> config::EvaluationRequest {
     let mut question = config::EvaluationRequest::new(request.path.to_string_lossy());
     question.read_json = request.is_json;
+    question.format = request.format.map(config::Format::from);
     question.bindings = request.bindings.iter().map(|binding| (binding.name.clone(), binding.value.clone())).collect();
     question.wanted = match &request.wanted {
         Wanted::Job(key) => Some(config::JobSelector {

@@ -70,9 +70,12 @@ pub struct FileOptions {
     /// Give a template variable a value; may be repeated
     #[arg(long = "bind", value_name = "NAME=VALUE")]
     pub bindings: Vec<Binding>,
-    /// The file is JSON
+    /// The file is JSON as Aurora's client reads it
     #[arg(long)]
     pub read_json: bool,
+    /// What the file is written in [default: told by its name]
+    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "read_json")]
+    pub format: Option<crate::evaluation::FileFormat>,
 }
 
 /// Options of verbs that once loaded a file for its hooks only.

@@ -111,7 +111,7 @@ struct OldFile {
 
 impl OldFile {
     fn today(&self) -> FileOptions {
-        FileOptions { bindings: self.bindings.clone(), read_json: self.json }
+        FileOptions { bindings: self.bindings.clone(), read_json: self.json, format: None }
     }
 }
 

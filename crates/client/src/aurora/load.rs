@@ -79,6 +79,7 @@ fn request_for(
         path: path.to_owned(),
         bindings: file.bindings.clone(),
         is_json: file.read_json,
+        format: file.format,
         wanted: Wanted::Job(key.clone()),
         docker_registry: context.clusters.get(&key.cluster).ok().and_then(|cluster| cluster.docker_registry),
         tiers,
@@ -131,6 +132,7 @@ pub fn list(arguments: &ConfigListArguments, context: &mut Context<'_>) -> Outco
         path: arguments.path.clone(),
         bindings: arguments.file.bindings.clone(),
         is_json: arguments.file.read_json,
+        format: arguments.file.format,
         ..EvaluationRequest::default()
     };
     let evaluation = context.world.evaluate(&request).map_err(|why| {

@@ -29,6 +29,7 @@ fn load(arguments: &ConfigArguments, wanted: Wanted, console: &mut Console) -> O
         path: arguments.path.clone(),
         bindings: arguments.file.bindings.clone(),
         is_json: arguments.file.read_json,
+        format: arguments.file.format,
         wanted,
         ..EvaluationRequest::default()
     };

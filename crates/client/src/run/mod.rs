@@ -72,6 +72,7 @@ fn load(arguments: &RunArguments, world: &RealWorld, console: &mut Console) -> O
         path: arguments.path.clone(),
         bindings: arguments.file.bindings.clone(),
         is_json: arguments.file.read_json,
+        format: arguments.file.format,
         wanted: arguments.key.clone().map_or(Wanted::Only, Wanted::Job),
         ..EvaluationRequest::default()
     };

@@ -19,8 +19,7 @@ pub fn load(file: &TaskFile) -> Outcome<LoadedTask> {
     let [path] = file.paths.as_slice() else {
         return Err(Failure::new(Exit::Usage, "Should specify precisely one config"));
     };
-    let is_json = file.json || path.extension().is_some_and(|extension| extension == "json");
-    evaluate(path, is_json, &file.bound, file.task.as_deref())
+    evaluate(path, file.json, &file.bound, file.task.as_deref())
 }
 
 /// A task of one process.
