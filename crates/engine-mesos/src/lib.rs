@@ -108,6 +108,7 @@ impl MesosEngine {
         options.framework.check().map_err(StartError::Framework)?;
         let tasks =
             Tasks::new(&options.executors, options.discovery_location.clone())?.with_commands(&options.commands);
+        let tasks = tasks.with_root_in_docker(&options.executors_that_change_user);
         let masters = Masters::start(&options)?;
         let wire = Wire {
             tls: tls::client_config(&options.tls, options.tls.enabled || masters.use_tls())?,

@@ -25,6 +25,9 @@ pub struct Options {
     pub tls: Tls,
     /// Executors that jobs may name.
     pub executors: Vec<Executor>,
+    /// Names of those that change to the user whom a job's Docker parameters name by themselves, so that Docker starts them as root: others
+    /// could not execute what agents fetch.
+    pub executors_that_change_user: Vec<String>,
     /// Commands that tasks may name in the place of an executor; the agent's own executor runs them.
     pub commands: Vec<CommandTask>,
     /// Where tasks announce themselves for discovery (the cluster's name); none where they are not to.
@@ -149,6 +152,7 @@ impl Default for Options {
             announce_principal: true,
             tls: Tls::default(),
             executors: Vec::new(),
+            executors_that_change_user: Vec::new(),
             commands: Vec::new(),
             discovery_location: None,
             accept_refuse: Duration::ZERO,

@@ -7,6 +7,12 @@ use mesos::v1::{self, task_status};
 /// Length of an update's id.
 const UUID_BYTES: usize = 16;
 
+/// What Docker's containerizer says where a container's user may not execute what it was started with.
+const NOT_EXECUTABLE: &str = "Container exited with status 126";
+/// What helps.
+const NOT_EXECUTABLE_HINT: &str = "if the image has a user of its own: it may not execute what the agent fetched. Name a user with the \
+     Docker parameter user, and the task's processes run as that one";
+
 /// What follows from a status.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Told {
@@ -29,7 +35,7 @@ pub(crate) fn tell(status: v1::TaskStatus) -> Told {
         Err(_) => return Told::Nothing { unknown_state: Some(status.state), token },
     };
     let Some(state) = task_state(state) else { return Told::Nothing { unknown_state: None, token } };
-    let message = status.message.filter(|message| !message.is_empty());
+    let message = status.message.filter(|message| !message.is_empty()).map(explained);
     Told::Update(StatusUpdate {
         task_id: model::TaskId(status.task_id.value.into()),
         state,
@@ -39,6 +45,11 @@ pub(crate) fn tell(status: v1::TaskStatus) -> Told {
         agent_id,
         token,
     })
+}
+
+/// Adds what to do where Mesos' own words do not say it.
+fn explained(message: String) -> String {
+    if message.contains(NOT_EXECUTABLE) { format!("{message} ({NOT_EXECUTABLE_HINT})") } else { message }
 }
 
 /// `None` where a state says nothing that the scheduler could use.

@@ -46,6 +46,8 @@ struct Known {
     /// Without ids and resources, and with the volumes' mounts apart.
     info: ExecutorInfo,
     mounts: Vec<Volume>,
+    /// It changes to the user of a job's Docker parameters by itself.
+    changes_user: bool,
 }
 
 /// What all tasks of one configuration share.
@@ -93,6 +95,12 @@ impl Tasks {
             prepared: HashMap::new(),
             discovery_location,
         })
+    }
+
+    /// Executors that change to the user of a job's Docker parameters by themselves.
+    pub(crate) fn with_root_in_docker(mut self, names: &[String]) -> Self {
+        self.executors.iter_mut().for_each(|(name, known)| known.changes_user = names.contains(name));
+        self
     }
 
     /// Commands that configurations may name in the place of an executor.
@@ -163,7 +171,10 @@ impl Tasks {
                     .get(&executor.name)
                     .ok_or_else(|| format!("Configuration for executor '{}' doesn't exist.", executor.name))?;
                 let mut info = known.info.clone();
-                if let Some(container) = container(&config.container, &known.mounts) {
+                if let Some(mut container) = container(&config.container, &known.mounts) {
+                    if known.changes_user {
+                        start_as_root(&mut container);
+                    }
                     info.container = Some(container);
                 }
                 info.command.get_or_insert_default().uris.extend(uris);
@@ -206,7 +217,8 @@ impl Known {
             return Err(error("it has no command: Mesos would not know what to start".to_owned()));
         }
         let mounts = executor.volume_mounts.iter().map(host_volume).collect();
-        Ok(Self { prefix: executor.task_prefix.clone(), info: ExecutorInfo { resources: Vec::new(), ..info }, mounts })
+        let info = ExecutorInfo { resources: Vec::new(), ..info };
+        Ok(Self { prefix: executor.task_prefix.clone(), info, mounts, changes_user: false })
     }
 }
 
@@ -349,6 +361,17 @@ fn container(container: &Container, mounts: &[Volume]) -> Option<ContainerInfo> 
                 ..Default::default()
             })
         }
+    }
+}
+
+/// Has Docker start the executor as root in place of the user that the parameters name: that one may not execute what the agent has
+/// fetched. The executor finds the user in the task. Without such a parameter the image decides, and nothing is changed.
+fn start_as_root(container: &mut ContainerInfo) {
+    let Some(docker) = &mut container.docker else { return };
+    let named = docker.parameters.len();
+    docker.parameters.retain(|parameter| parameter.key != "user");
+    if docker.parameters.len() < named {
+        docker.parameters.push(v1::Parameter { key: "user".to_owned(), value: "0".to_owned() });
     }
 }
 

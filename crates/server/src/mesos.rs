@@ -8,6 +8,7 @@ use engine_mesos::{Credentials, Framework, MesosEngine, MesosFiles, Placed, Tls}
 use gateway::Gateway;
 use model::TaskId;
 use model::executor::Executor;
+use model::task::AURORA_EXECUTOR_NAME;
 
 use crate::daemon::{DaemonError, VERSION};
 use crate::engines::{Control, Started};
@@ -36,7 +37,12 @@ pub(crate) fn start(
     };
     let executors = mesos.executors(&path, served.is_some()).map_err(OptionsError::from)?;
     let overheads: Vec<_> = executors.iter().map(|executor| (executor.name.clone(), executor.overhead)).collect();
-    let settings = settings(options, mesos, executors, &url)?;
+    let is_ours = |executor: &&Executor| {
+        let fetches = |command: &model::executor::Command| command.uris.iter().any(|uri| uri.value == path);
+        served.is_some() && executor.name == AURORA_EXECUTOR_NAME && executor.command.as_ref().is_some_and(fetches)
+    };
+    let executors_that_change_user = executors.iter().filter(is_ours).map(|executor| executor.name.clone()).collect();
+    let settings = engine_mesos::Options { executors_that_change_user, ..settings(options, mesos, executors, &url)? };
     let (credentials, tls) = (settings.credentials.clone(), settings.tls.clone());
     let engine = MesosEngine::start(settings, sink)?;
     let view = Arc::clone(gateway);

@@ -120,18 +120,33 @@ pub fn docker_bare() {
     let task = cluster.wait_for_end(&job);
     assert_eq!(task["status"], "FAILED", "{task}");
     assert!(task.to_string().contains("daybreak-test/none"), "{task}");
-    // One with a user of its own may not even execute what agents fetch for root; with Docker's own option it may.
+    // One with a user of its own may not even execute what agents fetch for root, and is told what helps.
     let job = key("stranger");
     cluster.create(&job, &job_file("stranger", &format!("Docker(image = '{GREETER}')"), "id -u", "")).expect_code(0);
     let task = cluster.wait_for_end(&job);
     assert_eq!(task["status"], "FAILED", "{task}");
     assert!(task.to_string().contains("Container exited with status 126"), "{task}");
-    let job = key("as-root");
-    let container = format!("Docker(image = '{GREETER}', parameters = [Parameter(name = 'user', value = '0')])");
-    cluster.create(&job, &job_file("as-root", &container, "id -u", "")).expect_code(0);
+    assert!(task.to_string().contains("Docker parameter user"), "{task}");
+    // Named by Docker's own option, the user runs the processes, in a sandbox of theirs.
+    let line = "echo > mine && echo $(id -u):$(id -g) $(busybox stat -c %u mine)";
+    let users =
+        [("root", "0", "0:0 0\n"), ("guest", "guest", "1234:1234 1234\n"), ("number", "4321:7", "4321:7 4321\n")];
+    for (name, user, said) in users {
+        let job = key(&format!("as-{name}"));
+        let container =
+            format!("Docker(image = '{GREETER}', parameters = [Parameter(name = 'user', value = '{user}')])");
+        cluster.create(&job, &job_file(&format!("as-{name}"), &container, line, "")).expect_code(0);
+        let task = cluster.wait_for_end(&job);
+        assert_eq!(task["status"], "FINISHED", "{task}");
+        let id = task["assignedTask"]["taskId"].as_str().unwrap();
+        assert_eq!(cluster.log(id, "inside", "stdout"), said, "{name}");
+    }
+    let job = key("as-nobody-knows");
+    let container = format!("Docker(image = '{GREETER}', parameters = [Parameter(name = 'user', value = 'stranger')])");
+    cluster.create(&job, &job_file("as-nobody-knows", &container, line, "")).expect_code(0);
     let task = cluster.wait_for_end(&job);
-    assert_eq!(task["status"], "FINISHED", "{task}");
-    assert_eq!(cluster.log(task["assignedTask"]["taskId"].as_str().unwrap(), "inside", "stdout"), "0\n");
+    assert_eq!(task["status"], "FAILED", "{task}");
+    assert!(task.to_string().contains("stranger is no user of the image"), "{task}");
 }
 
 pub fn docker_agent_restart() {

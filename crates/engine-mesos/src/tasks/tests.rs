@@ -143,6 +143,24 @@ fn containers_are_described_as_the_table_says() {
 }
 
 #[test]
+fn an_executor_that_changes_to_the_user_of_the_parameters_itself_is_started_as_root() {
+    let started = |tasks: &mut Tasks, keys: &[&str]| -> Vec<(String, String)> {
+        let mut compose = config();
+        compose.executor_config.as_mut().unwrap().name = "compose".into();
+        let parameters = keys.iter().map(|key| ((*key).to_owned(), "app".to_owned())).collect();
+        compose.container = Container::Docker { image: "i:1".into(), parameters };
+        let container = describe(tasks, compose).executor.unwrap().container.unwrap();
+        container.docker.unwrap().parameters.into_iter().map(|it| (it.key, it.value)).collect()
+    };
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let mut others = tasks();
+    assert_eq!(started(&mut others, &["user"]), [pair("user", "app")]);
+    let mut ours = tasks().with_root_in_docker(&["compose".to_owned()]);
+    assert_eq!(started(&mut ours, &["user", "label", "user"]), [pair("label", "app"), pair("user", "0")]);
+    assert_eq!(started(&mut ours, &["label"]), [pair("label", "app")], "the image decides");
+}
+
+#[test]
 fn discovery_is_filled_in_where_it_is_wanted() {
     let mut tasks = Tasks { discovery_location: Some("devcluster".into()), ..tasks() };
     let discovery = describe(&mut tasks, config()).discovery.unwrap();

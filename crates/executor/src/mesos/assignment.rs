@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use checkpoint::protocol::{Announcing, ContainerKind, Containers, Launch};
 use mesos::v1::{KillPolicy, TaskInfo};
-use thrift::{AssignedTask, Container, JobKey, Limits, Protocol, Resource, decode_value};
+use thrift::{AssignedTask, Container, DockerContainer, JobKey, Limits, Protocol, Resource, decode_value};
 
 use super::options::{AnnouncerOptions, Options};
+use crate::supervisor::CONTAINER_USER;
 use crate::system::user;
 
 /// How often a sandbox is measured, milliseconds (spec executor 2.7).
@@ -53,10 +54,11 @@ pub(super) fn assignment(info: &TaskInfo, options: &Options, variables: Vec<Stri
         config.executor_config.ok_or("The task has no executor configuration, so there is nothing to run.")?;
     let announcing = announcing(&options.announcer, config.job.as_ref());
     let role = config.job.map(|job| job.role).or_else(|| config.owner.map(|owner| owner.user)).unwrap_or_default();
-    let user = match &options.execute_as_user {
-        Some(user) => user.clone(),
-        None if options.keep_user || in_docker => String::new(),
-        None => role,
+    let user = match (&options.execute_as_user, &config.container) {
+        (Some(user), _) => user.clone(),
+        (None, Some(Container::Docker(docker))) => container_user(docker),
+        (None, _) if options.keep_user => String::new(),
+        (None, _) => role,
     };
     let amount = |pick: fn(&Resource) -> Option<i64>| {
         config.resources.iter().filter_map(pick).map(|amount| u64::try_from(amount).unwrap_or(0)).sum::<u64>() * MIB
@@ -101,6 +103,14 @@ pub(super) fn assignment(info: &TaskInfo, options: &Options, variables: Vec<Stri
     let launch = if executor.name == compose::EXECUTOR_NAME { project(launch, info)? } else { launch };
     let grace_ms = grace_of(info.kill_policy.as_ref()).unwrap_or(GRACE_MS);
     Ok(Assignment { launch, grace_ms, in_docker, in_image })
+}
+
+/// Who runs the processes in a Docker container. The scheduler has Docker start this process as root, so that it can be executed where
+/// the agent has put it, and the user that the job's parameters name (the last of them, as for Docker) is left for the processes; a
+/// container that was started as that user keeps it.
+fn container_user(docker: &DockerContainer) -> String {
+    let named = docker.parameters.iter().flatten().rfind(|parameter| parameter.name == "user");
+    named.map_or_else(String::new, |parameter| format!("{CONTAINER_USER}{}", parameter.value))
 }
 
 /// Where a task of the job is announced, if the executor was told of an ensemble (spec executor 2.10).
@@ -210,7 +220,7 @@ pub(super) fn prepare_directory(
 mod tests {
     use super::*;
     use mesos::v1::{DurationInfo, TaskId};
-    use thrift::{DockerContainer, DockerImage, ExecutorConfig, Image, MesosContainer, TaskConfig, encode_value};
+    use thrift::{DockerImage, DockerParameter, ExecutorConfig, Image, MesosContainer, TaskConfig, encode_value};
 
     fn config() -> TaskConfig {
         TaskConfig {
@@ -276,6 +286,14 @@ mod tests {
         assert_eq!(role(config(), &keep), "");
         assert_eq!(role(config(), &other), "u");
         assert!(read(docker, &keep).unwrap().in_docker);
+        let parameter = |value: &str| DockerParameter { name: "user".into(), value: value.into() };
+        let parameters = Some(vec![parameter("first"), parameter("app:staff")]);
+        let of_parameters = TaskConfig {
+            container: Some(Container::Docker(DockerContainer { image: "i".into(), parameters })),
+            ..config()
+        };
+        assert_eq!(role(of_parameters.clone(), &Options::default()), "container:app:staff");
+        assert_eq!(role(of_parameters, &keep), "container:app:staff");
     }
 
     #[test]

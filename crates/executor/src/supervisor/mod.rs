@@ -31,6 +31,7 @@ use crate::system::signals::SignalSource;
 use crate::system::{monotonic_ms, procfs, wait};
 use checkpoint::channel::Channel;
 
+pub(crate) use start::CONTAINER_USER;
 use start::PayloadCache;
 use task::RunningTask;
 

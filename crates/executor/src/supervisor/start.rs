@@ -21,6 +21,10 @@ use crate::system::spawn::Identity;
 use crate::system::user::{self, User};
 use crate::system::wall_ms;
 
+/// Before the user in the place of a role, where it is one of the container that this process runs in, in Docker's words. Roles have no
+/// colon.
+pub(crate) const CONTAINER_USER: &str = "container:";
+
 /// The payload read last: the tasks of a slot mostly share one.
 #[derive(Debug, Default)]
 pub(super) struct PayloadCache {
@@ -52,7 +56,17 @@ impl PayloadCache {
         {
             return Ok(user.clone());
         }
-        let found = if role.is_empty() { Ok(Some(user::current())) } else { user::by_name(role) };
+        let in_container = role.strip_prefix(CONTAINER_USER);
+        let found = match in_container {
+            Some(text) => user::of_container(text),
+            None if role.is_empty() => Ok(Some(user::current())),
+            None => user::by_name(role),
+        };
+        if let (Some(text), Ok(None)) = (in_container, &found) {
+            return Err(format!(
+                "{text} is no user of the image: give the Docker parameter user a name or a number that it has"
+            ));
+        }
         match found {
             Ok(Some(user)) => {
                 self.user = Some((role.to_owned(), user.clone()));

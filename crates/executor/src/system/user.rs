@@ -125,6 +125,38 @@ pub fn by_uid(uid: u32) -> io::Result<Option<User>> {
     })
 }
 
+/// A user of a container in the words of Docker's `--user`: a name or a number, then perhaps `:` and a group, by name or number. Somebody
+/// without an entry is their number in the group 0; one with a group given is in no other. `None` for a name that nobody has.
+pub fn of_container(text: &str) -> io::Result<Option<User>> {
+    let (user, group) = text.split_once(':').unwrap_or((text, ""));
+    let found = match (by_name(user)?, user.parse::<u32>()) {
+        (Some(found), _) => Some(found),
+        (None, Ok(uid)) => Some(
+            by_uid(uid)?
+                .unwrap_or_else(|| User { name: uid.to_string(), identity: Identity { uid, gid: 0, groups: vec![0] } }),
+        ),
+        (None, Err(_)) => None,
+    };
+    let Some(mut found) = found else { return Ok(None) };
+    if !group.is_empty() {
+        let Some(gid) = group_number(group).or_else(|| group.parse().ok()) else { return Ok(None) };
+        (found.identity.gid, found.identity.groups) = (gid, vec![gid]);
+    }
+    Ok(Some(found))
+}
+
+/// Number of a group of the machine.
+fn group_number(name: &str) -> Option<u32> {
+    let numbered = |table: &str| {
+        table.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            (fields.next()? == name).then(|| fields.nth(1)?.parse().ok())?
+        })
+    };
+    let table = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    numbered(&table).or_else(|| numbered(&ask("group", name)))
+}
+
 /// The user this process runs as; when the user database has no entry, the uid serves as name.
 pub fn current() -> User {
     let uid = rustix::process::geteuid().as_raw();
@@ -215,6 +247,19 @@ mod tests {
             assert_eq!(with, without, "{name}");
         }
         assert_eq!(without_library("0", |_, uid| uid == 0).unwrap().unwrap().name, "root");
+    }
+
+    #[test]
+    fn users_of_containers_are_named_as_docker_does() {
+        let known = |text: &str| of_container(text).unwrap().map(|user| (user.identity.uid, user.identity.gid));
+        assert_eq!((known("root"), known("0"), known("root:7")), (Some((0, 0)), Some((0, 0)), Some((0, 7))));
+        let stranger = of_container("4000000:root").unwrap().unwrap();
+        assert_eq!((stranger.name.as_str(), stranger.identity.gid), ("4000000", 0));
+        assert_eq!(stranger.identity.groups, [0]);
+        assert_eq!(known("4000000"), Some((4_000_000, 0)));
+        for unknown in ["no-such-user", "root:no-such-group", "", ":", "-1"] {
+            assert_eq!(known(unknown), None, "{unknown:?}");
+        }
     }
 
     #[test]
