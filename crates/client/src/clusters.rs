@@ -27,6 +27,8 @@ pub struct Cluster {
     pub announced: Option<Announced>,
     /// Registry in which the images of its jobs are looked for; unset for the usual one.
     pub docker_registry: Option<String>,
+    /// File with the authorities, in PEM, by which its scheduler is known over https; those of this machine when unset.
+    pub ca_file: Option<PathBuf>,
     /// Whether it is the built-in one: then nobody waits for a daemon that was never started.
     pub is_local_default: bool,
     /// The scheduler there is to answer itself even if another one leads.
@@ -43,6 +45,7 @@ impl Cluster {
             url,
             announced: None,
             docker_registry: None,
+            ca_file: None,
             is_local_default: false,
             bypass_leader_redirect: false,
         }
@@ -122,7 +125,7 @@ impl Clusters {
         };
         for entry in entries {
             if let Some(name) = entry.get("name").and_then(Value::as_str) {
-                self.entries.insert(name.to_owned(), read_entry(name, entry));
+                self.entries.insert(name.to_owned(), read_entry(name, entry, path.parent()));
                 self.definitions.insert(name.to_owned(), entry.as_object().cloned().unwrap_or_default());
             }
         }
@@ -182,7 +185,8 @@ impl Clusters {
     }
 }
 
-fn read_entry(name: &str, entry: &Value) -> Entry {
+/// A relative file is looked for beside clusters.json, in `directory`.
+fn read_entry(name: &str, entry: &Value, directory: Option<&Path>) -> Entry {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     // With both, ZooKeeper knows better: an address is right only for as long as the leader is there.
     let found = match (text("zk"), text("scheduler_uri")) {
@@ -196,6 +200,7 @@ fn read_entry(name: &str, entry: &Value) -> Entry {
                 cluster.display_url = normalise(proxy);
             }
             cluster.docker_registry = text("docker_registry").map(str::to_owned);
+            cluster.ca_file = text("ca_file").map(|file| directory.unwrap_or(Path::new("")).join(file));
             Entry::Reachable(cluster)
         }
         Err(why) => Entry::Unusable(why),

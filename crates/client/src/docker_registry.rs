@@ -2,11 +2,9 @@
 //! the command (spec config-dsl 2.7), so that every instance runs the same image, whatever happens to the tag afterwards. Registries speak
 //! API version 2; those that want a password are refused.
 
-use std::sync::Once;
 use std::time::Duration;
 
 use ureq::http::Response;
-use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use crate::http::is_this_machine;
@@ -41,7 +39,7 @@ pub fn resolve(registry: &str, name: &str, tag: &str) -> Result<String, String> 
 }
 
 fn digest(base: &str, name: &str, tag: &str) -> Result<String, String> {
-    let agent = agent(base);
+    let agent = agent(base)?;
     let url = format!("{base}/v2/{name}/manifests/{tag}");
     let mut answer = ask(&agent, &url, None)?;
     if answer.status() == 401 {
@@ -64,20 +62,17 @@ fn digest(base: &str, name: &str, tag: &str) -> Result<String, String> {
     if is_digest(digest) { Ok(digest.to_owned()) } else { Err(format!("the registry gives no digest but {digest:?}")) }
 }
 
-fn agent(base: &str) -> Agent {
-    static PROVIDER: Once = Once::new();
-    // Somebody else may have done it.
-    PROVIDER.call_once(|| drop(rustls::crypto::aws_lc_rs::default_provider().install_default()));
+fn agent(base: &str) -> Result<Agent, String> {
     // A proxy has no business between this machine and itself.
     let proxy = if is_this_machine(base) { None } else { ureq::Proxy::try_from_env() };
     let config = Agent::config_builder()
         .proxy(proxy)
         .http_status_as_error(false)
         .timeout_global(Some(LIMIT))
-        .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
+        .tls_config(crate::tls::config(None)?)
         .user_agent(concat!("daybreak/", env!("CARGO_PKG_VERSION")))
         .build();
-    config.into()
+    Ok(config.into())
 }
 
 fn ask(agent: &Agent, url: &str, token: Option<&str>) -> Result<Response<Body>, String> {

@@ -1,9 +1,11 @@
 //! Thrift over HTTP, one attempt per call (spec client-cli 3.3, thrift-api 1.2). Not the retries.
 
+use std::path::Path;
 use std::time::Duration;
 
 use thrift::{Call, Limits, Protocol, Response};
 use ureq::http::Response as HttpResponse;
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
 use crate::scheduler::{Page, Transport, TransportError};
@@ -15,7 +17,8 @@ const PAGE_LIMIT_BYTES: u64 = 64 << 20;
 
 /// Calls `POST <base>/api`.
 pub struct HttpTransport {
-    agent: Agent,
+    /// An error where the certificates to trust cannot be read.
+    agent: Result<Agent, String>,
     base: String,
     sequence_id: i32,
     bypass_leader_redirect: bool,
@@ -24,20 +27,30 @@ pub struct HttpTransport {
 impl HttpTransport {
     /// For a base address such as `http://127.0.0.1:8081`.
     pub fn new(base: &str) -> Self {
+        Self::trusting(base, None)
+    }
+
+    /// The same; over https only who is certified by an authority of the file is believed to be the scheduler.
+    pub fn trusting(base: &str, ca_file: Option<&Path>) -> Self {
         // A proxy has no business between this machine and itself.
         let proxy = if is_this_machine(base) { None } else { ureq::Proxy::try_from_env() };
-        let config = Agent::config_builder()
-            .proxy(proxy)
-            .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(5)))
-            .timeout_global(Some(Duration::from_secs(120)))
-            // A scheduler that does not lead answers 307, and the body has to travel along: `call` does it itself.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("Aurora V2;daybreak-", env!("CARGO_PKG_VERSION")))
-            .build();
+        // Without https there is nobody to trust, and looking for certificates takes its time.
+        let tls = if base.starts_with("https:") { crate::tls::config(ca_file).map(Some) } else { Ok(None) };
+        let config = |tls: Option<TlsConfig>| {
+            Agent::config_builder()
+                .tls_config(tls.unwrap_or_default())
+                .proxy(proxy)
+                .http_status_as_error(false)
+                .timeout_connect(Some(Duration::from_secs(5)))
+                .timeout_global(Some(Duration::from_secs(120)))
+                // A scheduler that does not lead answers 307, and the body has to travel along: `call` does it itself.
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .user_agent(concat!("Aurora V2;daybreak-", env!("CARGO_PKG_VERSION")))
+                .build()
+        };
         Self {
-            agent: config.into(),
+            agent: tls.map(|tls| config(tls).into()),
             base: base.trim_end_matches('/').to_owned(),
             sequence_id: 0,
             bypass_leader_redirect: false,
@@ -52,16 +65,14 @@ impl HttpTransport {
 
 impl Transport for HttpTransport {
     fn call(&mut self, call: &Call) -> Result<Response, TransportError> {
+        let agent = self.agent.clone().map_err(TransportError::Untrusted)?;
         self.sequence_id = self.sequence_id.wrapping_add(1);
         let protocol = Protocol::Json;
         let body = thrift::encode_call(protocol, self.sequence_id, call);
         let mut url = format!("{}/api", self.base);
         for _ in 0..4 {
-            let mut request = self
-                .agent
-                .post(&url)
-                .header("Content-Type", protocol.media_type())
-                .header("Accept", protocol.media_type());
+            let mut request =
+                agent.post(&url).header("Content-Type", protocol.media_type()).header("Accept", protocol.media_type());
             if self.bypass_leader_redirect {
                 request = request.header("Bypass-Leader-Redirect", "true");
             }
@@ -89,7 +100,8 @@ impl Transport for HttpTransport {
 
     fn get(&mut self, path: &str) -> Result<Page, TransportError> {
         let url = format!("{}{path}", self.base);
-        let mut answer = self.agent.get(&url).call().map_err(transport_error)?;
+        let agent = self.agent.as_ref().map_err(|why| TransportError::Untrusted(why.clone()))?;
+        let mut answer = agent.get(&url).call().map_err(transport_error)?;
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let page = Page {
             status: answer.status().as_u16(),
@@ -99,6 +111,39 @@ impl Transport for HttpTransport {
         };
         let body = answer.body_mut().with_config().limit(PAGE_LIMIT_BYTES).read_to_vec().map_err(transport_error)?;
         Ok(Page { body, ..page })
+    }
+
+    fn ask(&mut self, path: &str, document: Option<&[u8]>) -> Result<Page, TransportError> {
+        let agent = self.agent.clone().map_err(TransportError::Untrusted)?;
+        let mut url = format!("{}{path}", self.base);
+        for _ in 0..4 {
+            let mut headers = vec![("Accept", "application/json".to_owned())];
+            if self.bypass_leader_redirect {
+                headers.push(("Bypass-Leader-Redirect", "true".to_owned()));
+            }
+            headers.extend(crate::netrc::authorization(&url).map(|value| ("Authorization", value)));
+            let answer = match document {
+                Some(document) => {
+                    let request = agent.post(&url).header("Content-Type", "application/json");
+                    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+                    request.send(document)
+                }
+                None => {
+                    let request = agent.get(&url);
+                    headers.iter().fold(request, |request, (name, value)| request.header(*name, value)).call()
+                }
+            };
+            let mut answer = answer.map_err(transport_error)?;
+            if let Some(target) = redirect_target(&url, &answer) {
+                url = target;
+                continue;
+            }
+            let status = answer.status().as_u16();
+            let body =
+                answer.body_mut().with_config().limit(PAGE_LIMIT_BYTES).read_to_vec().map_err(transport_error)?;
+            return Ok(Page { status, body, ..Page::default() });
+        }
+        Err(TransportError::Foreign("it redirects for ever".into()))
     }
 }
 
@@ -157,6 +202,9 @@ fn excerpt(body: &[u8]) -> String {
 
 fn transport_error(error: ureq::Error) -> TransportError {
     use std::io::ErrorKind;
+    if let Some(why) = crate::tls::distrust(&error) {
+        return TransportError::Untrusted(format!("its certificate is not accepted: {why}"));
+    }
     match error {
         ureq::Error::HostNotFound => TransportError::Connect("unknown host".into()),
         ureq::Error::ConnectionFailed => TransportError::Connect("connection failed".into()),
@@ -171,9 +219,8 @@ fn transport_error(error: ureq::Error) -> TransportError {
             _ => TransportError::Broken(plain(&error)),
         },
         ureq::Error::Protocol(error) => TransportError::Foreign(format!("it does not speak HTTP ({error})")),
-        ureq::Error::TlsRequired => {
-            TransportError::Foreign("its address begins with https, which this version cannot speak".into())
-        }
+        ureq::Error::TlsRequired => TransportError::Foreign("it redirects from http to https: write https".into()),
+        ureq::Error::Rustls(error) => TransportError::Foreign(format!("it does not speak TLS as it should ({error})")),
         ureq::Error::BadUri(why) => TransportError::Foreign(format!("the address is malformed ({why})")),
         ureq::Error::BodyExceedsLimit(bytes) => TransportError::Foreign(format!("its answer exceeds {bytes} bytes")),
         other => TransportError::Broken(other.to_string()),

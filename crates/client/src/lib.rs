@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod aurora;
 pub mod clusters;
+pub mod command;
 pub mod completion;
 pub mod console;
 pub mod daybreak;
@@ -16,11 +17,13 @@ pub mod hooks;
 pub mod http;
 pub mod leader;
 mod netrc;
+mod paint;
 mod programs;
 mod run;
 pub mod scheduler;
 pub mod syntax;
 pub mod thermos;
+mod tls;
 mod tutorial;
 pub mod world;
 

@@ -1,5 +1,6 @@
 //! Calls to a scheduler with the retry rules of spec client-cli 3.3. Not the wire itself ([`Transport`]) and not what a verb makes of an answer.
 
+use std::fmt;
 use std::time::Duration;
 
 use model::JobKey;
@@ -19,10 +20,24 @@ pub enum TransportError {
     Connect(String),
     /// The connection broke after the call was sent: its effect is unknown.
     Broken(String),
+    /// Over https: who answers there cannot be believed to be the scheduler, or the certificates to trust cannot be read.
+    Untrusted(String),
     /// HTTP 401 or 403, with what the server said.
     Denied(String),
     /// Somebody answers there, but not a scheduler.
     Foreign(String),
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(why) => write!(formatter, "no connection ({why})"),
+            Self::Broken(why) => write!(formatter, "the connection broke ({why})"),
+            Self::Untrusted(why) => write!(formatter, "not trusted ({why})"),
+            Self::Denied(why) => write!(formatter, "refused ({why})"),
+            Self::Foreign(why) => write!(formatter, "no scheduler ({why})"),
+        }
+    }
 }
 
 /// One attempt at one call.
@@ -31,6 +46,8 @@ pub trait Transport {
     fn call(&mut self, call: &Call) -> Result<Response, TransportError>;
     /// Reads a page of the daemon's own HTTP surface below its base address, e.g. `/files/...`.
     fn get(&mut self, path: &str) -> Result<Page, TransportError>;
+    /// Asks the leading scheduler's API of JSON documents: `GET`, or `POST` with a document. Redirects are followed.
+    fn ask(&mut self, path: &str, document: Option<&[u8]>) -> Result<Page, TransportError>;
 }
 
 /// An HTTP answer that is not Thrift.
@@ -157,7 +174,10 @@ impl<'a> Scheduler<'a> {
         let started = self.world.elapsed();
         let mut told = false;
         loop {
-            let (problem, interval, limit) = match self.transport.call(&call) {
+            let begun = self.world.elapsed();
+            let answer = self.transport.call(&call);
+            self.log(&call, &answer, self.world.elapsed().saturating_sub(begun), console);
+            let (problem, interval, limit) = match answer {
                 Ok(response) if response.response_code == Some(ResponseCode::ErrorTransient) => {
                     let messages = texts(&response);
                     (Pause::Busy(messages.join(", ")), RETRY_INTERVAL, RETRY_LIMIT)
@@ -187,6 +207,20 @@ impl<'a> Scheduler<'a> {
         }
     }
 
+    /// One line per attempt for those who want to know what goes over the wire.
+    fn log(&self, call: &Call, answer: &Result<Response, TransportError>, took: Duration, console: &mut Console) {
+        let outcome = match answer {
+            Ok(response) => match (response.response_code, texts(response)) {
+                (Some(code), texts) if texts.is_empty() => code.name().to_owned(),
+                (Some(code), texts) => format!("{} ({})", code.name(), texts.join(", ")),
+                (None, _) => "an answer without a code".to_owned(),
+            },
+            Err(error) => error.to_string(),
+        };
+        let (url, method) = (&self.cluster.url, call.method().name());
+        console.debug(format!("{method} at {url}/api: {outcome} in {} ms", took.as_millis()));
+    }
+
     fn describe(&self, problem: &Pause) -> String {
         let url = &self.cluster.url;
         match problem {
@@ -212,6 +246,14 @@ impl<'a> Scheduler<'a> {
             TransportError::Denied(why) => {
                 Failure::new(Exit::AuthError, format!("The scheduler at {url} refused to authenticate you: {why}"))
             }
+            TransportError::Untrusted(why) => Failure::new(
+                Exit::NetworkError,
+                format!(
+                    "The scheduler at {url} is not trusted: {why}. Name the file with the right authority as \"ca_file\" of cluster {} in \
+                     clusters.json, or in SSL_CERT_FILE.",
+                    self.cluster.name
+                ),
+            ),
             TransportError::Foreign(what) => Failure::new(
                 Exit::NetworkError,
                 format!(
@@ -255,6 +297,11 @@ impl<'a> Scheduler<'a> {
     /// A page of the daemon's own HTTP surface.
     pub fn get(&mut self, path: &str) -> Result<Page, TransportError> {
         self.transport.get(path)
+    }
+
+    /// A document of the daemon's own API, such as `/api/v1/explain`.
+    pub fn ask(&mut self, path: &str, document: Option<&[u8]>) -> Result<Page, TransportError> {
+        self.transport.ask(path, document)
     }
 
     /// Address of the page of a job.

@@ -264,6 +264,10 @@ impl Transport for FakeTransport {
         let mut pages = self.0.0.pages.borrow_mut();
         Ok((*pages)(path))
     }
+
+    fn ask(&mut self, path: &str, _document: Option<&[u8]>) -> Result<Page, TransportError> {
+        self.get(path)
+    }
 }
 
 impl World for FakeWorld {

@@ -76,7 +76,8 @@ impl Default for RealWorld {
 
 impl World for RealWorld {
     fn connect(&self, cluster: &Cluster) -> Box<dyn Transport> {
-        Box::new(HttpTransport::new(&cluster.url).bypassing_leader_redirect(cluster.bypass_leader_redirect))
+        let transport = HttpTransport::trusting(&cluster.url, cluster.ca_file.as_deref());
+        Box::new(transport.bypassing_leader_redirect(cluster.bypass_leader_redirect))
     }
 
     fn locate(&self, announced: &Announced) -> Result<String, String> {

@@ -16,7 +16,11 @@ pub fn call(scheduler: &mut Scheduler<'_>, call: impl Into<Call>, context: &mut 
         Err(CallError::Refused(refusal)) => {
             let (code, message) = (refusal.code.name(), refusal.messages.join(", "));
             // Told even by a quiet command: it is what went wrong.
-            context.console.err(format!(" INFO] Response from scheduler: {code} (message: {message})"));
+            let text = format!("Response from scheduler: {code} (message: {message})");
+            if context.console.is_json() {
+                return Err(Failure::new(Exit::Failed, text));
+            }
+            context.console.err(format!(" INFO] {text}"));
             Err(Failure::silent(Exit::Failed))
         }
         Err(CallError::Failed(failure)) => Err(failure),

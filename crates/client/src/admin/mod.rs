@@ -8,42 +8,36 @@ pub mod operations;
 
 use std::ffi::OsString;
 
-use clap::CommandFactory;
-
-use crate::aurora::{self, Context};
+use crate::aurora::Context;
 use crate::clusters::Clusters;
+use crate::command;
 use crate::console::Console;
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::world::World;
 use arguments::{AdminVerb, AuroraAdmin};
 
 /// Runs `aurora_admin`; the first argument is the name it was called by.
 pub fn run(arguments: Vec<OsString>, clusters: Clusters, console: Console, world: &dyn World) -> Exit {
     let mut context = Context { console, clusters, world };
-    let outcome = dispatch(arguments, &mut context);
-    finish(&mut context.console, outcome)
+    let outcome = dispatch(arguments, &mut context).map_err(|failure| fatal(failure, &context.console));
+    command::finish(&mut context.console, outcome)
 }
 
-/// Prints a failure as a fatal log line; whatever went wrong, the exit code is 1.
-pub fn finish(console: &mut Console, outcome: Outcome) -> Exit {
-    match outcome {
-        Ok(()) => Exit::Ok,
-        Err(failure) if failure.exit == Exit::Ok => Exit::Ok,
-        Err(failure) => {
-            if !failure.text.is_empty() {
-                console.err(format!("FATAL] {}", failure.text));
-            }
-            Exit::Failed
-        }
+/// A failure as a fatal log line; whatever went wrong, the exit code is 1.
+pub fn fatal(failure: Failure, console: &Console) -> Failure {
+    if failure.exit == Exit::Ok {
+        return failure;
     }
+    let mark = if failure.text.is_empty() || console.is_json() { "" } else { "FATAL] " };
+    Failure::new(Exit::Failed, format!("{mark}{}", failure.text))
 }
 
 fn dispatch(arguments: Vec<OsString>, context: &mut Context<'_>) -> Outcome {
     if arguments.len() <= 1 {
-        context.console.out(AuroraAdmin::command().render_long_help().to_string().trim_end());
+        command::help::<AuroraAdmin>(&mut context.console);
         return Ok(());
     }
-    let parsed = aurora::parse::<AuroraAdmin>(arguments, &mut context.console)?;
+    let parsed = command::parse::<AuroraAdmin>(arguments, &mut context.console)?;
     run_verb(parsed, context)
 }
 

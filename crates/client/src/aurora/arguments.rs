@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::remote_arguments::{DiffArguments, QuotaVerb, TaskVerb};
+use crate::command::JsonOutput;
 use crate::syntax::{Binding, ClusterJob, InstanceSpec, TaskInstance, UpdateFilter, WildcardKey};
 
 /// Talks to a scheduler: creates, watches, updates and kills jobs.
@@ -210,6 +211,9 @@ pub struct StatusArguments {
     /// Print JSON
     #[arg(long)]
     pub write_json: bool,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
     /// Common options
     #[command(flatten)]
     pub common: Common,
@@ -221,6 +225,9 @@ pub struct ListArguments {
     /// Key of a job, or a pattern such as devcluster/www-data/*
     #[arg(value_name = "CLUSTER[/ROLE[/ENV[/NAME]]]")]
     pub key: WildcardKey,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
     /// Common options
     #[command(flatten)]
     pub common: Common,
@@ -244,6 +251,12 @@ pub struct InspectArguments {
     /// Print what would be sent to the scheduler; wins over --write-json
     #[arg(long)]
     pub raw: bool,
+    /// Colours: on a terminal, always, or never
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
+    pub color: clap::ColorChoice,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
     /// Common options
     #[command(flatten)]
     pub common: Common,
@@ -337,6 +350,9 @@ pub struct ConfigListArguments {
     /// File options
     #[command(flatten)]
     pub file: FileOptions,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
     /// Common options
     #[command(flatten)]
     pub common: Common,
@@ -435,6 +451,9 @@ pub struct UpdateListArguments {
     /// Print JSON
     #[arg(long)]
     pub write_json: bool,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
     /// Common options
     #[command(flatten)]
     pub common: Common,
@@ -452,6 +471,9 @@ pub struct UpdateInfoArguments {
     /// Print JSON
     #[arg(long)]
     pub write_json: bool,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
     /// Common options
     #[command(flatten)]
     pub common: Common,

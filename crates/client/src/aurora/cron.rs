@@ -82,6 +82,10 @@ fn show(arguments: &ShowArguments, context: &mut Context<'_>) -> Outcome {
     let mut scheduler = context.scheduler(&key.cluster)?;
     let schedules = schedules_of(&key.job.role, &mut scheduler, context)?;
     match schedules.iter().find(|(job, _)| *job == key.job) {
+        Some((_, schedule)) if context.console.is_json() => {
+            context.console.out_json(&serde_json::json!({ "job": key.to_string(), "schedule": schedule }));
+            Ok(())
+        }
         Some((_, schedule)) => {
             context.console.out(line(&key.to_string(), schedule));
             Ok(())

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::arguments::{Common, FileOptions, HookFile};
+use crate::command::JsonOutput;
 use crate::syntax::ClusterJob;
 
 /// Verbs of `cron`.
@@ -71,6 +72,9 @@ pub struct ShowArguments {
     /// Key of the job
     #[arg(value_name = "CLUSTER/ROLE/ENV/NAME")]
     pub key: ClusterJob,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
     /// Common options
     #[command(flatten)]
     pub common: Common,

@@ -5,17 +5,19 @@ use std::path::Path;
 
 use model::JobConfiguration;
 use model::update::{UpdateRequest, UpdateSettings, to_ranges};
-use serde_json::Value;
+use serde_json::{Value, json};
 use thrift::{
-    ConfigGroup, GetJobUpdateDiffArguments, GetTasksStatusArguments, PopulateJobConfigArguments, Range, ResponseResult,
-    TaskConfig, encode_plain,
+    ConfigGroup, GetJobUpdateDiffArguments, GetJobUpdateDiffResult, GetTasksStatusArguments,
+    PopulateJobConfigArguments, Range, ResponseResult, TaskConfig, encode_plain,
 };
 
 use super::Context;
+use super::changes::{Change, changes};
 use super::load;
 use super::remote_arguments::DiffArguments;
 use super::tasks::instance_of;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::paint::{Mark, Paint};
 use crate::scheduler::{Scheduler, active_query_of, missing_result};
 use crate::syntax::ClusterJob;
 
@@ -73,6 +75,10 @@ fn diff_as_update(
     let Some(ResponseResult::GetJobUpdateDiff(result)) = reply.result else {
         return Err(missing_result("getJobUpdateDiff"));
     };
+    if context.console.is_json() {
+        context.console.out_json(&update_json(&arguments.spec.key, &result, local));
+        return Ok(());
+    }
     context.console.out("This job update will:");
     for (what, groups) in [("add", &result.add), ("remove", &result.remove)] {
         if !groups.is_empty() {
@@ -83,7 +89,10 @@ fn diff_as_update(
         context.console.out(format!("update instances: {}", ranges(std::slice::from_ref(group))));
         context.console.out("with diff:");
         let remote = group.config.clone().unwrap_or_default();
-        compare(&shown(&remote), &shown(local), context)?;
+        match form(arguments, context) {
+            Form::Program => compare(&shown(&remote), &shown(local), context)?,
+            Form::Fields(paint) => print_changes(&document(&remote), &document(local), paint, context),
+        }
     }
     if !result.unchanged.is_empty() {
         context.console.out(format!("not change instances: {}", ranges(&result.unchanged)));
@@ -121,21 +130,153 @@ fn diff_with_tasks(
     let mut tasks = result.tasks;
     tasks.retain(|task| u32::try_from(instance_of(task)).is_ok_and(|id| arguments.spec.instances.contains(id)));
     tasks.sort_by_key(instance_of);
-    let remote: String = tasks
+    let remote: Vec<(i32, &TaskConfig)> = tasks
         .iter()
-        .filter_map(|task| Some(instance(instance_of(task), task.assigned_task.as_ref()?.task.as_ref()?)))
+        .filter_map(|task| Some((instance_of(task), task.assigned_task.as_ref()?.task.as_ref()?)))
         .collect();
-    let wanted = (0..job.instance_count).filter(|id| arguments.spec.instances.contains(*id as u32));
-    let wanted: String = wanted.map(|id| instance(id, local)).collect();
-    compare(&remote, &wanted, context)
+    let wanted: Vec<(i32, &TaskConfig)> = (0..job.instance_count)
+        .filter(|id| arguments.spec.instances.contains(*id as u32))
+        .map(|id| (id, local))
+        .collect();
+    if context.console.is_json() {
+        context.console.out_json(&instances_json(from, &remote, &wanted));
+        return Ok(());
+    }
+    match form(arguments, context) {
+        Form::Program => compare(&instances_text(&remote), &instances_text(&wanted), context),
+        Form::Fields(paint) => {
+            print_instances(&remote, &wanted, paint, context);
+            Ok(())
+        }
+    }
+}
+
+/// How differences are shown.
+enum Form {
+    /// By the user's diff program, over whole configurations: what scripts read, and who chose a program gets.
+    Program,
+    /// Only the fields that differ, by us: what a person reads.
+    Fields(Paint),
+}
+
+fn form(arguments: &DiffArguments, context: &Context<'_>) -> Form {
+    let has_viewer = std::env::var("DIFF_VIEWER").is_ok_and(|viewer| !viewer.trim().is_empty());
+    let is_for_people = context.console.out_is_terminal() || arguments.color == clap::ColorChoice::Always;
+    if has_viewer || !is_for_people {
+        Form::Program
+    } else {
+        Form::Fields(Paint::new(context.console.has_colour(arguments.color)))
+    }
+}
+
+fn print_changes(before: &Value, after: &Value, paint: Paint, context: &mut Context<'_>) {
+    for change in changes(before, after) {
+        change.lines(paint).iter().for_each(|line| context.console.out(line));
+    }
+}
+
+/// Instance by instance; those that differ alike are shown together.
+fn print_instances(
+    remote: &[(i32, &TaskConfig)],
+    wanted: &[(i32, &TaskConfig)],
+    paint: Paint,
+    context: &mut Context<'_>,
+) {
+    let ids = |them: &[(i32, &TaskConfig)], others: &[(i32, &TaskConfig)]| -> Vec<i32> {
+        them.iter().map(|(id, _)| *id).filter(|id| !others.iter().any(|(other, _)| other == id)).collect()
+    };
+    let mut same = true;
+    for (word, mark, ids) in
+        [("- instances", Mark::Removed, ids(remote, wanted)), ("+ instances", Mark::Added, ids(wanted, remote))]
+    {
+        if !ids.is_empty() {
+            same = false;
+            context.console.out(paint.mark(mark, &format!("{word} {}", super::wait::list_text(&ids))));
+        }
+    }
+    let mut groups: Vec<(Vec<Change>, Vec<i32>)> = Vec::new();
+    for (id, config, local) in pairs(remote, wanted) {
+        let found = changes(&document(config), &document(local));
+        match groups.iter_mut().find(|(known, _)| *known == found) {
+            Some((_, ids)) => ids.push(id),
+            None => groups.push((found, vec![id])),
+        }
+    }
+    for (found, ids) in groups.iter().filter(|(found, _)| !found.is_empty()) {
+        same = false;
+        let heading = format!("instances {}:", super::wait::list_text(ids));
+        context.console.out(paint.mark(Mark::Heading, &heading));
+        found.iter().flat_map(|change| change.lines(paint)).for_each(|line| context.console.out(line));
+    }
+    if same {
+        context.console.out("No instance differs.");
+    }
+}
+
+/// Instances on both sides.
+fn pairs<'a>(
+    remote: &'a [(i32, &'a TaskConfig)],
+    wanted: &'a [(i32, &'a TaskConfig)],
+) -> impl Iterator<Item = (i32, &'a TaskConfig, &'a TaskConfig)> {
+    remote.iter().filter_map(move |(id, config)| {
+        let (_, local) = wanted.iter().find(|(other, _)| other == id)?;
+        Some((*id, *config, *local))
+    })
+}
+
+/// `{"job", "add", "remove", "update", "unchanged"}`: ranges of instances, and for those to be updated what changes.
+fn update_json(key: &ClusterJob, result: &GetJobUpdateDiffResult, local: &TaskConfig) -> Value {
+    let ranges = |groups: &[ConfigGroup]| -> Value {
+        let mut all: Vec<&Range> = groups.iter().flat_map(|group| group.instances.iter()).collect();
+        all.sort_by_key(|range| range.first);
+        all.into_iter().map(|range| json!({ "first": range.first, "last": range.last })).collect()
+    };
+    let update = result.update.iter().map(|group| {
+        let remote = document(&group.config.clone().unwrap_or_default());
+        let changes: Vec<Value> = changes(&remote, &document(local)).iter().map(Change::json).collect();
+        json!({ "instances": ranges(std::slice::from_ref(group)), "changes": changes })
+    });
+    json!({
+        "job": key.to_string(),
+        "add": ranges(&result.add),
+        "remove": ranges(&result.remove),
+        "update": update.collect::<Vec<Value>>(),
+        "unchanged": ranges(&result.unchanged),
+    })
+}
+
+/// `{"job", "add", "remove", "instances"}`: numbers of instances, and for those on both sides what differs.
+fn instances_json(from: &ClusterJob, remote: &[(i32, &TaskConfig)], wanted: &[(i32, &TaskConfig)]) -> Value {
+    let only = |them: &[(i32, &TaskConfig)], others: &[(i32, &TaskConfig)]| -> Value {
+        them.iter().map(|(id, _)| *id).filter(|id| !others.iter().any(|(other, _)| other == id)).collect()
+    };
+    let both = pairs(remote, wanted).map(|(id, config, local)| {
+        let changes: Vec<Value> = changes(&document(config), &document(local)).iter().map(Change::json).collect();
+        json!({ "instance": id, "changes": changes })
+    });
+    json!({
+        "job": from.to_string(),
+        "add": only(wanted, remote),
+        "remove": only(remote, wanted),
+        "instances": both.collect::<Vec<Value>>(),
+    })
+}
+
+fn instances_text(instances: &[(i32, &TaskConfig)]) -> String {
+    instances.iter().map(|(id, config)| instance(*id, config)).collect()
 }
 
 fn instance(id: i32, config: &TaskConfig) -> String {
     format!("instance {id}:\n{}", shown(config))
 }
 
-/// A configuration for people: sorted, indented, the executor's document taken apart.
+/// A configuration for people: sorted and indented.
 fn shown(config: &TaskConfig) -> String {
+    format!("{:#}\n", document(config))
+}
+
+/// A configuration, sorted, the executor's document taken apart.
+fn document(config: &TaskConfig) -> Value {
     let mut value: Value = serde_json::from_slice(&encode_plain(config)).unwrap_or_default();
     if let Some(data) = value.pointer_mut("/executorConfig/data")
         && let Some(document) = data.as_str().and_then(|text| serde_json::from_str(text).ok())
@@ -143,7 +284,7 @@ fn shown(config: &TaskConfig) -> String {
         *data = document;
     }
     sort(&mut value);
-    format!("{value:#}\n")
+    value
 }
 
 /// Sets have no order on the wire; the same sets shall look the same.

@@ -7,16 +7,18 @@ use super::status_json::config_json;
 use super::{Context, load, status};
 use crate::evaluation::LoadedJob;
 use crate::exit::Outcome;
+use crate::paint::Paint;
 
 /// `job inspect JOBKEY FILE`.
 pub fn inspect(arguments: &InspectArguments, context: &mut Context<'_>) -> Outcome {
     let job = load::load_offline(&arguments.key, &arguments.path, &arguments.file, context)?;
     if arguments.raw {
         context.console.out(status::pretty(&wire_form(&job)));
-    } else if arguments.write_json {
+    } else if arguments.write_json || context.console.is_json() {
         context.console.out(status::pretty(&job.raw));
     } else {
-        context.console.out(text(&job.raw));
+        let paint = Paint::new(context.console.has_colour(arguments.color));
+        context.console.out(paint.inspection(&text(&job.raw)));
     }
     Ok(())
 }

@@ -49,8 +49,11 @@ pub fn refuse_cron(job: &model::JobConfiguration, verb: &str) -> Outcome {
 
 /// `job list KEY`.
 pub fn list(arguments: &ListArguments, context: &mut Context<'_>) -> Outcome {
-    for key in expand(&arguments.key, context)? {
-        context.console.out(key.to_string());
+    let keys: Vec<String> = expand(&arguments.key, context)?.iter().map(ToString::to_string).collect();
+    if context.console.is_json() {
+        context.console.out_json(&keys.into());
+    } else {
+        keys.iter().for_each(|key| context.console.out(key));
     }
     Ok(())
 }

@@ -106,10 +106,13 @@ fn kill_targets(
     }
     let ids: Vec<i32> = targets.active.iter().copied().collect();
     let mut errors = 0;
+    let mut done = 0;
     for batch in ids.chunks(options.batch_size as usize) {
         let batch: BTreeSet<i32> = batch.iter().copied().collect();
         send_kill(scheduler, targets.key, Some(&batch), &mut hooks, options.message.as_deref(), context)?;
-        if wait_for_death(scheduler, &targets.key.job, Some(&batch), context)? {
+        let is_dead = wait_for_death(scheduler, &targets.key.job, Some(&batch), (done, ids.len()), context)?;
+        done += batch.len();
+        if is_dead {
             context.console.out(format!("Successfully killed instances {}", wait::list_text(&batch)));
             continue;
         }
@@ -120,6 +123,7 @@ fn kill_targets(
             return Err(Failure::new(Exit::CommandFailure, text));
         }
     }
+    context.console.end_progress();
     if errors > 0 {
         return Err(Failure::new(Exit::CommandFailure, "Errors occurred while killing instances."));
     }
@@ -134,7 +138,8 @@ fn kill_at_once(
     context: &mut Context<'_>,
 ) -> Outcome {
     send_kill(scheduler, targets.key, targets.named.as_ref(), hooks, options.message.as_deref(), context)?;
-    if wait_for_death(scheduler, &targets.key.job, targets.named.as_ref(), context)? {
+    let progress = (0, targets.active.len());
+    if wait_for_death(scheduler, &targets.key.job, targets.named.as_ref(), progress, context)? {
         return Ok(());
     }
     let ids = wait::list_text(&targets.active);
@@ -161,18 +166,22 @@ fn send_kill(
         .map_err(|error| error.failure(&format!("Error killing job {key}:"), Exit::ApiError))
 }
 
-/// Waits until none of the instances is active; false when it took too long.
+/// Waits until none of the instances is active; false when it took too long. Before, so many of so many were dead already.
 pub fn wait_for_death(
     scheduler: &mut Scheduler<'_>,
     job: &JobKey,
     instances: Option<&BTreeSet<i32>>,
+    (done, total): (usize, usize),
     context: &mut Context<'_>,
 ) -> Outcome<bool> {
+    let meant = instances.map_or(total - done, BTreeSet::len);
     wait::poll(context, Some(KILL_LIMIT), |context| {
         let query = TaskQuery {
             instance_ids: instances.map(|ids| ids.iter().copied().collect::<Set<i32>>()),
             ..active_query_of(job)
         };
-        Ok(scheduler.tasks(query, &mut context.console)?.is_empty())
+        let left = scheduler.tasks(query, &mut context.console)?.len();
+        context.console.progress("killed", (done + meant.saturating_sub(left)) as u64, total as u64);
+        Ok(left == 0)
     })
 }

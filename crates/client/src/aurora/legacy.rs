@@ -17,10 +17,11 @@ use super::remote_arguments::{
 };
 use super::update::{Action, Started};
 use super::{Context, cron, diff, inspect, job, kill, load, parse, quota, remote, restart, status, update, wait};
+use crate::command::JsonOutput;
 use crate::evaluation::EvaluationRequest;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::hooks::{HookedCall, Hooks};
-use crate::scheduler::{CallError, Reply, Scheduler, wire_key};
+use crate::scheduler::{CallError, Reply, Scheduler, active_query_of, wire_key};
 use crate::syntax::{Binding, ClusterJob, InstanceSpec, Instances, UpdateFilter, WildcardKey};
 
 /// The one-word verbs.
@@ -364,7 +365,8 @@ fn run_verb(verb: OldVerb, context: &mut Context<'_>) -> Outcome {
         OldVerb::Status(OldKey { key }) => {
             let JobKey { role, environment, name } = key.job;
             let key = WildcardKey { cluster: key.cluster, role, environment, name };
-            let arguments = StatusArguments { key, write_json: false, common: Common::default() };
+            let arguments =
+                StatusArguments { key, write_json: false, output: JsonOutput::default(), common: Common::default() };
             status::status(&arguments, context)
         }
         OldVerb::ListJobs(arguments) => list_jobs(arguments, context),
@@ -375,6 +377,8 @@ fn run_verb(verb: OldVerb, context: &mut Context<'_>) -> Outcome {
                 path: arguments.path,
                 write_json: false,
                 raw: arguments.raw,
+                color: clap::ColorChoice::Auto,
+                output: JsonOutput::default(),
                 common: Common::default(),
             };
             inspect::inspect(&arguments, context)
@@ -389,12 +393,21 @@ fn run_verb(verb: OldVerb, context: &mut Context<'_>) -> Outcome {
         OldVerb::Diff(arguments) => {
             let spec = InstanceSpec { key: arguments.key, instances: Instances::default() };
             let OldDiff { path, file, from, .. } = arguments;
-            diff::diff(&DiffArguments { spec, path, from, file: file.today(), common: Common::default() }, context)
+            let (file, color, output) = (file.today(), clap::ColorChoice::Auto, JsonOutput::default());
+            diff::diff(&DiffArguments { spec, path, from, file, color, output, common: Common::default() }, context)
         }
         OldVerb::StartCron(OldKey { key }) => cron::start_now(&key, &HookFile::default(), false, false, context),
         OldVerb::GetQuota(OldQuota { role, cluster }) => {
             let role = ClusterRole { cluster, role };
-            quota::get(&QuotaGetArguments { role, write_json: false, common: Common::default() }, context)
+            quota::get(
+                &QuotaGetArguments {
+                    role,
+                    write_json: false,
+                    output: JsonOutput::default(),
+                    common: Common::default(),
+                },
+                context,
+            )
         }
         OldVerb::Run(old) => {
             let spec = InstanceSpec { key: old.key, instances: Instances::default() };
@@ -413,7 +426,10 @@ fn run_verb(verb: OldVerb, context: &mut Context<'_>) -> Outcome {
 
 fn list_jobs(old: OldListJobs, context: &mut Context<'_>) -> Outcome {
     if !old.show_cron {
-        return job::list(&ListArguments { key: old.key, common: Common::default() }, context);
+        return job::list(
+            &ListArguments { key: old.key, output: JsonOutput::default(), common: Common::default() },
+            context,
+        );
     }
     for key in job::expand(&old.key, context)? {
         let mut scheduler = context.scheduler(&key.cluster)?;
@@ -581,6 +597,11 @@ fn killall(old: &OldKillall, context: &mut Context<'_>) -> Outcome {
     let key = &old.key;
     let mut scheduler = context.scheduler(&key.cluster)?;
     context.console.info(format!("Killing tasks for job: {key}"));
+    // Only a person who watches wants to know how many there were.
+    let active = match context.console.shows_progress() {
+        true => scheduler.tasks(active_query_of(&key.job), &mut context.console)?.len(),
+        false => 0,
+    };
     let call = KillTasksArguments { job: Some(wire_key(&key.job)), instances: None, message: None };
     let hook_file = HookFile { config: old.path.clone(), file: FileOptions::default() };
     let mut hooks = load::hooks_of_file(key, &hook_file, false, &mut scheduler, context)?;
@@ -588,7 +609,7 @@ fn killall(old: &OldKillall, context: &mut Context<'_>) -> Outcome {
         scheduler.call_quietly(call, &mut context.console)
     });
     log_response(answer, || "Tasks killed.".into(), context)?;
-    let is_dead = kill::wait_for_death(&mut scheduler, &key.job, None, context)?;
+    let is_dead = kill::wait_for_death(&mut scheduler, &key.job, None, (0, active), context)?;
     let url = log_url(&scheduler, &key.job, context);
     context.open_page(old.open_browser, &url);
     if is_dead {

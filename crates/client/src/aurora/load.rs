@@ -141,6 +141,10 @@ pub fn list(arguments: &ConfigListArguments, context: &mut Context<'_>) -> Outco
     for warning in &evaluation.warnings {
         context.console.warning(warning);
     }
-    context.console.out(format!("jobs=[{}]", evaluation.keys.join(", ")));
+    if context.console.is_json() {
+        context.console.out_json(&evaluation.keys.into());
+    } else {
+        context.console.out(format!("jobs=[{}]", evaluation.keys.join(", ")));
+    }
     Ok(())
 }

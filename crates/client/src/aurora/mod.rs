@@ -1,6 +1,7 @@
 //! `aurora <noun> <verb>`: from the command line to the verb that does it. Results and exit codes as in spec client-cli 1 and 2.
 
 pub mod arguments;
+mod changes;
 mod cron;
 pub mod cron_arguments;
 mod diff;
@@ -21,6 +22,7 @@ pub mod tasks;
 mod update;
 mod update_info;
 mod update_list;
+mod update_progress;
 pub mod uptimes;
 mod wait;
 
@@ -28,14 +30,14 @@ mod wait;
 mod tests;
 
 pub use inspect::text as inspect_text;
+pub use status_json::task_json;
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, Parser};
-
 use crate::clusters::Clusters;
+use crate::command::{self, finish, parse};
 use crate::console::Console;
-use crate::exit::{Exit, Failure, Outcome};
+use crate::exit::{Exit, Outcome};
 use crate::scheduler::Scheduler;
 use crate::world::World;
 use arguments::{Aurora, ConfigVerb, JobVerb, Noun, UpdateVerb};
@@ -72,25 +74,11 @@ pub fn run(arguments: Vec<OsString>, clusters: Clusters, console: Console, world
     finish(&mut context.console, outcome)
 }
 
-/// Prints a failure and gives its exit code.
-pub fn finish(console: &mut Console, outcome: Outcome) -> Exit {
-    match outcome {
-        Ok(()) => Exit::Ok,
-        Err(failure) => {
-            if !failure.text.is_empty() {
-                console.err(&failure.text);
-            }
-            failure.exit
-        }
-    }
-}
-
 fn dispatch(arguments: Vec<OsString>, context: &mut Context<'_>) -> Outcome {
     let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str().unwrap_or_default()).collect();
     match words.as_slice() {
         [] => {
-            let help = Aurora::command().render_long_help().to_string();
-            context.console.out(help.trim_end());
+            command::help::<Aurora>(&mut context.console);
             return Ok(());
         }
         ["--version", ..] => {
@@ -105,20 +93,6 @@ fn dispatch(arguments: Vec<OsString>, context: &mut Context<'_>) -> Outcome {
     }
     let parsed = parse::<Aurora>(arguments, &mut context.console)?;
     run_noun(parsed.noun, context)
-}
-
-/// Parses a command line; help and usage errors are printed here and end the command with their code.
-pub fn parse<P: Parser>(arguments: Vec<OsString>, console: &mut Console) -> Outcome<P> {
-    P::try_parse_from(arguments).map_err(|error| {
-        let text = error.render().to_string();
-        if error.use_stderr() {
-            console.err(text.trim_end());
-            Failure::silent(Exit::Usage)
-        } else {
-            console.out(text.trim_end());
-            Failure::silent(Exit::Ok)
-        }
-    })
 }
 
 fn run_noun(noun: Noun, context: &mut Context<'_>) -> Outcome {

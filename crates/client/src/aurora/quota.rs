@@ -15,7 +15,7 @@ pub fn get(arguments: &QuotaGetArguments, context: &mut Context<'_>) -> Outcome 
         .call(GetQuotaArguments { owner_role: Some(role.role.clone()) }, &mut context.console)
         .map_err(|error| error.failure(&format!("Error retrieving quota for role {}", role.role), Exit::ApiError))?;
     let Some(ResponseResult::GetQuota(result)) = reply.result else { return Err(missing_result("getQuota")) };
-    if arguments.write_json {
+    if arguments.write_json || context.console.is_json() {
         context.console.out(String::from_utf8_lossy(&encode_plain(&result)));
         return Ok(());
     }

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use model::key::is_identifier;
 
 use super::arguments::{Common, FileOptions};
+use crate::command::JsonOutput;
 use crate::syntax::{ClusterJob, InstanceSpec};
 
 /// A role in a cluster, written `CLUSTER/ROLE`.
@@ -49,6 +50,9 @@ pub struct QuotaGetArguments {
     /// Print JSON
     #[arg(long)]
     pub write_json: bool,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
     /// Common options
     #[command(flatten)]
     pub common: Common,
@@ -69,6 +73,12 @@ pub struct DiffArguments {
     /// File options
     #[command(flatten)]
     pub file: FileOptions,
+    /// Colours: on a terminal, always, or never
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
+    pub color: clap::ColorChoice,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
     /// Common options
     #[command(flatten)]
     pub common: Common,

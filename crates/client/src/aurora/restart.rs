@@ -63,7 +63,9 @@ fn roll(
 ) -> Outcome {
     let mut failures: BTreeMap<i32, u32> = BTreeMap::new();
     let mut total = 0;
+    let all = waiting.len() as u64;
     while !waiting.is_empty() {
+        context.console.progress("restarted", all - waiting.len() as u64, all);
         let count = waiting.len().min(arguments.batch_size as usize);
         let batch: Vec<i32> = waiting.drain(..count).collect();
         context.console.info(format!("Restarting instances: {}", wait::list_text(&batch)));
@@ -83,6 +85,7 @@ fn roll(
             return Ok(());
         }
     }
+    context.console.end_progress();
     context.console.info("All instances were restarted");
     Ok(())
 }

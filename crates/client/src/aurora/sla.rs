@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use thrift::TaskQuery;
 
 use super::Context;
@@ -34,6 +35,12 @@ fn job_uptime(arguments: &JobUptimeArguments, context: &mut Context<'_>) -> Outc
     let mut percentiles = arguments.percentiles.clone();
     percentiles.sort_by(|a, b| b.total_cmp(a));
     percentiles.dedup();
+    if context.console.is_json() {
+        let row =
+            |percentile: f64| json!({ "percentile": percentile, "uptime_seconds": uptimes.at_percentile(percentile) });
+        context.console.out_json(&percentiles.into_iter().map(row).collect());
+        return Ok(());
+    }
     for percentile in percentiles {
         context.console.out(format!("{percentile:?} percentile\t- {} seconds", uptimes.at_percentile(percentile)));
     }
@@ -45,6 +52,14 @@ fn task_up_count(arguments: &TaskUpCountArguments, context: &mut Context<'_>) ->
     let mut durations = arguments.durations.clone();
     durations.sort_unstable();
     durations.dedup();
+    if context.console.is_json() {
+        let row = |duration: Duration| {
+            let percentage = uptimes.up_percent(duration, uptimes.count());
+            json!({ "duration_seconds": duration.as_secs(), "percentage": percentage })
+        };
+        context.console.out_json(&durations.into_iter().map(row).collect());
+        return Ok(());
+    }
     for duration in durations {
         let percent = uptimes.up_percent(duration, uptimes.count());
         context.console.out(format!("{}\t- {percent:.2} %", amount(duration)));

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::arguments::Common;
 use crate::admin::maintenance::arguments::duration;
+use crate::command::JsonOutput;
 use crate::syntax::ClusterJob;
 
 /// Verbs of `sla`.
@@ -26,6 +27,9 @@ pub struct TaskUpCountArguments {
     /// Times, e.g. 1m,10m,1h
     #[arg(long, value_name = "DURATION,DURATION", value_delimiter = ',', default_value = "1m,10m,1h,12h,7d", value_parser = duration)]
     pub durations: Vec<Duration>,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
     /// Common options
     #[command(flatten)]
     pub common: Common,
@@ -40,6 +44,9 @@ pub struct JobUptimeArguments {
     /// Shares in percent, above 0 and below 100
     #[arg(long, value_name = "PERCENT,PERCENT", value_delimiter = ',', default_value = "99,95,90,85,75,60,50,30,10", value_parser = percentile)]
     pub percentiles: Vec<f64>,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
     /// Common options
     #[command(flatten)]
     pub common: Common,

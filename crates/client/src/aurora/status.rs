@@ -23,6 +23,7 @@ const STDERR_LINES: usize = 10;
 pub fn status(arguments: &StatusArguments, context: &mut Context<'_>) -> Outcome {
     let mut documents: Vec<Value> = Vec::new();
     let mut found = false;
+    let wants_json = arguments.write_json || context.console.is_json();
     for key in job::expand(&arguments.key, context)? {
         let mut scheduler = context.scheduler(&key.cluster)?;
         let tasks = scheduler.tasks(query_of(&key.job), &mut context.console)?;
@@ -31,21 +32,21 @@ pub fn status(arguments: &StatusArguments, context: &mut Context<'_>) -> Outcome
         }
         found = true;
         let (active, inactive) = split(&tasks);
-        if arguments.write_json {
+        if wants_json {
             let list = |tasks: &[&ScheduledTask]| tasks.iter().map(|task| task_json(task)).collect::<Vec<_>>();
             documents.push(json!({ "job": key.to_string(), "active": list(&active), "inactive": list(&inactive) }));
         } else {
             print_text(&active, &inactive, &tasks, &mut scheduler, context);
         }
     }
-    match (found, arguments.write_json) {
+    match (found, wants_json) {
         (true, true) => context.console.out(pretty(&Value::Array(documents))),
         (true, false) => {}
-        (false, true) => {
+        (false, true) if !context.console.is_json() => {
             let none = json!({ "jobspec": arguments.key.to_string(), "error": "No matching jobs found" });
             context.console.out(none.to_string());
         }
-        (false, false) => {
+        (false, _) => {
             let text = format!("Found no jobs matching {}", arguments.key);
             return Err(Failure::new(Exit::InvalidParameter, text));
         }

@@ -13,7 +13,7 @@ use thrift::{
 
 use super::arguments::{UpdateActionArguments, UpdateRollbackArguments, UpdateStartArguments, UpdateWaitArguments};
 use super::kill::check_strict;
-use super::{Context, job, load, status, wait};
+use super::{Context, job, load, status, update_progress, wait};
 use crate::evaluation::LoadedJob;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::hooks::{HookedCall, Hooks};
@@ -235,7 +235,11 @@ pub fn follow(
             tell(&mut context.console, status);
         }
         if TERMINAL_JOB_UPDATE_STATES.contains(&status) {
+            context.console.end_progress();
             return Ok(status);
+        }
+        if context.console.shows_progress() {
+            update_progress::show(&update, status, scheduler, context);
         }
         context.world.pause(interval);
     }

@@ -40,7 +40,7 @@ pub fn info(arguments: &UpdateInfoArguments, context: &mut Context<'_>) -> Outco
     let Some(details) = result.details_list.into_iter().flatten().next().or(result.details) else {
         return Err(Failure::new(Exit::InvalidParameter, format!("Job {key} has no update {id}.")));
     };
-    if arguments.write_json {
+    if arguments.write_json || context.console.is_json() {
         context.console.out(pretty(&json_form(&details, key)));
     } else {
         context.console.out(text_form(&details, key));

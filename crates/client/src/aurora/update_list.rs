@@ -72,7 +72,7 @@ pub fn list(arguments: &UpdateListArguments, context: &mut Context<'_>) -> Outco
     if let Some(environment) = &filter.environment {
         updates.retain(|update| model_key(key_of(update).job.as_ref()).environment == *environment);
     }
-    if arguments.write_json {
+    if arguments.write_json || context.console.is_json() {
         let rows: Vec<Value> = updates.iter().map(|update| Row::of(update, &filter.cluster).json()).collect();
         context.console.out(pretty(&Value::Array(rows)));
     } else if !updates.is_empty() {

@@ -73,8 +73,12 @@ pub fn wait_until(
             let reason = reason.unwrap_or_else(|| "no machine has offered room yet".into());
             context.console.info(format!("Instance {instance} waits for a machine: {reason}"));
         }
-        Ok(meant.iter().all(|(_, task)| far_enough(status_of(task))))
+        let (done, total) = (meant.iter().filter(|(_, task)| far_enough(status_of(task))).count(), meant.len());
+        let what = if until == WaitUntil::Running { "running" } else { "ended" };
+        context.console.progress(what, done as u64, total as u64);
+        Ok(done == total)
     })?;
+    context.console.end_progress();
     Ok(())
 }
 

@@ -11,6 +11,7 @@ pub use super::service_level_arguments::ServiceLevelArguments;
 pub use super::tuning_arguments::{AuthenticationMechanism, SecurityArguments, TuningArguments};
 pub use super::zookeeper_arguments::ZookeeperArguments;
 use crate::aurora::arguments::{FileOptions, Noun};
+use crate::command::JsonOutput;
 use crate::syntax::ClusterJob;
 
 /// Runs services and batch jobs: on this machine with one command, on a cluster with the same files.
@@ -59,7 +60,7 @@ pub enum Verb {
     /// Print a completion script for a shell
     Completion(CompletionArguments),
     /// Print the version
-    Version,
+    Version(JsonOutput),
 }
 
 /// How log lines look.
@@ -243,6 +244,9 @@ pub struct ConfigArguments {
     /// File options
     #[command(flatten)]
     pub file: FileOptions,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
 }
 
 /// `daybreak journal`.

@@ -5,19 +5,28 @@ use crate::aurora::inspect_text;
 use crate::console::Console;
 use crate::evaluation::{Evaluation, EvaluationRequest, Wanted, evaluate};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::paint::Paint;
 
 /// Runs a verb.
 pub fn run(verb: &ConfigVerb, console: &mut Console) -> Outcome {
     match verb {
         ConfigVerb::List(arguments) => {
-            for key in load(arguments, Wanted::Keys, console)?.keys {
-                console.out(key);
+            let keys = load(arguments, Wanted::Keys, console)?.keys;
+            if console.is_json() {
+                console.out_json(&keys.into());
+            } else {
+                keys.iter().for_each(|key| console.out(key));
             }
         }
         ConfigVerb::Inspect(arguments) => {
             let wanted = arguments.key.clone().map_or(Wanted::Only, Wanted::Job);
-            if let Some(job) = load(arguments, wanted, console)?.job {
-                console.out(inspect_text(&job.raw));
+            match load(arguments, wanted, console)?.job {
+                Some(job) if console.is_json() => console.out_json(&job.raw),
+                Some(job) => {
+                    let paint = Paint::new(console.has_colour(clap::ColorChoice::Auto));
+                    console.out(paint.inspection(&inspect_text(&job.raw)));
+                }
+                None => {}
             }
         }
     }

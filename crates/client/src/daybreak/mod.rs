@@ -23,6 +23,7 @@ use crate::admin::arguments::AuroraAdmin;
 use crate::aurora;
 use crate::aurora::arguments::Aurora;
 use crate::clusters::Clusters;
+use crate::command;
 use crate::console::Console;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::world::{RealWorld, World};
@@ -49,7 +50,7 @@ pub fn run(arguments: Vec<OsString>, hooks: &Hooks) -> ExitCode {
     }
     let mut console = Console::standard();
     if arguments.len() <= 1 {
-        console.out(Daybreak::command().render_long_help().to_string().trim_end());
+        command::help::<Daybreak>(&mut console);
         return ExitCode::SUCCESS;
     }
     run_translated(flags::translated(arguments), hooks, console)
@@ -63,23 +64,23 @@ pub fn run_scheduler(arguments: Vec<OsString>, hooks: &Hooks) -> ExitCode {
 fn run_translated(arguments: Result<Vec<OsString>, Failure>, hooks: &Hooks, mut console: Console) -> ExitCode {
     let arguments = match arguments {
         Ok(arguments) => arguments,
-        Err(failure) => return ExitCode::from(aurora::finish(&mut console, Err(failure)).code()),
+        Err(failure) => return ExitCode::from(command::finish(&mut console, Err(failure)).code()),
     };
-    let verb = match aurora::parse::<Daybreak>(arguments, &mut console) {
+    let verb = match command::parse::<Daybreak>(arguments, &mut console) {
         Ok(parsed) => parsed.verb,
         Err(failure) => return ExitCode::from(failure.exit.code()),
     };
     match verb {
         Verb::Up(arguments) if arguments.engine().is_err() => {
             let failure = Failure::new(Exit::Usage, arguments.engine().err().unwrap_or_default());
-            ExitCode::from(aurora::finish(&mut console, Err(failure)).code())
+            ExitCode::from(command::finish(&mut console, Err(failure)).code())
         }
         Verb::Up(arguments) if arguments.ephemeral => run_ephemeral(arguments, hooks),
         Verb::Up(arguments) => (hooks.up)(arguments),
         Verb::Journal(arguments) => (hooks.journal)(arguments),
         verb => {
             let outcome = run_verb(verb, &mut console);
-            ExitCode::from(aurora::finish(&mut console, outcome).code())
+            ExitCode::from(command::finish(&mut console, outcome).code())
         }
     }
 }
@@ -122,7 +123,11 @@ fn run_verb(verb: Verb, console: &mut Console) -> Outcome {
             completion::print(&arguments, console);
             Ok(())
         }
-        Verb::Version => {
+        Verb::Version(_) if console.is_json() => {
+            console.out_json(&serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
+            Ok(())
+        }
+        Verb::Version(_) => {
             console.out(concat!("daybreak ", env!("CARGO_PKG_VERSION")));
             Ok(())
         }
@@ -134,9 +139,9 @@ fn run_verb(verb: Verb, console: &mut Console) -> Outcome {
 /// Runs `thermos_observer`; the first argument is the name it was called by.
 pub fn run_observer(arguments: Vec<OsString>) -> ExitCode {
     let mut console = Console::standard();
-    let outcome = aurora::parse::<observer::ThermosObserver>(arguments, &mut console)
+    let outcome = command::parse::<observer::ThermosObserver>(arguments, &mut console)
         .and_then(|parsed| observer::run(&parsed.arguments, &mut console));
-    ExitCode::from(aurora::finish(&mut console, outcome).code())
+    ExitCode::from(command::finish(&mut console, outcome).code())
 }
 
 /// Runs `aurora`; the first argument is the name it was called by.
@@ -163,7 +168,7 @@ fn with_clusters(run: impl FnOnce(Clusters, Console) -> Exit) -> ExitCode {
     let mut console = Console::standard();
     let clusters = match Clusters::load() {
         Ok(clusters) => clusters,
-        Err(failure) => return ExitCode::from(aurora::finish(&mut console, Err(failure)).code()),
+        Err(failure) => return ExitCode::from(command::finish(&mut console, Err(failure)).code()),
     };
     ExitCode::from(run(clusters, console).code())
 }

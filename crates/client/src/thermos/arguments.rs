@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::command::JsonOutput;
 use crate::syntax::Binding;
 
 /// Looks after the tasks of this machine, without any scheduler.
@@ -171,6 +172,9 @@ pub struct StatusArguments {
     /// Only these
     #[arg(long, value_name = "TYPE")]
     pub only: Option<Only>,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
 }
 
 /// `thermos tail`.
@@ -202,6 +206,9 @@ pub struct ReadArguments {
     #[arg(value_name = "FILE")]
     pub path: PathBuf,
     /// The records one by one instead of what they add up to
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json_output")]
     pub simple: bool,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
 }

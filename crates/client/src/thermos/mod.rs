@@ -16,12 +16,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::CommandFactory;
 use observer::detect::Root;
 use observer::store::{Store, Task, Which};
 use regex::Regex;
 
-use crate::aurora;
+use crate::command;
 use crate::console::Console;
 use crate::daybreak::arguments::default_state_directory;
 use crate::exit::{Exit, Failure, Outcome};
@@ -31,15 +30,15 @@ use arguments::{Roots, Thermos, Verb};
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let mut console = Console::standard();
     if arguments.len() <= 1 {
-        console.out(Thermos::command().render_long_help().to_string().trim_end());
+        command::help::<Thermos>(&mut console);
         return ExitCode::SUCCESS;
     }
-    let parsed = match aurora::parse::<Thermos>(arguments, &mut console) {
+    let parsed = match command::parse::<Thermos>(arguments, &mut console) {
         Ok(parsed) => parsed,
         Err(failure) => return ExitCode::from(failure.exit.code()),
     };
     let outcome = run_verb(&parsed.verb, &parsed.roots, &mut console);
-    ExitCode::from(aurora::finish(&mut console, outcome).code())
+    ExitCode::from(command::finish(&mut console, outcome).code())
 }
 
 /// Runs a verb.

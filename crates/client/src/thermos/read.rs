@@ -7,6 +7,7 @@ use checkpoint::replay::RunState;
 use checkpoint::stream::{Reader, read_all};
 use checkpoint::thermos;
 use observer::store::{process_state_name, task_state_name};
+use serde_json::{Map, Value, json};
 
 use super::arguments::ReadArguments;
 use super::status::moment;
@@ -55,7 +56,46 @@ fn line(record: &Record) -> String {
     }
 }
 
+/// What a checkpoint adds up to, as JSON; times in ms since the epoch.
+fn document(state: &RunState) -> Value {
+    let header = state.header.as_ref().map(|header| {
+        json!({
+            "task_id": header.task_id,
+            "launched_ms": header.launch_time_ms,
+            "sandbox": header.sandbox,
+            "hostname": header.hostname,
+            "user": header.user,
+            "ports": header.ports.iter().map(|(name, port)| (name.to_string(), json!(port))).collect::<Map<String, Value>>(),
+        })
+    });
+    let states = state
+        .task
+        .iter()
+        .map(|record| json!({ "state": task_state_name(record.state()), "timestamp_ms": record.timestamp_ms }));
+    let processes = state.processes.iter().map(|(name, runs)| {
+        let runs = runs.iter().map(|run| {
+            json!({
+                "run": run.run,
+                "state": process_state_name(run.state()),
+                "pid": run.pid,
+                "return_code": run.return_code,
+                "start_time_ms": run.start_time_ms,
+            })
+        });
+        json!({ "name": name, "runs": runs.collect::<Vec<Value>>() })
+    });
+    json!({
+        "header": header,
+        "states": states.collect::<Vec<Value>>(),
+        "processes": processes.collect::<Vec<Value>>(),
+    })
+}
+
 fn show(state: &RunState, console: &mut Console) {
+    if console.is_json() {
+        console.out_json(&document(state));
+        return;
+    }
     match &state.header {
         Some(header) => {
             console.out("Recovered Task Header:");

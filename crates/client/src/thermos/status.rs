@@ -2,6 +2,7 @@
 
 use checkpoint::record::ProcessState;
 use observer::store::{Store, Task, Which, process_state_name};
+use serde_json::{Map, Value, json};
 
 use super::arguments::{Only, StatusArguments};
 use super::matching;
@@ -14,6 +15,14 @@ pub fn run(arguments: &StatusArguments, store: &Store, console: &mut Console) ->
         Some(Only::Finished) => &[(Which::Finished, "Finished tasks:")],
         None => &[(Which::Active, "Active tasks:"), (Which::Finished, "Finished tasks:")],
     };
+    if console.is_json() {
+        let mut documents = Vec::new();
+        for (which, _) in kinds {
+            documents.extend(matching(store, *which, &arguments.expressions)?.iter().map(|task| document(task)));
+        }
+        console.out_json(&documents.into());
+        return Ok(());
+    }
     let mut found = false;
     for (which, heading) in kinds {
         let tasks = matching(store, *which, &arguments.expressions)?;
@@ -28,6 +37,29 @@ pub fn run(arguments: &StatusArguments, store: &Store, console: &mut Console) ->
         console.out("");
     }
     if found { Ok(()) } else { Err(Failure::new(Exit::Failed, "No tasks found.")) }
+}
+
+/// A task as JSON; times in ms since the epoch.
+fn document(task: &Task) -> Value {
+    let processes = task.process_names().into_iter().map(|name| {
+        let run = task.runs(&name).last();
+        json!({
+            "name": name,
+            "run": run.map(|run| run.run),
+            "pid": run.and_then(|run| run.pid),
+            "state": run.map(|run| process_state_name(run.state())),
+            "return_code": run.and_then(|run| run.return_code),
+        })
+    });
+    json!({
+        "task_id": task.id,
+        "user": task.user(),
+        "state": task.state_name(),
+        "launched_ms": task.launched_ms(),
+        "ports": task.ports().iter().map(|(name, port)| (name.to_string(), json!(port))).collect::<Map<String, Value>>(),
+        "sandbox": task.sandbox.display().to_string(),
+        "processes": processes.collect::<Vec<Value>>(),
+    })
 }
 
 fn describe(task: &Task, verbosity: u8, console: &mut Console) {

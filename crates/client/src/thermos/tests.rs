@@ -10,6 +10,8 @@ use checkpoint::record::{Header, ProcessRecord, ProcessState, TaskRecord, TaskSt
 use checkpoint::stream::Writer;
 use clap::Parser;
 
+use clap::CommandFactory as _;
+
 use super::*;
 
 #[derive(Clone, Default)]

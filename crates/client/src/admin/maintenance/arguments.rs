@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::command::JsonOutput;
+
 /// Which hosts: exactly one of the two.
 #[derive(Args, Clone, Debug, Default)]
 #[group(required = true, multiple = false)]
@@ -41,7 +43,7 @@ pub enum HostVerb {
     /// Move all tasks away as the SLA policies of their jobs allow; the scheduler does it, this command does not wait
     SlaHostDrain(SlaHostDrainArguments),
     /// Show the maintenance mode of hosts
-    HostStatus(HostArguments),
+    HostStatus(HostStatusArguments),
 }
 
 /// Commands that say what a drain would do to jobs.
@@ -62,6 +64,19 @@ pub struct HostArguments {
     /// Hosts
     #[command(flatten)]
     pub hosts: HostOptions,
+}
+
+/// `host_status`.
+#[derive(Args, Clone, Debug)]
+pub struct HostStatusArguments {
+    /// Name of the cluster
+    pub cluster: String,
+    /// Hosts
+    #[command(flatten)]
+    pub hosts: HostOptions,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
 }
 
 /// `host_drain`.
@@ -149,6 +164,9 @@ pub struct ListSafeDomainArguments {
     /// File with other percentages and durations for jobs: CLUSTER/ROLE/ENV/NAME PERCENTAGE DURATION per line
     #[arg(short = 'o', long = "override_file", value_name = "FILE")]
     pub override_file: Option<PathBuf>,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
 }
 
 /// `sla_probe_hosts`.
@@ -171,6 +189,9 @@ pub struct ProbeHostsArguments {
     /// Jobs with fewer instances are not looked at
     #[arg(long = "min_job_instance_count", value_name = "N", default_value_t = 10)]
     pub min_job_instance_count: u32,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
 }
 
 /// A percentage, more than 0 and at most 100.

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::json;
 use thrift::{
     DrainHostsArguments, EndMaintenanceArguments, HostStatus, Hosts, MaintenanceMode, MaintenanceStatusArguments,
     PercentageSlaPolicy, ResponseResult, SlaDrainHostsArguments, SlaPolicy, StartMaintenanceArguments,
 };
 
-use super::arguments::{Grouping, HostArguments, HostDrainArguments, HostOptions, SlaHostDrainArguments};
+use super::arguments::{
+    Grouping, HostArguments, HostDrainArguments, HostOptions, HostStatusArguments, SlaHostDrainArguments,
+};
 use super::domain::Domain;
 use crate::admin::call::call;
 use crate::aurora::Context;
@@ -108,11 +111,16 @@ pub fn activate(arguments: &HostArguments, context: &mut Context<'_>) -> Outcome
 }
 
 /// `host_status`. The lines of hosts come last: scripts read the last one.
-pub fn status(arguments: &HostArguments, context: &mut Context<'_>) -> Outcome {
+pub fn status(arguments: &HostStatusArguments, context: &mut Context<'_>) -> Outcome {
     let hosts = chosen(&arguments.hosts)?;
     let mut scheduler = context.scheduler(&arguments.cluster)?;
     let statuses = statuses(&mut scheduler, &hosts, context)?;
     warn_of_unknown(&hosts, &statuses, context);
+    if context.console.is_json() {
+        let row = |status: &HostStatus| json!({ "host": status.host, "mode": name(status.mode) });
+        context.console.out_json(&statuses.iter().map(row).collect());
+        return Ok(());
+    }
     for status in &statuses {
         // The command's result, whatever is logged.
         context.console.err(format!(" INFO] {} is in state: {}", status.host, name(status.mode)));
@@ -219,14 +227,19 @@ fn drain_group(
         for status in statuses.iter().filter(|status| status.mode == Some(MaintenanceMode::Drained)) {
             left.remove(&status.host);
         }
+        context.console.progress("drained", (hosts.len() - left.len()) as u64, hosts.len() as u64);
         if left.is_empty() {
+            context.console.end_progress();
             return Ok(left);
         }
         if context.world.elapsed().saturating_sub(started) >= POLL_LIMIT {
+            context.console.end_progress();
             context.console.warning(format!("These hosts were not drained in time: {}", join(&left)));
             return Ok(left);
         }
-        context.console.info(format!("Waiting for hosts to be drained: {}", join(&left)));
+        if !context.console.shows_progress() {
+            context.console.info(format!("Waiting for hosts to be drained: {}", join(&left)));
+        }
     }
 }
 

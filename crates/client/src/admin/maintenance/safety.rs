@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use model::JobKey;
+use serde_json::{Value, json};
 
 use super::arguments::{self, Grouping, ListSafeDomainArguments, ProbeHostsArguments};
-use super::domain::{Domain, Limit};
+use super::domain::{Domain, Limit, Probe};
 use super::hosts::{chosen, cleaned, lines};
 use crate::aurora::Context;
 use crate::exit::{Exit, Failure, Outcome};
@@ -25,7 +26,21 @@ pub fn probe(arguments: &ProbeHostsArguments, context: &mut Context<'_>) -> Outc
     let mut scheduler = context.scheduler(&arguments.cluster)?;
     let min = arguments.min_job_instance_count as usize;
     let domain = Domain::read(&mut scheduler, Some(&hosts), min, context)?;
-    for probe in domain.probe(&groups(hosts, arguments.grouping), arguments.percentage, arguments.duration) {
+    let probes = domain.probe(&groups(hosts, arguments.grouping), arguments.percentage, arguments.duration);
+    if context.console.is_json() {
+        let row = |probe: &Probe| {
+            json!({
+                "host": probe.host,
+                "job": format!("{}/{}", arguments.cluster, probe.job),
+                "percentage": probe.percentage,
+                "safe": probe.is_safe,
+                "safe_in_seconds": probe.safe_in_secs,
+            })
+        };
+        context.console.out_json(&probes.iter().map(row).collect());
+        return Ok(());
+    }
+    for probe in probes {
         let wait = probe.safe_in_secs.map_or_else(|| "n/a".to_owned(), |seconds| seconds.to_string());
         let safe = if probe.is_safe { "True" } else { "False" };
         context.console.out(format!(
@@ -55,12 +70,26 @@ pub fn list_safe_domain(arguments: &ListSafeDomainArguments, context: &mut Conte
     if let Some(included) = &included {
         hosts.retain(|host| included.contains(host));
     }
+    let mut documents: Vec<Value> = Vec::new();
     for group in groups(hosts, arguments.grouping) {
         let probes = domain.probe_group(&group, |job| limits.get(job).copied().unwrap_or(default));
         if !probes.iter().all(|probe| probe.is_safe) {
             continue;
         }
-        if arguments.list_jobs {
+        if context.console.is_json() {
+            documents.extend(group.iter().map(|host| {
+                let here = probes.iter().filter(|probe| probe.host == *host);
+                let jobs = here.map(|probe| {
+                    let limit = limits.get(&probe.job).copied().unwrap_or(default);
+                    json!({
+                        "job": format!("{}/{}", arguments.cluster, probe.job),
+                        "percentage": probe.percentage,
+                        "duration_seconds": limit.duration.as_secs(),
+                    })
+                });
+                json!({ "host": host, "jobs": jobs.collect::<Vec<Value>>() })
+            }));
+        } else if arguments.list_jobs {
             for probe in probes {
                 let limit = limits.get(&probe.job).copied().unwrap_or(default);
                 let (host, job, percentage) = (probe.host, probe.job, probe.percentage);
@@ -70,6 +99,9 @@ pub fn list_safe_domain(arguments: &ListSafeDomainArguments, context: &mut Conte
         } else {
             group.iter().for_each(|host| context.console.out(host));
         }
+    }
+    if context.console.is_json() {
+        context.console.out_json(&documents.into());
     }
     Ok(())
 }

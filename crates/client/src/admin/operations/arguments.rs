@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::amount::{cores, megabytes};
+use crate::command::JsonOutput;
 
 /// Commands about the whole cluster: quotas, tasks, backups.
 #[derive(Debug, Subcommand)]
@@ -19,7 +20,7 @@ pub enum OperationVerb {
     /// Compare what the scheduler knows of tasks with what the cluster knows, now
     ReconcileTasks(ReconcileArguments),
     /// Show where the leading scheduler is
-    GetScheduler(ClusterArguments),
+    GetScheduler(ShownClusterArguments),
     /// Show what the configuration says of a cluster
     GetClusterConfig(ClusterConfigArguments),
     /// Write a snapshot of the scheduler's journal; returns when it is durable
@@ -27,11 +28,11 @@ pub enum OperationVerb {
     /// Make a backup of the scheduler's state; returns when it is durable
     SchedulerBackupNow(ClusterArguments),
     /// List the backups
-    SchedulerListBackups(ClusterArguments),
+    SchedulerListBackups(ShownClusterArguments),
     /// Read a backup, to look at it and to restore it
     SchedulerStageRecovery(StageArguments),
     /// Show the tasks of the staged backup
-    SchedulerPrintRecoveryTasks(ClusterArguments),
+    SchedulerPrintRecoveryTasks(ShownClusterArguments),
     /// Take tasks out of the staged backup
     SchedulerDeleteRecoveryTasks(DeleteRecoveryArguments),
     /// Make the staged backup the state of the scheduler. Tasks that still run are adopted
@@ -45,6 +46,16 @@ pub enum OperationVerb {
 pub struct ClusterArguments {
     /// Name of the cluster
     pub cluster: String,
+}
+
+/// A cluster, of which something is shown.
+#[derive(Args, Clone, Debug)]
+pub struct ShownClusterArguments {
+    /// Name of the cluster
+    pub cluster: String,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
 }
 
 /// `query`.
@@ -68,6 +79,9 @@ pub struct QueryArguments {
     /// What each line says; words between percent signs are replaced
     #[arg(short, long, value_name = "FORMAT", default_value = "%role%/%name%/%instanceId% %status%")]
     pub listformat: String,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
 }
 
 /// `set_quota` and `increase_quota`.
@@ -147,6 +161,9 @@ pub struct ClusterConfigArguments {
     /// With the word export before each variable; means --sh
     #[arg(long)]
     pub export: bool,
+    /// How the result is printed
+    #[command(flatten)]
+    pub output: JsonOutput,
 }
 
 /// `scheduler_stage_recovery`.

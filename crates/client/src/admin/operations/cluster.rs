@@ -1,14 +1,18 @@
 //! `get_scheduler` and `get_cluster_config`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::arguments::{ClusterArguments, ClusterConfigArguments};
+use super::arguments::{ClusterConfigArguments, ShownClusterArguments};
 use crate::aurora::Context;
 use crate::exit::Outcome;
 
 /// `get_scheduler CLUSTER`.
-pub fn scheduler(arguments: &ClusterArguments, context: &mut Context<'_>) -> Outcome {
+pub fn scheduler(arguments: &ShownClusterArguments, context: &mut Context<'_>) -> Outcome {
     let scheduler = context.scheduler(&arguments.cluster)?;
+    if context.console.is_json() {
+        context.console.out_json(&json!({ "cluster": arguments.cluster, "url": scheduler.cluster.url }));
+        return Ok(());
+    }
     context.console.out(format!("Found leading scheduler at: {}", scheduler.cluster.url));
     Ok(())
 }
@@ -16,7 +20,7 @@ pub fn scheduler(arguments: &ClusterArguments, context: &mut Context<'_>) -> Out
 /// `get_cluster_config CLUSTER`.
 pub fn configuration(arguments: &ClusterConfigArguments, context: &mut Context<'_>) -> Outcome {
     let definition = context.clusters.definition(&arguments.cluster)?;
-    if !arguments.sh && !arguments.export {
+    if context.console.is_json() || (!arguments.sh && !arguments.export) {
         context.console.out(serde_json::to_string_pretty(&definition).unwrap_or_default());
         return Ok(());
     }

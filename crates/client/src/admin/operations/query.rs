@@ -7,7 +7,7 @@ use thrift::{Resource, ScheduledTask, Set, TaskQuery};
 
 use super::arguments::QueryArguments;
 use super::statuses;
-use crate::aurora::Context;
+use crate::aurora::{Context, task_json};
 use crate::exit::{Exit, Failure, Outcome};
 
 /// `query CLUSTER [ROLE [JOB]]`.
@@ -34,6 +34,10 @@ pub fn query(arguments: &QueryArguments, context: &mut Context<'_>) -> Outcome {
         let job = assigned.task.and_then(|config| config.job).unwrap_or_default();
         (job.role, job.environment, job.name, assigned.instance_id, assigned.task_id)
     });
+    if context.console.is_json() {
+        context.console.out_json(&tasks.iter().map(task_json).collect());
+        return Ok(());
+    }
     for task in &tasks {
         context.console.out(format_line(&arguments.listformat, &fields(task))?);
     }

@@ -6,9 +6,11 @@ use thrift::{
     UnloadRecoveryArguments,
 };
 
-use super::arguments::{ClusterArguments, CommitArguments, DeleteRecoveryArguments, StageArguments};
+use super::arguments::{
+    ClusterArguments, CommitArguments, DeleteRecoveryArguments, ShownClusterArguments, StageArguments,
+};
 use super::respond;
-use crate::aurora::Context;
+use crate::aurora::{Context, task_json};
 use crate::exit::Outcome;
 use crate::scheduler::missing_result;
 
@@ -25,12 +27,16 @@ pub fn back_up(arguments: &ClusterArguments, context: &mut Context<'_>) -> Outco
 }
 
 /// `scheduler_list_backups CLUSTER`.
-pub fn list(arguments: &ClusterArguments, context: &mut Context<'_>) -> Outcome {
+pub fn list(arguments: &ShownClusterArguments, context: &mut Context<'_>) -> Outcome {
     let mut scheduler = context.scheduler(&arguments.cluster)?;
     let reply = respond(&mut scheduler, ListBackupsArguments::default(), context)?;
     let Some(ResponseResult::ListBackups(result)) = reply.result else { return Err(missing_result("listBackups")) };
     let mut backups: Vec<&String> = result.backups.iter().collect();
     backups.sort();
+    if context.console.is_json() {
+        context.console.out_json(&backups.into_iter().cloned().collect());
+        return Ok(());
+    }
     context.console.out(format!("{} available backups:", backups.len()));
     backups.iter().for_each(|backup| context.console.out(backup));
     Ok(())
@@ -44,11 +50,15 @@ pub fn stage(arguments: &StageArguments, context: &mut Context<'_>) -> Outcome {
 }
 
 /// `scheduler_print_recovery_tasks CLUSTER`: a table in the log.
-pub fn print_tasks(arguments: &ClusterArguments, context: &mut Context<'_>) -> Outcome {
+pub fn print_tasks(arguments: &ShownClusterArguments, context: &mut Context<'_>) -> Outcome {
     let mut scheduler = context.scheduler(&arguments.cluster)?;
     let call = QueryRecoveryArguments { query: Some(TaskQuery::default()) };
     let reply = respond(&mut scheduler, call, context)?;
     let Some(ResponseResult::QueryRecovery(result)) = reply.result else { return Err(missing_result("queryRecovery")) };
+    if context.console.is_json() {
+        context.console.out_json(&result.tasks.iter().map(task_json).collect());
+        return Ok(());
+    }
     context.console.info(["Role", "Env", "Job", "Instance", "Status", "Task ID"].join("\t"));
     let mut rows: Vec<[String; 6]> = result.tasks.iter().map(row).collect();
     rows.sort();
