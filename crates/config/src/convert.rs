@@ -13,9 +13,10 @@ use model::tier::Tiers;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::error::{ConfigError, ErrorKind, Place};
+use crate::error::{ConfigError, ErrorKind};
 use crate::job::{Content, Job, Unbound};
 use crate::payload::{self, Insertions};
+use crate::place;
 use crate::schema::{AURORA_EXECUTOR_NAME, MEBIBYTE};
 use crate::settings::UpdateShape;
 
@@ -169,7 +170,7 @@ impl Job {
         let mut warnings = self.warnings.clone();
         let (tier, production) = tier_and_production(&shape, tiers, &mut warnings);
         let raw = with_tier(&content.raw, tier.as_deref(), production);
-        let key = job_key(&shape).map_err(|why| self.invalid(why))?;
+        let key = job_key(&shape).map_err(|(field, why)| self.invalid_field("", field, why))?;
         let payload = executor_payload(&raw);
         let ports = self.check_task(&shape, &payload, &mut warnings)?;
         let task = TaskConfig {
@@ -180,14 +181,15 @@ impl Job {
             max_task_failures: self.int32("max_task_failures", shape.max_task_failures)?,
             production: Some(production),
             tier,
-            resources: resources(&shape, ports.len()).map_err(|why| self.invalid(why))?,
+            resources: resources(&shape, ports.len())
+                .map_err(|(field, why)| self.invalid_field("task.resources", field, why))?,
             requested_ports: ports,
-            constraints: constraints(&shape.constraints).map_err(|why| self.invalid(why))?,
+            constraints: constraints(&shape.constraints).map_err(|why| self.invalid_field("", "constraints", why))?,
             task_links: BTreeMap::new(),
             contact_email: shape.contact,
             executor_config: Some(executor_config(shape.executor_config, &payload, &content.insertions)),
             metadata: shape.metadata.into_iter().map(|m| Metadata { key: m.key, value: m.value }).collect(),
-            container: container(shape.container).map_err(|why| self.invalid(why))?,
+            container: container(shape.container).map_err(|why| self.invalid_field("", "container", why))?,
             mesos_fetcher_uris: BTreeSet::new(),
             partition_policy: shape
                 .partition_policy
@@ -198,7 +200,8 @@ impl Job {
             key,
             owner: Some(owner.to_owned()),
             cron_schedule: shape.cron_schedule,
-            cron_collision_policy: cron_policy(&shape.cron_collision_policy).map_err(|why| self.invalid(why))?,
+            cron_collision_policy: cron_policy(&shape.cron_collision_policy)
+                .map_err(|why| self.invalid_field("", "cron_collision_policy", why))?,
             task,
             instance_count: self.int32("instances", shape.instances)?,
         };
@@ -227,13 +230,43 @@ impl Job {
         self.check_unbound(&content.unbound, content.is_data)?;
         let shape: JobShape = serde_json::from_value(content.raw.clone())
             .map_err(|error| ConfigError::new(ErrorKind::Internal, format!("the job {}: {error}", self.key())))?;
-        check_numbers(&shape).map_err(|why| self.invalid(why))?;
+        check_numbers(&shape).map_err(|(part, field, why)| self.invalid_field(part, field, why))?;
         Ok((content, shape))
     }
 
     /// The update part of the job's content; for [`crate::settings`].
     pub(crate) fn update_shape(&self) -> Result<UpdateShape, ConfigError> {
         self.checked().map(|(_, shape)| shape.update_config)
+    }
+
+    /// A failure of this job that a field of one of its parts is to blame for.
+    pub(crate) fn invalid_field(&self, part: &str, field: &str, why: impl Into<String>) -> ConfigError {
+        let error = self.invalid(why);
+        match self.content.as_ref().and_then(|content| place::of_field(&content.parts, part, field)) {
+            Some(place) => error.at(place),
+            None => error,
+        }
+    }
+
+    /// A failure of the job's task, from the words in which the executor would refuse it.
+    fn invalid_task(&self, payload: &Value, why: &str) -> ConfigError {
+        // The way to a field stands in front of the words.
+        if let Some((part, field)) = why.split(": ").next().and_then(|way| way.rsplit_once('.'))
+            && part.starts_with("task")
+        {
+            return self.invalid_field(part, field, why);
+        }
+        let quoted = why.split('\'').nth(1).unwrap_or_default();
+        let processes = payload["task"]["processes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let number = processes.iter().position(|process| process["name"] == quoted);
+        let reason = format!("its task is invalid: {why}");
+        match number {
+            _ if why.contains("portmap") => self.invalid_field("announce", "portmap", reason),
+            Some(number) if why.starts_with("process name") => {
+                self.invalid_field(&format!("task.processes[{number}]"), "name", reason)
+            }
+            _ => self.invalid_field("task", "constraints", reason),
+        }
     }
 
     /// A failure of this job.
@@ -247,7 +280,8 @@ impl Job {
     }
 
     fn int32(&self, what: &str, value: i64) -> Result<i32, ConfigError> {
-        i32::try_from(value).map_err(|_| self.invalid(format!("{what} is {value}, which is beyond {}", i32::MAX)))
+        i32::try_from(value)
+            .map_err(|_| self.invalid_field("", what, format!("{what} is {value}, which is beyond {}", i32::MAX)))
     }
 
     fn failed_check(&self, why: &str, content: &Content) -> ConfigError {
@@ -271,7 +305,7 @@ impl Job {
             .help(bind_advice(&first.address, is_data))
             .help(format!("only {late} are filled in when the task runs"));
         Err(match &first.place {
-            Some(place) => error.at(underlined(place.clone(), &shown[0])),
+            Some(place) => error.at(place.clone()),
             None => error,
         })
     }
@@ -283,18 +317,20 @@ impl Job {
         payload: &Value,
         warnings: &mut Vec<String>,
     ) -> Result<BTreeSet<String>, ConfigError> {
-        let late = Late::<Payload>::from_value(payload.clone()).map_err(|error| self.invalid(error.to_string()))?;
+        let late = Late::<Payload>::from_value(payload.clone())
+            .map_err(|error| self.invalid_task(payload, &error.to_string()))?;
         if shape.executor_config.runs_processes() {
-            check_payload(&late).map_err(|error| self.invalid(format!("its task is invalid: {error}")))?;
+            check_payload(&late).map_err(|error| self.invalid_task(payload, &error.to_string()))?;
         }
-        let requested = ports::requested(&late).map_err(|error| self.invalid(error.to_string()))?;
+        let requested = ports::requested(&late).map_err(|error| self.invalid_task(payload, &error.to_string()))?;
         let Some(announce) = &shape.announce else { return Ok(requested) };
         let fixed: Vec<&String> =
             announce.portmap.iter().filter(|(_, port)| is_number(port)).map(|(name, _)| name).collect();
         if !fixed.is_empty() && !shape.constraints.contains_key(DEDICATED) {
             let names: Vec<_> = fixed.iter().map(|name| name.as_str()).collect();
+            let why = format!("fixed port numbers in the portmap ({}) need dedicated hosts", names.join(", "));
             return Err(self
-                .invalid(format!("fixed port numbers in the portmap ({}) need dedicated hosts", names.join(", ")))
+                .invalid_field("announce", "portmap", why)
                 .help("add constraints = {'dedicated': 'role/name'}, or map to a port name"));
         }
         if !requested.contains(&announce.primary_port) && !announce.portmap.contains_key(&announce.primary_port) {
@@ -305,15 +341,6 @@ impl Job {
         }
         Ok(requested)
     }
-}
-
-/// The place with `text` marked, where the line holds it.
-fn underlined(mut place: Place, text: &str) -> Place {
-    if let Some(at) = place.source.as_deref().and_then(|source| Some(source[..source.find(text)?].chars().count())) {
-        place.column = Some(at + 1);
-        place.width = text.chars().count();
-    }
-    place
 }
 
 fn bind_advice(reference: &str, is_data: bool) -> String {
@@ -337,69 +364,76 @@ fn is_number(text: &str) -> bool {
     text.trim().parse::<i64>().is_ok()
 }
 
-fn job_key(shape: &JobShape) -> Result<JobKey, String> {
+fn job_key(shape: &JobShape) -> Result<JobKey, (&'static str, String)> {
     for (what, text) in [("role", &shape.role), ("environment", &shape.environment), ("name", &shape.name)] {
         if !is_identifier(text) {
-            return Err(format!("invalid {what} '{text}': use 1 to 255 letters, digits, '_', '-' and '.'"));
+            return Err((what, format!("invalid {what} '{text}': use 1 to 255 letters, digits, '_', '-' and '.'")));
         }
     }
     Ok(JobKey::new(&shape.role, &shape.environment, &shape.name))
 }
 
-fn check_numbers(shape: &JobShape) -> Result<(), String> {
+/// Checks the numbers of a job; gives the part and the field that are wrong, and why.
+fn check_numbers(shape: &JobShape) -> Result<(), (&'static str, &'static str, String)> {
     if shape.task.processes.is_empty() && shape.executor_config.runs_processes() {
-        return Err("its task has no processes".to_owned());
+        return Err(("task", "processes", "its task has no processes".to_owned()));
     }
     if shape.instances < 1 {
-        return Err(format!("instances is {}; a job has at least one", shape.instances));
+        let why = format!("instances is {}; a job has at least one", shape.instances);
+        return Err(("", "instances", why));
     }
+    let (update, health) = ("update_config", "health_check_config");
     let failures = shape.update_config.max_total_failures;
     if failures >= shape.instances {
-        return Err(format!(
+        let why = format!(
             "max_total_failures ({failures}) in update_config must be less than the number of instances ({})",
             shape.instances
-        ));
+        );
+        return Err((update, "max_total_failures", why));
     }
     let two_percent = shape.instances / 50;
     if shape.constraints.contains_key(DEDICATED) && failures < two_percent {
-        return Err(format!(
+        let why = format!(
             "max_total_failures in update_config of a dedicated job must be at least 2% of its instances ({two_percent}), \
              not {failures}"
-        ));
+        );
+        return Err((update, "max_total_failures", why));
     }
-    let health = &shape.health_check_config;
-    for (what, value) in [
-        ("watch_secs in update_config", shape.update_config.watch_secs as f64),
-        ("max_consecutive_failures in health_check_config", health.max_consecutive_failures as f64),
-        ("min_consecutive_successes in health_check_config", health.min_consecutive_successes as f64),
-        ("initial_interval_secs in health_check_config", health.initial_interval_secs),
-        ("interval_secs in health_check_config", health.interval_secs),
+    let checked = &shape.health_check_config;
+    for (part, field, value) in [
+        (update, "watch_secs", shape.update_config.watch_secs as f64),
+        (health, "max_consecutive_failures", checked.max_consecutive_failures as f64),
+        (health, "min_consecutive_successes", checked.min_consecutive_successes as f64),
+        (health, "initial_interval_secs", checked.initial_interval_secs),
+        (health, "interval_secs", checked.interval_secs),
     ] {
         if value < 0.0 {
-            return Err(format!("{what} must not be negative, but is {value}"));
+            return Err((part, field, format!("{field} in {part} must not be negative, but is {value}")));
         }
     }
     Ok(())
 }
 
 /// The resources asked for, whole mebibytes of memory and disk.
-fn resources(shape: &JobShape, ports: usize) -> Result<Resources, String> {
+fn resources(shape: &JobShape, ports: usize) -> Result<Resources, (&'static str, String)> {
     let Some(asked) = &shape.task.resources else {
-        return Err("its task does not set resources; add resources = Resources(cpu=..., ram=..., disk=...)".to_owned());
+        let why = "its task does not set resources; add resources = Resources(cpu=..., ram=..., disk=...)";
+        return Err(("", why.to_owned()));
     };
     let cpu = CpuMillis::from_cores(asked.cpu);
     if asked.cpu.is_nan() || cpu.0 <= 0 {
-        return Err(format!("cpu must be at least 0.001 cores, not {}", crate::object::float_text(asked.cpu)));
+        let why = format!("cpu must be at least 0.001 cores, not {}", crate::object::float_text(asked.cpu));
+        return Err(("cpu", why));
     }
     for (what, bytes) in [("ram", asked.ram), ("disk", asked.disk)] {
         if bytes < MEBIBYTE {
-            return Err(format!(
-                "{what} must be at least 1 MB ({MEBIBYTE} bytes), not {bytes} bytes; write {what} = 64*MB"
-            ));
+            let why =
+                format!("{what} must be at least 1 MB ({MEBIBYTE} bytes), not {bytes} bytes; write {what} = 64*MB");
+            return Err((what, why));
         }
     }
     if asked.gpu < 0 {
-        return Err(format!("gpu must not be negative, but is {}", asked.gpu));
+        return Err(("gpu", format!("gpu must not be negative, but is {}", asked.gpu)));
     }
     Ok(Resources {
         cpu,

@@ -8,13 +8,16 @@ use crate::error::{ConfigError, ErrorKind, Place};
 use crate::interpreter::{self, Outcome, RawFailure};
 use crate::job::{self, Job};
 use crate::object::{Object, Raw};
+use crate::place::{self, column_of_byte, word_position};
 use crate::python2;
 use crate::request::{Evaluation, EvaluationRequest};
 use crate::schema::Schema;
+use crate::suggest;
 use crate::task::{self, Task};
 
 /// Evaluates the request in this process, without limits.
 pub(crate) fn evaluate_here(request: &EvaluationRequest) -> Result<Evaluation, ConfigError> {
+    place::forget_files();
     let source = read(request)?;
     let format = request.format.unwrap_or_else(|| data::Format::of(Path::new(&request.path), &source));
     if !request.read_json && format != data::Format::Python {
@@ -43,6 +46,7 @@ pub(crate) fn evaluate_here(request: &EvaluationRequest) -> Result<Evaluation, C
         return Err(from_exit(&request.path, &code));
     }
     let Outcome { jobs, tasks, files, hooks, warnings, .. } = outcome;
+    let files: Vec<String> = files.iter().map(|file| file.to_string()).collect();
     let Some(jobs) = jobs else {
         return Err(
             ConfigError::new(ErrorKind::Internal, "the interpreter ended without a result").in_file(&request.path)
@@ -51,7 +55,13 @@ pub(crate) fn evaluate_here(request: &EvaluationRequest) -> Result<Evaluation, C
     if request.as_tasks && (jobs.is_empty() || !tasks.is_empty()) {
         return Ok(with_tasks(request, task::exported(request, tasks)?, files));
     }
-    let mut evaluation = finish(request, jobs, files, hooks)?;
+    let mut evaluation = finish(request, jobs, files, hooks).map_err(|error| {
+        let is_placed = error.place.as_ref().is_some_and(|place| place.line.is_some());
+        match jobs_line(&request.path, &source) {
+            Some(place) if error.kind == ErrorKind::NoJobs && !is_placed => error.at(place),
+            _ => error,
+        }
+    })?;
     for job in evaluation.jobs.iter_mut().filter(|job| job.content.is_some()) {
         job.warnings.clone_from(&warnings);
     }
@@ -132,7 +142,11 @@ pub(crate) fn finish(
         // A class derived from Job has the job's fields under another name.
         if object.kind().fields().len() != schema.job().fields().len() || object.kind().field_index("task").is_none() {
             let reason = format!("element {index} of 'jobs' is a {}, not a Job", object.kind().name());
-            return Err(ConfigError::new(ErrorKind::NoJobs, reason).in_file(&request.path));
+            let error = ConfigError::new(ErrorKind::NoJobs, reason);
+            return Err(match object.origin() {
+                Some(origin) => error.at(place::of_origin(origin)),
+                None => error.in_file(&request.path),
+            });
         }
         if request.as_tasks {
             tasks.extend(task::of_job(request, &object)?);
@@ -168,7 +182,7 @@ fn from_failure(path: &str, failure: RawFailure) -> ConfigError {
         };
     };
     let source = fs::read_to_string(file).unwrap_or_default();
-    error = error.at(place(file, &source, &failure));
+    error = error.at(place_of(file, &source, &failure));
     error.trace = failure.places.iter().rev().skip(1).rev().cloned().collect();
     if failure.class == "UnknownFieldError" {
         error.help.extend(removed_field_help(&failure.message));
@@ -179,11 +193,19 @@ fn from_failure(path: &str, failure: RawFailure) -> ConfigError {
         _ => python2::exception_help(&failure.class, &failure.message, &source),
     };
     error.help.extend(help);
+    let known = failure.known.iter().map(String::as_str).filter(|known| !known.starts_with('_') && known.len() > 1);
+    if let ("NameError", Some(name), true) = (failure.class.as_str(), &failure.name, error.help.is_empty())
+        && let Some(nearest) = suggest::nearest(name, known)
+    {
+        error = error.help(format!("did you mean {nearest}?"));
+    }
     error
 }
 
 /// The classes of exceptions that our own Python side raises; their messages are complete.
-const OWN_EXCEPTIONS: [&str; 6] = [
+const OWN_EXCEPTIONS: [&str; 8] = [
+    "_IncludeError",
+    "_MissingIncludeError",
     "CoercionError",
     "InvalidCallError",
     "InvalidRefError",
@@ -216,13 +238,14 @@ pub(crate) fn removed_field_help(message: &str) -> Option<String> {
 }
 
 /// The place of a failure in the text of its file: the expression, or the word in it that the failure is about.
-fn place(file: &str, source: &str, failure: &RawFailure) -> Place {
+fn place_of(file: &str, source: &str, failure: &RawFailure) -> Place {
     let mut place = Place { file: file.to_owned(), line: failure.line, column: None, width: 0, source: None };
     let Some(index) = failure.line.and_then(|line| line.checked_sub(1)) else { return place };
     let line = source.lines().nth(index).unwrap_or_default();
     place.source = Some(line.to_owned());
     let word = match failure.class.as_str() {
         "UnknownFieldError" => failure.message.split('\'').nth(1),
+        "InvalidValueError" => field_of_value(&failure.message),
         _ => failure.name.as_deref(),
     };
     if let Some(word) = word {
@@ -253,10 +276,12 @@ fn place(file: &str, source: &str, failure: &RawFailure) -> Place {
     place
 }
 
-/// The column in characters of a column in bytes, both from 1.
-pub(crate) fn column_of_byte(line: &str, column: usize) -> usize {
-    let before = line.char_indices().take_while(|(at, _)| at + 1 < column).count();
-    before + 1 + (column - 1).saturating_sub(line.len())
+/// The innermost field that a value was put into, of a message such as `Task.resources: Resources expected ...`.
+fn field_of_value(message: &str) -> Option<&str> {
+    let is_field =
+        |part: &&str| part.contains('.') && part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
+    let fields = message.split(": ").take_while(|part| is_field(part) || part.starts_with("element ")).filter(is_field);
+    fields.last()?.split_once('.').map(|(_, field)| field)
 }
 
 /// The last line that sets `jobs`.
@@ -265,15 +290,6 @@ fn jobs_line(file: &str, source: &str) -> Option<Place> {
     let (index, line) = source.lines().enumerate().filter(|(_, line)| sets(line)).last()?;
     let source = Some(line.to_owned());
     Some(Place { file: file.to_owned(), line: Some(index + 1), column: None, width: 0, source })
-}
-
-/// The column, from 1, where `word` stands as a whole word, not before byte `from`.
-fn word_position(line: &str, from: usize, word: &str) -> Option<usize> {
-    let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    line.match_indices(word)
-        .filter(|(at, _)| *at >= from)
-        .find(|(at, _)| !is_word(line[..*at].chars().next_back()) && !is_word(line[at + word.len()..].chars().next()))
-        .map(|(at, _)| line[..at].chars().count() + 1)
 }
 
 fn from_exit(path: &str, code: &Raw) -> ConfigError {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::error::{ConfigError, ErrorKind, Place};
 use crate::object::{Binding, Environment, Fault, Object, Origin, Piece, Raw, Reference, split};
 use crate::payload::{self, Insertions};
+use crate::place::{self, Part};
 use crate::request::{Evaluation, JobSelector};
 
 /// One part of a job's key.
@@ -79,6 +80,9 @@ pub struct Content {
     pub broken: Option<String>,
     /// Where the job was made.
     pub place: Option<Place>,
+    /// Where the structs within it were made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parts: Vec<Part>,
 }
 
 /// A reference that nothing in the file resolves.
@@ -131,7 +135,7 @@ impl Job {
 }
 
 /// How often a submitted job is resolved before it reaches the executor; each time takes one `&` off an escape.
-const PASSES: usize = 3;
+pub(crate) const PASSES: usize = 3;
 
 /// How often the resolved text is resolved again to see that no reference appears from under an escape.
 const PASSES_CHECKED: usize = 2;
@@ -147,13 +151,24 @@ impl Content {
             is_data: false,
             broken: Some(fault.to_string()),
             place: None,
+            parts: Vec::new(),
         });
-        Self { place: object.origin().map(place_of), ..content }
+        let broken = content.broken.as_ref().and_then(|why| why.split_once("' between braces")?.0.strip_prefix('\''));
+        let place = match broken.map(|inside| format!("{{{{{inside}}}}}")) {
+            Some(text) => object.origin_of_text(&text).or(object.origin()).map(|origin| place::of_text(origin, &text)),
+            None => object.origin().map(place::of_origin),
+        };
+        Self { place, parts: place::parts(object), ..content }
     }
 
     fn worked_out(object: &Object) -> Result<Self, Fault> {
         let failed = object.check()?;
-        let failed_check = failed.map(|failed| (failed.why, failed.origin.as_ref().map(place_of)));
+        let inner = failed.as_ref().and_then(|failed| failed.inner.clone());
+        let failed_check = failed.map(|failed| {
+            let why = failed.inner.as_ref().unwrap_or(&failed.why);
+            let place = failed.origin.as_ref().map(|origin| place_of_check(origin, why));
+            (failed.why, place)
+        });
         let unbound = |references: &[Reference]| {
             let mut unbound: Vec<_> = references.iter().map(|reference| unbound(object, reference)).collect();
             unbound.sort_by(|a, b| a.address.cmp(&b.address));
@@ -169,10 +184,11 @@ impl Content {
                 insertions,
                 unbound: unbound(&left),
                 failed_check,
-                advice: Vec::new(),
+                advice: inner.into_iter().collect(),
                 is_data: false,
                 broken: None,
                 place: None,
+                parts: Vec::new(),
             });
         }
         let (mut resolved, mut left) = object.interpolate()?;
@@ -196,6 +212,7 @@ impl Content {
             is_data: false,
             broken: None,
             place: None,
+            parts: Vec::new(),
         })
     }
 }
@@ -216,21 +233,17 @@ fn has_escapes(raw: &Value, left: &[Reference]) -> bool {
     }
 }
 
-fn unbound(object: &Object, reference: &Reference) -> Unbound {
-    // What stands in the file may be written differently or come together from parts; then the job is the place.
-    let origin = object.origin_of_text(&reference.to_string()).or(object.origin());
-    Unbound { address: reference.address(), place: origin.map(place_of) }
+/// Where a check failed: the field that its last words name, or the struct that was to have it.
+fn place_of_check(origin: &Origin, why: &str) -> Place {
+    let field = why.rsplit_once("] ").and_then(|(before, _)| before.rsplit_once('[')).map_or("", |(_, field)| field);
+    place::field_of(origin, field).unwrap_or_else(|| place::of_origin(origin))
 }
 
-fn place_of(origin: &Origin) -> Place {
-    let source = std::fs::read_to_string(&*origin.file).unwrap_or_default();
-    Place {
-        file: origin.file.to_string(),
-        line: Some(origin.line),
-        column: None,
-        width: 0,
-        source: source.lines().nth(origin.line.saturating_sub(1)).map(str::to_owned),
-    }
+fn unbound(object: &Object, reference: &Reference) -> Unbound {
+    // What stands in the file may be written differently or come together from parts; then the job is the place.
+    let text = reference.to_string();
+    let origin = object.origin_of_text(&text).or(object.origin());
+    Unbound { address: reference.address(), place: origin.map(|origin| place::of_text(origin, &text)) }
 }
 
 /// A job with the command line's bindings, which win over the file's own, and those that every job has.

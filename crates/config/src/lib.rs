@@ -12,7 +12,7 @@
 //! - `hooks`: running a file's hooks around a client's calls.
 //! - `job`, `convert`, `settings`: from an evaluated job to the scheduler's words; `payload`: those for the executor, to the byte.
 //! - `task`: the tasks that a file exports, which run without a scheduler.
-//! - `error`, `python2`: what the user is told when something is wrong.
+//! - `error`, `place`, `python2`: what the user is told when something is wrong.
 
 mod child;
 mod convert;
@@ -24,6 +24,7 @@ mod interpreter;
 mod job;
 pub mod object;
 mod payload;
+mod place;
 mod python2;
 mod request;
 mod schema;

@@ -37,7 +37,11 @@ impl Job {
     /// The settings of an update to this job; of the given instances only, or of all when `instances` is empty.
     pub fn update_settings(&self, instances: &[InstanceId]) -> Result<UpdateSettings, ConfigError> {
         let shape = self.update_shape()?;
-        settings(&shape, instances).map_err(|why| self.invalid(format!("in update_config: {why}")))
+        settings(&shape, instances).map_err(|why| {
+            // Each reason begins with the field that it is about, or names the strategy.
+            let field = why.split([' ', '\'']).next().unwrap_or_default();
+            self.invalid_field("update_config", field, format!("in update_config: {why}"))
+        })
     }
 }
 

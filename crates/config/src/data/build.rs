@@ -72,7 +72,7 @@ impl<'a> Builder<'a> {
     }
 
     fn made(&self, object: Object, span: &Range<usize>) -> Object {
-        object.made_at(Some(Origin { file: self.file.clone(), line: self.source.line(span.start) }))
+        object.made_at(Some(Origin { file: self.file.clone(), line: self.source.line(span.start), columns: None }))
     }
 
     fn field(&self, kind: &TypeRef, field: Field<'_>, entry: &Entry) -> Outcome<Raw> {

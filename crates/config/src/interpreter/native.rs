@@ -447,9 +447,12 @@ mod _jobfile {
     fn origin(vm: &VirtualMachine) -> Option<Origin> {
         let mut frame = vm.current_frame();
         while let Some(at) = frame {
-            let file = at.code.source_path().as_str();
-            if outcome::is_job_file(file) {
-                return Some(Origin { file: file.into(), line: at.f_lineno() });
+            if let Some(file) = outcome::job_file(at.code.source_path().as_str()) {
+                // The instruction under way is the one before the next.
+                let location = (at.lasti() as usize).checked_sub(1).and_then(|last| at.code.locations.get(last));
+                let columns =
+                    location.map(|(from, to)| (from.character_offset.get(), to.line.get(), to.character_offset.get()));
+                return Some(Origin { file, line: at.f_lineno(), columns });
             }
             frame = at.f_back(vm);
         }

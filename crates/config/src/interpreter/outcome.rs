@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use rustpython_vm::{PyObjectRef, PyResult, VirtualMachine};
 
@@ -18,7 +19,7 @@ pub(crate) struct Outcome {
     /// The tasks it exported, in order.
     pub tasks: Vec<Raw>,
     /// The files that were run, the first being the job file.
-    pub files: Vec<String>,
+    pub files: Vec<Rc<str>>,
     /// The names of the classes of its hooks.
     pub hooks: Vec<String>,
     /// The exception that ended it.
@@ -47,6 +48,8 @@ pub(crate) struct RawFailure {
     pub end_column: Option<usize>,
     /// The name that a `NameError` or `AttributeError` is about.
     pub name: Option<String>,
+    /// The names that were known where a name was not.
+    pub known: Vec<String>,
     /// Files, lines and function names, outermost first.
     pub places: Vec<(String, usize, String)>,
 }
@@ -69,7 +72,7 @@ pub(crate) fn begin_file(path: String, text: &str) -> bool {
         } else if python2::divides_as_python_3(text) {
             outcome.dividing.push(path.clone());
         }
-        outcome.files.push(path);
+        outcome.files.push(path.into());
         outcome.refusal.is_none()
     })
 }
@@ -82,16 +85,16 @@ pub(crate) fn note_division(path: &str, line: usize, told: impl FnOnce() -> Stri
     OUTCOME.with(|outcome| {
         let mut outcome = outcome.borrow_mut();
         let is_meant =
-            outcome.dividing.iter().any(|file| file == path) || !outcome.files.iter().any(|file| file == path);
+            outcome.dividing.iter().any(|file| file == path) || !outcome.files.iter().any(|file| **file == *path);
         if !is_meant && outcome.warnings.len() < WARNINGS_MAX && outcome.warned.insert((path.to_owned(), line)) {
             outcome.warnings.push(format!("{path}:{line}: {}", told()));
         }
     });
 }
 
-/// Is it a job file that was run, rather than a module?
-pub(crate) fn is_job_file(path: &str) -> bool {
-    OUTCOME.with(|outcome| outcome.borrow().files.iter().any(|file| file == path))
+/// The job file of that path that was run; `None` for a module.
+pub(crate) fn job_file(path: &str) -> Option<Rc<str>> {
+    OUTCOME.with(|outcome| outcome.borrow().files.iter().find(|file| ***file == *path).cloned())
 }
 
 /// Stores one part of the outcome.
@@ -131,6 +134,10 @@ fn failure(entries: &[(Raw, Raw)]) -> RawFailure {
         end_line: number("end_line"),
         end_column: number("end_column"),
         name: text("name"),
+        known: match get("known") {
+            Some(Raw::List(names)) => names.iter().map(Raw::shown).collect(),
+            _ => Vec::new(),
+        },
         places,
     }
 }

@@ -50,11 +50,13 @@ pub struct FailedCheck {
     pub why: String,
     /// Where the innermost struct on that way was made.
     pub origin: Option<Origin>,
+    /// Of a choice whose value has the type of an alternative, why the value itself is wrong.
+    pub inner: Option<String>,
 }
 
 impl FailedCheck {
     fn new(why: String) -> Self {
-        Self { why, origin: None }
+        Self { why, origin: None, inner: None }
     }
 
     fn within(self, place: &str) -> Self {
@@ -209,11 +211,20 @@ impl Object {
         let value = raw.shown();
         let why =
             || format!("{} typecheck failed: value {value} did not match any of its alternatives", self.kind.name());
-        let origin = match raw {
-            Raw::Object(object) => object.origin().cloned(),
-            _ => None,
-        };
-        Ok(passed.is_none().then(|| FailedCheck { why: why(), origin }))
+        if passed.is_some() {
+            return Ok(None);
+        }
+        let failed = FailedCheck::new(why());
+        match raw {
+            Raw::Object(object) if alternatives.contains(&object.kind) => {
+                let inner = object.check_part(scopes)?;
+                let origin = inner.as_ref().and_then(|inner| inner.origin.clone());
+                let inner = inner.map(|inner| inner.inner.unwrap_or(inner.why));
+                Ok(Some(FailedCheck { origin: origin.or_else(|| object.origin().cloned()), inner, ..failed }))
+            }
+            Raw::Object(object) => Ok(Some(FailedCheck { origin: object.origin().cloned(), ..failed })),
+            _ => Ok(Some(failed)),
+        }
     }
 
     fn check_fields(

@@ -133,7 +133,7 @@ fn json_is_sorted_and_refuses_what_it_cannot_hold() {
 #[test]
 fn the_line_of_a_struct_is_found_by_what_it_holds() {
     let schema = crate::schema::Schema::get();
-    let origin = |line| Some(Origin { file: "f".into(), line });
+    let origin = |line| Some(Origin { file: "f".into(), line, columns: None });
     let process = Raw::Map(vec![(Raw::text("cmdline"), Raw::text("echo {{x}}"))]);
     let process = Object::construct(schema.named("Process"), process).unwrap().made_at(origin(3));
     let task = Raw::Map(vec![

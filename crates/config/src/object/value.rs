@@ -25,6 +25,8 @@ pub struct Origin {
     pub file: Rc<str>,
     /// The line.
     pub line: usize,
+    /// The expression on it, where that is known: its column, the line of its end and the column behind that, from 1 and in bytes.
+    pub columns: Option<(usize, usize, usize)>,
 }
 
 /// What an object holds, by the shape of its type.

@@ -75,10 +75,10 @@ jobs = [Service(cluster='c', role='r', environment='devel', name='n', task=task)
         refusal(text),
         "error: the job c/r/devel/n is invalid: MesosJob[task] failed: Task[processes] failed: Element in ProcessList failed \
          check: Process[cmdline] is required.
- --> test.aurora:2
+ --> test.aurora:2:9
   |
 2 | hello = Process(name = 'hello')
-  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  |         ^^^^^^^^^^^^^^^^^^^^^^^
   = help: set cmdline of the Process, as in Process(cmdline = ...)
 "
     );
@@ -117,7 +117,7 @@ fn values_that_do_not_fit_are_told_with_their_place() {
         ("String('{{ a }}').check()", "' a ' between braces is not a reference"),
         ("List(3)", "List takes configuration types such as String or a Struct, not 3"),
         ("class X(Struct):\n  a = Required(3)", "Required() and Default() take a configuration type"),
-        ("include('absent.aurora')", "include: there is no file"),
+        ("include('absent.aurora')", "absent.aurora to include"),
         ("open('/nonexistent/file')", "No such file or directory"),
     ] {
         let told = failure(text);
@@ -132,7 +132,7 @@ fn values_that_do_not_fit_are_told_with_their_place() {
         coerced.contains("MesosJob[instances] failed: Unable to interpolate: Cannot coerce 'many' to Integer"),
         "{coerced}"
     );
-    assert!(coerced.contains("--> test.aurora:1\n"), "{coerced}");
+    assert!(coerced.contains("--> test.aurora:1:67\n"), "{coerced}");
 }
 
 #[test]

@@ -11,5 +11,6 @@ mod limits;
 mod objects;
 mod patterns;
 mod python2;
+mod refusals;
 mod submission;
 mod tasks;

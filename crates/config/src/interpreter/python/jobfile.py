@@ -64,6 +64,18 @@ def _names():
     return names
 
 
+# How deep files may include one another.
+_INCLUDES_MAX = 64
+
+
+class _IncludeError(RecursionError):
+    pass
+
+
+class _MissingIncludeError(FileNotFoundError):
+    pass
+
+
 class _Refused(BaseException):
     """A file has forms of Python 2; the native side knows which."""
 
@@ -96,14 +108,16 @@ class _Loader(object):
 
     def include(self, path):
         if not isinstance(path, str):
-            raise TypeError('include() takes the path of a file, not %r' % (path,))
+            raise pystachio.InvalidCallError('include() takes the path of a file, not %r' % (path,))
         path = path if path.startswith('/') else self.directories[-1] + path
+        if len(self.directories) > _INCLUDES_MAX:
+            raise _IncludeError('%s is included within itself without end' % path)
         try:
             self.run(path, path)
         except FileNotFoundError as error:
             if error.filename not in (path, None):
                 raise
-            raise FileNotFoundError('include: there is no file %s' % path) from None
+            raise _MissingIncludeError('there is no file %s to include' % path) from None
 
     def execfile(self, path):
         """As include(), with a path from the working directory."""
@@ -139,7 +153,7 @@ def _expanded(line):
     return line[:len(line) - len(rest)].expandtabs(8) + rest
 
 
-def _failure(error, files):
+def _failure(error, files, names):
     """What an exception says, as plain values."""
     found = {'class': type(error).__name__, 'message': str(error)}
     if isinstance(error, SyntaxError) and error.filename in files:
@@ -148,10 +162,14 @@ def _failure(error, files):
         return found
     if isinstance(error, (NameError, AttributeError)) and getattr(error, 'name', None):
         found['name'] = error.name
+        if isinstance(error, NameError):
+            found['known'] = [name for name in list(names) + dir(names['__builtins__']) if isinstance(name, str)]
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         found['message'] = '%s: %s' % (error.strerror, error.filename)
     if isinstance(error, KeyError) and len(error.args) == 1:
-        found['message'] = 'no such key: %r' % (error.args[0],)
+        key = error.args[0]
+        told = isinstance(key, str) and key.endswith(' not found')
+        found['message'] = key if told else 'no such key: %r' % (key,)
     trace, places = error.__traceback__, []
     while trace is not None:
         code = trace.tb_frame.f_code
@@ -178,7 +196,7 @@ def evaluate(path):
     except SystemExit as error:
         _jobfile.deliver('exit', [error.code])
     except BaseException as error:
-        _jobfile.deliver('failure', _failure(error, loader.files))
+        _jobfile.deliver('failure', _failure(error, loader.files, loader.names))
 
 
 def _deliver_jobs(names):

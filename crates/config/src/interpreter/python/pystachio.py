@@ -307,7 +307,10 @@ class Structural(Object, Namable):
     def __init__(self, *dictionaries, **fields):
         self._core = _jobfile.construct_struct(self._kind, dictionaries, fields)
 
-    def __call__(self, **fields):
+    def __call__(self, *dictionaries, **fields):
+        if dictionaries:
+            raise InvalidCallError('a %s is called with fields by name, as in job(name=...), not with a dictionary; write **{...}'
+                                   % type(self).__name__)
         return self._with(self._core.with_fields(fields))
 
     def __getattr__(self, name):
