@@ -7,7 +7,7 @@ use std::sync::Arc;
 use model::update::Update;
 use model::{InstanceId, JobKey, MaintenanceMode, TaskConfig, TaskId, TaskStatus};
 use scheduler::cron::CronJob;
-use scheduler::forecast::{Waiting, waiting};
+use scheduler::forecast::{Waiting, flaps, waiting};
 use scheduler::{InstanceStage, Task, View};
 use serde_json::{Value, json};
 
@@ -47,8 +47,13 @@ pub fn explain(view: &View, now_ms: i64, subject: &Subject) -> Option<Value> {
     if tasks.is_empty() && cron.is_none() && updates.is_empty() {
         return None;
     }
-    let throttled: BTreeMap<&str, i64> =
-        tasks.iter().filter_map(|task| Some((task.id.as_str(), *view.throttled_until_ms.get(&task.id)?))).collect();
+    let throttled: BTreeMap<&str, Value> = tasks
+        .iter()
+        .filter_map(|task| {
+            let until_ms = view.throttled_until_ms.get(&task.id)?;
+            Some((task.id.as_str(), json!({"untilMs": until_ms, "flaps": flaps(view, task)})))
+        })
+        .collect();
     Some(json!({
         "frozenMs": view.frozen_ms,
         "job": job.to_string(),
@@ -56,7 +61,7 @@ pub fn explain(view: &View, now_ms: i64, subject: &Subject) -> Option<Value> {
         "disconnectedSinceMs": view.disconnected_since_ms,
         "journalSpaceLow": view.space_low,
         "pending": pending(view, now_ms, &tasks),
-        "throttledUntilMs": throttled,
+        "throttled": throttled,
         "flappingThresholdMs": view.settings.flapping_task_threshold.as_millis() as u64,
         "hosts": hosts(view, &tasks),
         "cron": cron.map(|cron| cron_json(view, cron)),

@@ -9,14 +9,14 @@ mod inspect;
 mod job;
 mod kill;
 mod legacy;
-mod load;
+pub(crate) mod load;
 mod quota;
 mod remote;
 pub mod remote_arguments;
 mod restart;
 mod sla;
 pub mod sla_arguments;
-mod status;
+pub(crate) mod status;
 mod status_json;
 pub mod tasks;
 mod update;
@@ -24,7 +24,7 @@ mod update_info;
 mod update_list;
 mod update_progress;
 pub mod uptimes;
-mod wait;
+pub(crate) mod wait;
 
 #[cfg(test)]
 mod tests;

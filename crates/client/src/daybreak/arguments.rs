@@ -46,6 +46,10 @@ pub enum Verb {
     /// Look at job files; needs no daemon
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Say what a job file would change, how, and whether there is quota and room for it; changes nothing
+    Plan(super::plan::arguments::PlanArguments),
+    /// Tell why a task waits, failed or was killed, why an update does not go on, and what you can do
+    Explain(super::explain::arguments::ExplainArguments),
     /// Talk to a scheduler as Aurora's client does
     #[command(subcommand)]
     Aurora(Noun),
@@ -265,6 +269,9 @@ pub enum JournalVerb {
         /// State directory of a stopped daemon [default: as for `daybreak up`]
         #[arg(value_name = "DIR")]
         state_dir: Option<PathBuf>,
+        /// How the result is printed
+        #[command(flatten)]
+        output: JsonOutput,
     },
     /// Keep what is readable of a damaged journal; the old files are moved aside, not deleted
     Salvage {

@@ -6,11 +6,15 @@ pub mod backup_arguments;
 mod completion;
 mod configuration;
 pub mod daemon;
+pub mod explain;
 mod flags;
+pub mod judgement;
 pub mod mesos_arguments;
 pub mod observer;
+pub mod plan;
 pub mod scheduler_flags;
 pub mod service_level_arguments;
+pub mod telling;
 pub mod tuning_arguments;
 pub mod zookeeper_arguments;
 
@@ -78,6 +82,8 @@ fn run_translated(arguments: Result<Vec<OsString>, Failure>, hooks: &Hooks, mut 
         Verb::Up(arguments) if arguments.ephemeral => run_ephemeral(arguments, hooks),
         Verb::Up(arguments) => (hooks.up)(arguments),
         Verb::Journal(arguments) => (hooks.journal)(arguments),
+        Verb::Plan(arguments) => run_with_context(|context| plan::plan(&arguments, context)),
+        Verb::Explain(arguments) => run_with_context(|context| explain::explain(&arguments, context)),
         verb => {
             let outcome = run_verb(verb, &mut console);
             ExitCode::from(command::finish(&mut console, outcome).code())
@@ -132,7 +138,7 @@ fn run_verb(verb: Verb, console: &mut Console) -> Outcome {
             Ok(())
         }
         // Handled before: they are not this crate's, or need their own command line.
-        Verb::Up(_) | Verb::Journal(_) | Verb::Aurora(_) | Verb::Admin(_) => Ok(()),
+        Verb::Up(_) | Verb::Journal(_) | Verb::Aurora(_) | Verb::Admin(_) | Verb::Plan(_) | Verb::Explain(_) => Ok(()),
     }
 }
 
@@ -158,6 +164,16 @@ pub fn run_aurora_admin(arguments: Vec<OsString>) -> ExitCode {
         return answer_shell(&candidates);
     }
     with_clusters(|clusters, console| crate::admin::run(arguments, clusters, console, &RealWorld::new()))
+}
+
+/// Runs a verb of ours that talks to schedulers.
+fn run_with_context(verb: impl FnOnce(&mut aurora::Context<'_>) -> Outcome) -> ExitCode {
+    with_clusters(|clusters, console| {
+        let world = RealWorld::new();
+        let mut context = aurora::Context { console, clusters, world: &world };
+        let outcome = verb(&mut context);
+        command::finish(&mut context.console, outcome)
+    })
 }
 
 fn with_clusters(run: impl FnOnce(Clusters, Console) -> Exit) -> ExitCode {

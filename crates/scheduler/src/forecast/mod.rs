@@ -17,9 +17,11 @@ use model::{Host, InstanceId, JobConfiguration, Resources, TaskConfig, TaskStatu
 
 use crate::admission::{self, Tables};
 use crate::command::{Command, Reply, ReplyCode};
+use crate::core::ms;
 use crate::input::Principal;
 use crate::quota;
 use crate::task::Task;
+use crate::tasks::reschedule::flapped;
 use crate::view::{PendingReason, View};
 
 pub use obstacles::{ConstraintSeen, Nearest, Obstacle, Obstacles, PreemptionHelp, Shortfall};
@@ -214,4 +216,12 @@ pub fn waiting(view: &View, now_ms: i64, task: &Task) -> Option<Waiting> {
         obstacles: rooms.obstacles(),
         is_connected: view.registered,
     })
+}
+
+/// How many runs in a row before a task ended too soon (spec scheduler 1.5); those that are forgotten do not count.
+pub fn flaps(view: &View, task: &Task) -> u32 {
+    let threshold_ms = ms(view.settings.flapping_task_threshold);
+    let before = |task: &Arc<Task>| view.tasks.get(task.ancestor.as_ref()?).cloned();
+    let first = task.ancestor.as_ref().and_then(|id| view.tasks.get(id).cloned());
+    std::iter::successors(first, before).take_while(|run| flapped(run, threshold_ms)).count() as u32
 }

@@ -78,7 +78,7 @@ impl Core {
 }
 
 /// Whether an ended run was so short that it counts as a flap. One that a user or the operator ended does not.
-fn flapped(task: &Task, threshold_ms: u64) -> bool {
+pub(crate) fn flapped(task: &Task, threshold_ms: u64) -> bool {
     use TaskStatus::{Draining, Killing, Restarting};
     let Some(last) = task.events.last().filter(|event| event.status.is_terminal()) else { return false };
     if task.events.iter().any(|event| matches!(event.status, Restarting | Killing | Draining)) {
