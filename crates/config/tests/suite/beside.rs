@@ -28,6 +28,8 @@ const BINDINGS: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("21_containers", &[("docker.image[library/python][2.7-slim]", "library/python@sha256:1")]),
+    ("29_one_of_each_guide", &[("docker.image[library/python][3-slim]", "library/python@sha256:2")]),
+    ("30_one_service_in_many_ways", &[("docker.image[served][latest]", "served@sha256:3")]),
 ];
 
 fn bindings(file: &str) -> &'static [(&'static str, &'static str)] {

@@ -8,6 +8,7 @@ mod files;
 mod golden;
 mod hooks;
 mod limits;
+mod loader;
 mod objects;
 mod patterns;
 mod python2;

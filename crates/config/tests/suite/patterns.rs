@@ -105,4 +105,8 @@ patterns! {
     pattern_26_odds_and_ends: "26_odds_and_ends",
     pattern_27_nested_scopes: "27_nested_scopes",
     pattern_28_what_else_is_plausible: "28_what_else_is_plausible",
+    example_one_of_each_guide: "29_one_of_each_guide",
+    example_one_service_in_many_ways: "30_one_service_in_many_ways",
+    example_processes_of_every_kind: "31_processes_of_every_kind",
+    example_policies_and_updates: "32_policies",
 }

@@ -115,7 +115,7 @@ class _Loader(object):
         try:
             self.run(path, path)
         except FileNotFoundError as error:
-            if error.filename not in (path, None):
+            if isinstance(error, _MissingIncludeError) or error.filename not in (path, None):
                 raise
             raise _MissingIncludeError('there is no file %s to include' % path) from None
 
