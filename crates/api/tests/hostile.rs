@@ -2,112 +2,15 @@
 //! JSON. Each gets an answer in its protocol, nothing panics, and what is stored stays as it was. What the decoders make of bytes alone is
 //! tested where they are.
 
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+mod common;
 
-use api::{ApiSettings, ApiState, router};
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::http::{Request, StatusCode};
-use gateway::{Door, Gateway, Lane, Policy};
+use axum::http::StatusCode;
+use common::House;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use scheduler::{Effect, Input, Now, Scheduler, Settings};
 use serde_json::{Value as Json, json};
 use thrift::*;
-use tower::ServiceExt;
-
-struct CoreDoor {
-    core: Mutex<(Scheduler, u64)>,
-    gateway: Arc<OnceLock<Weak<Gateway>>>,
-}
-
-struct SharedDoor(Arc<CoreDoor>);
-
-impl Door for SharedDoor {
-    fn enter(&self, _: Lane, input: Input) -> bool {
-        let mut guard = self.0.core.lock().unwrap();
-        let (core, ms) = &mut *guard;
-        *ms += 1;
-        let output = core.step(Now { wall_ms: 1_800_000_000_000 + *ms as i64, monotonic_ms: *ms }, input);
-        let gateway = self.0.gateway.get().and_then(Weak::upgrade).expect("the gateway lives");
-        gateway.publish(Arc::new(core.freeze()));
-        for effect in output.effects {
-            if let Effect::Reply { request, reply } = effect {
-                gateway.deliver(request, reply);
-            }
-        }
-        true
-    }
-}
-
-/// The routes before a real core that holds a job, an update and a quota.
-struct House {
-    router: Router,
-    gateway: Arc<Gateway>,
-}
-
-impl House {
-    async fn new() -> Self {
-        let own = Arc::new(OnceLock::new());
-        let core = Mutex::new((Scheduler::new(Settings::default()), 0));
-        let door = Arc::new(CoreDoor { core, gateway: own.clone() });
-        let gateway = Arc::new(Gateway::new(Box::new(SharedDoor(door.clone())), Policy::default()));
-        own.set(Arc::downgrade(&gateway)).expect("set once");
-        SharedDoor(door).enter(Lane::Normal, Input::Start { seed: [7; 32], epoch: 1 });
-        let house = House { router: router(ApiState::new(gateway.clone(), ApiSettings::default())), gateway };
-        let config = |instances: i32| {
-            json!({
-                "job": key(), "isService": true, "executorConfig": {"name": "AuroraExecutor", "data": "{}"},
-                "resources": [{"numCpus": 0.5}, {"ramMb": 16 + instances}, {"diskMb": 32}],
-            })
-        };
-        let description = json!({"key": key(), "taskConfig": config(0), "instanceCount": 3});
-        for (method, arguments) in [
-            (
-                "setQuota",
-                json!({"ownerRole": "www-data", "quota": {"resources": [{"numCpus": 9.0}, {"ramMb": 999}, {"diskMb": 999}]}}),
-            ),
-            ("createJob", json!({"description": description})),
-            (
-                "startJobUpdate",
-                json!({"request": {"taskConfig": config(1), "instanceCount": 3, "settings": {"updateGroupSize": 1}}}),
-            ),
-        ] {
-            let (status, body) =
-                house.send(&format!("/apibeta/{method}"), "application/json", arguments.to_string().into()).await;
-            assert!(
-                status == StatusCode::OK && String::from_utf8_lossy(&body).contains("\"OK\""),
-                "{method}: {}",
-                String::from_utf8_lossy(&body)
-            );
-        }
-        house
-    }
-
-    async fn send(&self, path: &str, media_type: &str, body: Vec<u8>) -> (StatusCode, Vec<u8>) {
-        let request = Request::post(path).header("content-type", media_type).header("accept", media_type);
-        let answer = self.router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
-        let status = answer.status();
-        (status, to_bytes(answer.into_body(), usize::MAX).await.expect("a whole body").to_vec())
-    }
-
-    /// All that is stored and that a call could change.
-    fn stored(&self) -> String {
-        let view = self.gateway.view();
-        format!(
-            "{:?}",
-            (
-                (&view.tasks, &view.updates, &view.update_progress, &view.update_pulses, &view.cron_jobs),
-                (&view.hosts, &view.maintenance, &view.quotas, &view.configs),
-            )
-        )
-    }
-}
-
-fn key() -> Json {
-    json!({"role": "www-data", "environment": "prod", "name": "hello"})
-}
 
 /// A value that knows how it looks in each protocol, whether or not any schema has a place for it.
 #[derive(Clone, Debug)]

@@ -249,12 +249,14 @@ impl<'a> Text<'a> {
             self.at += 1;
             return Ok(text.to_owned());
         }
-        let mut text = String::new();
+        // An escape is never shorter than what it stands for: as written is room enough, in one allocation.
+        let room = self.length_as_written(start)?;
+        self.budget.charge(room)?;
+        let mut text = String::with_capacity(room);
         let mut piece_start = start;
         let mut piece = plain;
         loop {
             let fragment = self.utf8(piece_start, piece)?;
-            self.budget.charge(fragment.len() + 4)?;
             text.push_str(fragment);
             match self.input.get(self.at) {
                 Some(b'"') => {
@@ -266,6 +268,19 @@ impl<'a> Text<'a> {
             }
             piece_start = self.at;
             piece = self.plain_run();
+        }
+    }
+
+    /// How long the string that begins at `start` is as it is written, without its quotes.
+    fn length_as_written(&self, start: usize) -> Result<usize> {
+        let mut at = start;
+        loop {
+            let rest = self.input.get(at..).unwrap_or_default();
+            match memchr::memchr2(b'"', b'\\', rest) {
+                Some(found) if rest[found] == b'"' => return Ok(at + found - start),
+                Some(found) => at += found + 2,
+                None => return Err(ProtocolError::syntax("the end of a string was expected", self.input.len())),
+            }
         }
     }
 

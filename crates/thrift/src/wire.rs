@@ -199,8 +199,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For requests from anybody: 64 levels, 64 MiB.
-    pub const REQUEST: Limits = Limits { depth: 64, memory_bytes: 64 << 20 };
+    /// For requests from anybody: 64 levels, 32 MiB, twice the longest body that is read. Nothing in a request takes a larger allocation
+    /// than such a body.
+    pub const REQUEST: Limits = Limits { depth: 64, memory_bytes: 32 << 20 };
     /// For replies of a scheduler the user chose: 64 levels, 4 GiB.
     pub const REPLY: Limits = Limits { depth: 64, memory_bytes: 4 << 30 };
 }
@@ -482,7 +483,12 @@ fn read_elements<T: Read, R: Reader>(reader: &mut R) -> Result<Vec<T>> {
     let mut remaining = reader.list_begin(T::KIND)?;
     let mut elements = Vec::new();
     while reader.list_next(&mut remaining)? {
-        reader.charge(size_of::<T>())?;
+        // What is charged is what is allocated: the list's whole room each time it grows, the old one included until it is given back.
+        if elements.len() == elements.capacity() {
+            let room = (2 * elements.capacity()).max(4);
+            reader.charge(room * size_of::<T>())?;
+            elements.reserve_exact(room - elements.len());
+        }
         elements.push(T::read(reader)?);
     }
     Ok(elements)
