@@ -72,3 +72,5 @@ pub fn main_daybreak(arguments: impl IntoIterator<Item = OsString>, hooks: &Hook
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod json_tests;

@@ -44,7 +44,9 @@ fn main() -> ExitCode {
 fn journal(arguments: JournalArguments) -> ExitCode {
     let directory = |named: Option<PathBuf>| named.unwrap_or_else(client::default_state_directory);
     match arguments.verb {
-        JournalVerb::Inspect { state_dir } => server::journal_tool::inspect(Path::new(&directory(state_dir))),
+        JournalVerb::Inspect { state_dir, output } => {
+            server::journal_tool::inspect(Path::new(&directory(state_dir)), output.json)
+        }
         JournalVerb::Restore { backup, state_dir, kill_later_tasks } => {
             server::restore_tool::restore(&directory(state_dir), &backup, kill_later_tasks)
         }

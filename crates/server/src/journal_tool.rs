@@ -4,21 +4,76 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use journal::disk::RealDisk;
+use journal::{Finding, Inspection};
+use serde_json::{Value, json};
 
 /// Prints what the journal in a state directory holds and what a start would find. Changes nothing.
 ///
 /// Exit code 0 when a daemon would start from it, 1 when it would refuse.
-pub fn inspect(state_dir: &Path) -> ExitCode {
+pub fn inspect(state_dir: &Path, as_json: bool) -> ExitCode {
     match journal::inspect(&RealDisk, &state_dir.join("journal")) {
         Ok(inspection) => {
-            println!("{inspection}");
-            match inspection.start {
-                journal::Finding::Sound(_) => ExitCode::SUCCESS,
-                journal::Finding::Refused(_) => ExitCode::FAILURE,
+            if as_json {
+                println!("{:#}", document(&inspection));
+            } else {
+                println!("{inspection}");
             }
+            match inspection.start {
+                Finding::Sound(_) => ExitCode::SUCCESS,
+                Finding::Refused(_) => ExitCode::FAILURE,
+            }
+        }
+        Err(error) if as_json => {
+            eprintln!("{}", json!({ "error": error.to_string(), "exit_code": 1 }));
+            ExitCode::FAILURE
         }
         Err(error) => fail(&error.to_string()),
     }
+}
+
+/// What an inspection found, as JSON.
+fn document(inspection: &Inspection) -> Value {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let snapshots = inspection.snapshots.iter().map(|snapshot| match &snapshot.state {
+        Ok(info) => json!({
+            "name": name(&snapshot.path),
+            "position": snapshot.position.0,
+            "epoch": info.epoch.0,
+            "records": info.records,
+            "bytes": info.bytes,
+        }),
+        Err(damage) => json!({
+            "name": name(&snapshot.path),
+            "position": snapshot.position.0,
+            "damage": { "offset_bytes": damage.offset, "reason": damage.reason },
+        }),
+    });
+    let segments = inspection.segments.iter().map(|segment| {
+        json!({
+            "name": name(&segment.path),
+            "first_position": segment.positions.map(|(first, _)| first.0),
+            "last_position": segment.positions.map(|(_, last)| last.0),
+            "groups": segment.groups,
+            "records": segment.records,
+            "bytes": segment.bytes,
+            "used_bytes": segment.used_bytes,
+            "sealed": segment.sealed,
+            "damage": segment.damage,
+        })
+    });
+    let start = match &inspection.start {
+        Finding::Sound(found) => {
+            json!({ "sound": true, "position": found.position.0, "epoch": found.epoch.0, "notes": found.notes })
+        }
+        Finding::Refused(reason) => json!({ "sound": false, "reason": reason }),
+    };
+    json!({
+        "directory": inspection.directory.display().to_string(),
+        "in_use_by": inspection.in_use_by,
+        "snapshots": snapshots.collect::<Vec<Value>>(),
+        "segments": segments.collect::<Vec<Value>>(),
+        "start": start,
+    })
 }
 
 /// Replaces a damaged journal by what is sound of it. The damaged files stay beside it.

@@ -38,6 +38,7 @@ impl Kind {
             "CLUSTER/ROLE/ENV/NAME" if parent == "cron" && command != "schedule" => Some(Self::CronJob),
             "CLUSTER/ROLE/ENV/NAME" | "CLUSTER[/ROLE[/ENV[/NAME]]]" | "CLUSTER[/ROLE[/ENV[/JOB]]]" => Some(Self::Job),
             _ if shown.starts_with("CLUSTER/ROLE/ENV/NAME") || shown.ends_with("/INSTANCE") => Some(Self::Instance),
+            _ if shown.starts_with("JOB|JOB/INSTANCE") => Some(Self::Instance),
             "HOST,HOST" => Some(Self::Host),
             "ID" if parent == "update" => Some(Self::Update),
             "CLUSTER" => Some(Self::Cluster),
