@@ -166,8 +166,9 @@ struct Difference {
     desired: BTreeSet<InstanceId>,
 }
 
-/// Whether an update may start (spec scheduler 3.2, 3.3); the update without id and events, or nothing where nothing is to do.
-pub(crate) fn check_update(
+/// What an update would do (spec scheduler 3.2, 3.3), without id and events; nothing where nothing is to do. Whether it may start
+/// is for [`check_update`] to say.
+pub(crate) fn propose_update(
     state: &impl Tables,
     principal: &Principal,
     request: UpdateRequest,
@@ -203,17 +204,23 @@ pub(crate) fn check_update(
         events: Vec::new(),
         instance_events: Vec::new(),
     };
-    check_instance_count(settings, &job, i64::from(count))?;
-    let needed = quota::needed_for_update(state, &update);
+    Ok(Some(update))
+}
+
+/// Whether an update that was proposed may start, for a job of that many instances.
+pub(crate) fn check_update(state: &impl Tables, update: &Update, instance_count: i32) -> Checked<()> {
+    let job = &update.key.job;
+    check_instance_count(state.settings(), job, i64::from(instance_count))?;
+    let needed = quota::needed_for_update(state, update);
     quota::within_quota(state, &job.role, needed).or_else(invalid)?;
-    if let Some(running) = state.view().active_update(&job) {
+    if let Some(running) = state.view().active_update(job) {
         return Err(Reply {
             code: ReplyCode::InvalidRequest,
             messages: vec![format!("Job {job} is being updated already (update {}).", running.key.id)],
             outcome: Outcome::Update(Box::new(running.as_ref().clone())),
         });
     }
-    Ok(Some(update))
+    Ok(())
 }
 
 fn check_update_settings(rules: &Settings, request: &UpdateRequest) -> Checked<()> {

@@ -285,3 +285,16 @@ fn without_agents_or_engine_that_is_what_is_said() {
     let kill = Command::DescheduleCronJob { job: job("new") };
     assert!(forecast(&world.view(), world.now.wall_ms, &principal, &kill).is_none());
 }
+
+/// What an update that is refused for want of quota would need is told with what there is.
+#[test]
+fn a_refused_update_is_told_with_the_quota_it_lacks() {
+    let mut world = World::new();
+    world.offer("a", room(64.0));
+    world.create(service("web"), 2);
+    let said = ask(&world, &update(TaskConfig { tier: Some("preferred".into()), ..service("web") }, 3));
+    assert!(said.refusal.is_some_and(|refusal| refusal.messages[0].contains("CPU quota exceeded by 3.00")));
+    let told = said.quota.expect("quota is told");
+    assert_eq!((told.is_needed, told.quota.cpu.0, told.held.cpu.0, told.needed.cpu.0), (true, 0, 0, 3000));
+    assert_eq!(said.placement.map(|placement| placement.fitting), Some(3));
+}

@@ -80,10 +80,13 @@ pub fn forecast(view: &View, now_ms: i64, principal: &Principal, command: &Comma
     let mut forecast = match command {
         Command::CreateJob(job) => create(view, now_ms, job),
         Command::StartUpdate { request, .. } => {
-            let mut forecast = match admission::check_update(view, principal, (**request).clone()) {
+            let mut forecast = match admission::propose_update(view, principal, (**request).clone()) {
                 Err(refusal) => Forecast { refusal: Some(refusal), ..Forecast::default() },
                 Ok(None) => Forecast::default(),
-                Ok(Some(update)) => update_of(view, now_ms, update),
+                Ok(Some(update)) => {
+                    let refusal = admission::check_update(view, &update, request.instance_count).err();
+                    Forecast { refusal, ..update_of(view, now_ms, update) }
+                }
             };
             if forecast.quota.is_none() {
                 forecast.quota = admitted(view, &request.task, request.instance_count)

@@ -32,10 +32,12 @@ impl Scheduler {
     ) -> Checked<Reply> {
         check_message(message.as_ref())?;
         let job = request.task.job.clone();
-        let Some(mut update) = admission::check_update(&self.core, principal, request)? else {
+        let count = request.instance_count;
+        let Some(mut update) = admission::propose_update(&self.core, principal, request)? else {
             let message = format!("Job {job} is as the update wants it already: nothing to do.");
             return Ok(Reply { messages: vec![message], ..Reply::ok() });
         };
+        admission::check_update(&self.core, &update, count)?;
         update.key.id = format_uuid(self.core.random.next_u128());
         let coordinated = pulse_timeout_ms(&update).is_some();
         let status = if coordinated { UpdateStatus::RollForwardAwaitingPulse } else { UpdateStatus::RollingForward };

@@ -21,7 +21,10 @@ pub struct Field {
 pub fn fields(from: &TaskConfig, to: &TaskConfig) -> Vec<Field> {
     let (from, to) = (flat(from), flat(to));
     let names: std::collections::BTreeSet<&String> = from.keys().chain(to.keys()).collect();
-    let differing = names.into_iter().filter(|name| from.get(*name) != to.get(*name));
+    // Whether a task is for production follows from its tier.
+    let tier_differs = from.get("tier") != to.get("tier");
+    let differing =
+        names.into_iter().filter(|name| from.get(*name) != to.get(*name) && !(tier_differs && *name == "production"));
     differing
         .map(|name| Field { name: name.clone(), from: from.get(name).cloned(), to: to.get(name).cloned() })
         .collect()
