@@ -8,6 +8,7 @@ use model::{InstanceId, JobConfiguration, JobKey, ResourceType, Resources, TaskC
 use crate::admission::Tables;
 use crate::core::Core;
 use crate::placement::offers::MaxEach;
+use crate::view::View;
 
 /// The kinds of resource that quota is about.
 const KINDS: [ResourceType; 3] = [ResourceType::Cpus, ResourceType::RamMb, ResourceType::DiskMb];
@@ -115,6 +116,14 @@ pub(crate) fn within_quota(state: &impl Tables, role: &str, needed: Option<Resou
          (aurora_admin set_quota), or use a tier that needs none, such as preemptible.",
         short.join("; ")
     ))
+}
+
+impl View {
+    /// What the shared production tasks of a role hold, of its quota (spec scheduler 2.11): tasks, updates under way at their larger side,
+    /// and cron jobs before they run. Looks at every task of the role.
+    pub fn production_consumption(&self, role: &str) -> Resources {
+        production_consumption(self, role, None)
+    }
 }
 
 impl Core {

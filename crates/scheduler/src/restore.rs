@@ -228,20 +228,22 @@ fn compose(present: &View, staged: &View, later: LaterTasks) -> Composition {
     composed
 }
 
-/// Tables whose records are composed one by one; all others are replaced as a whole.
-fn is_composed(table: u32) -> bool {
-    matches!(table, record::TABLE_CONFIGS | record::TABLE_TASKS | record::TABLE_IDENTITY)
-}
-
 /// The store of the composed state. A number of a configuration means one thing for ever, so the present numbers are kept where
 /// the configurations are the same, and all others get new ones.
 fn build(present: &Store, staged: &View, tasks: &BTreeMap<TaskId, Arc<Task>>) -> Result<Store, RecordError> {
     let mut target = Store::after(present);
+    // Thousands of tasks share one configuration.
+    let mut known: BTreeMap<usize, Arc<TaskConfig>> = BTreeMap::new();
     for task in tasks.values() {
-        let config = target.intern_as(present, TaskConfig::clone(&task.config));
-        target.put_task(Task { config, ..Task::clone(task) });
+        let intern = || target.intern_as(present, TaskConfig::clone(&task.config));
+        let config = known.entry(Arc::as_ptr(&task.config).addr()).or_insert_with(intern).clone();
+        target.restore_task(Task { config, ..Task::clone(task) });
+        let role = present.view.offer_roles.get(&task.id).or_else(|| staged.offer_roles.get(&task.id));
+        if let Some(role) = role {
+            target.view.offer_roles.insert(task.id.clone(), role.clone());
+        }
     }
-    for record in store::records(staged).filter(|record| !is_composed(record.table)) {
+    for record in store::whole_tables(staged) {
         target.apply(&record)?;
     }
     // The records come from the comparison below.
@@ -249,18 +251,34 @@ fn build(present: &Store, staged: &View, tasks: &BTreeMap<TaskId, Arc<Task>>) ->
     Ok(target)
 }
 
-type Keyed = BTreeMap<(u32, Vec<u8>), Vec<u8>>;
-
-fn keyed(view: &View) -> Keyed {
-    let composed = store::records(view).filter(|record| is_composed(record.table));
+/// The records of the tables that are composed one by one, tasks excepted, in order.
+fn keyed(view: &View) -> BTreeMap<(u32, Vec<u8>), Vec<u8>> {
+    let composed = store::identity_and_configs(view);
     composed.map(|record| ((record.table, record.key), record.value.unwrap_or_default())).collect()
+}
+
+/// The records of tasks that differ, and of those that are gone. Most of a large state is as it was: tasks in `tasks` that are those of
+/// the present state need no look at all.
+fn task_difference(from: &Store, to: &Store, tasks: &BTreeMap<TaskId, Arc<Task>>) -> (Vec<Record>, Vec<Record>) {
+    let mut changed = Vec::new();
+    for (id, composed) in tasks {
+        let is_present = from.view.tasks.get(id).is_some_and(|old| Arc::ptr_eq(old, composed));
+        if is_present && from.number_of(id) == to.number_of(id) {
+            continue;
+        }
+        changed.extend(to.record_of(id).filter(|new| from.record_of(id).as_ref() != Some(new)));
+    }
+    let gone = from.view.tasks.keys().filter(|id| !tasks.contains_key(*id));
+    (changed, gone.map(store::task_deletion).collect())
 }
 
 /// The records that turn one state into the other, in an order that can be replayed: configurations before the tasks that use
 /// them, and out only after those are gone. Tables that are replaced as a whole are emptied first, in the order in which they
 /// were filled: a deleted update takes its events along, and theirs follow.
-fn difference(from: &View, to: &View) -> Vec<Record> {
+fn difference(present: &Store, target: &Store, tasks: &BTreeMap<TaskId, Arc<Task>>) -> Vec<Record> {
+    let (from, to) = (&present.view, &target.view);
     let (old, new) = (keyed(from), keyed(to));
+    let (changed_tasks, gone_tasks) = task_difference(present, target, tasks);
     let changed = new.iter().filter(|(key, value)| old.get(*key) != Some(value));
     let put = |((table, key), value): (&(u32, Vec<u8>), &Vec<u8>)| Record {
         table: *table,
@@ -271,14 +289,14 @@ fn difference(from: &View, to: &View) -> Vec<Record> {
         let keys = old.keys().filter(move |key| key.0 == table).filter(|key| !new.contains_key(*key));
         keys.map(|(table, key)| Record { table: *table, key: key.clone(), value: None })
     };
-    let whole = |view: &View| store::records(view).filter(|record| !is_composed(record.table));
-    let emptied = whole(from).map(|record| Record { value: None, ..record });
+    let emptied = store::whole_tables(from).map(|record| Record { value: None, ..record });
     // Tables of configurations and tasks are in that order by number.
     let mut records: Vec<Record> = changed.map(put).collect();
-    records.extend(gone(record::TABLE_TASKS));
+    records.extend(changed_tasks);
+    records.extend(gone_tasks);
     records.extend(gone(record::TABLE_CONFIGS));
     records.extend(emptied);
-    records.extend(whole(to));
+    records.extend(store::whole_tables(to));
     records
 }
 
@@ -298,9 +316,10 @@ impl Scheduler {
         let composed = compose(present, staged, later);
         let target = build(&self.core.store, staged, &composed.tasks)
             .or_else(|error| refuse(ReplyCode::Error, format!("The backup cannot be restored: {error}.")))?;
-        let records = difference(present, &target.view);
+        let records = difference(&self.core.store, &target, &composed.tasks);
         self.begin_again(target, records);
         self.cron_restored();
+        self.core.maintenance_restored();
         for task in &composed.dropped {
             self.forget_later(task);
         }

@@ -20,6 +20,9 @@ use crate::updates::progress::InstanceProgress;
 use crate::view::{HostRecord, MaintenanceRequest, View};
 
 mod cron;
+mod dump;
+
+pub(crate) use dump::{identity_and_configs, records, task_deletion, whole_tables};
 
 /// Numbers of a new epoch begin at its value shifted by this, so that no number is ever given twice.
 const CONFIG_NUMBERS_PER_EPOCH_BITS: u32 = 32;
@@ -708,56 +711,4 @@ fn config_record(number: u64, config: &TaskConfig) -> Record {
 fn task_record(task: &Task, config: u64, offer_role: Option<&Role>) -> Record {
     let key = task.id.as_str().as_bytes().to_vec();
     Record::put(record::TABLE_TASKS, key, &convert::task_message(task, config, offer_role))
-}
-
-/// Everything durable of a frozen view, in an order that can be replayed. Needs no scheduler and works in any thread: what it
-/// reads are copies of the view's tables, which cost nothing.
-pub fn records(view: &View) -> impl Iterator<Item = Record> + Send + use<> {
-    let numbers: BTreeMap<usize, u64> =
-        view.configs.iter().map(|(number, config)| (address(config), *number)).collect();
-    let identity = Record::put(record::TABLE_IDENTITY, Vec::new(), &identity_message(view));
-    let configs = view.configs.clone().into_iter().map(|(number, config)| config_record(number, &config));
-    let offer_roles = view.offer_roles.clone();
-    let tasks = view
-        .tasks
-        .clone()
-        .into_iter()
-        .map(move |(id, task)| task_record(&task, numbers[&address(&task.config)], offer_roles.get(&id)));
-    let updates = view.updates.clone().into_iter().flat_map(|(key, update)| update_records(&key, &update));
-    let progress = view.update_progress.clone().into_iter().flat_map(|(key, progress)| {
-        let record = move |(instance, value): (InstanceId, InstanceProgress)| {
-            let bytes = convert::event_key_bytes(&key, instance as usize);
-            Record::put(record::TABLE_UPDATE_PROGRESS, bytes, &convert::progress_message(&value))
-        };
-        progress.into_iter().map(record)
-    });
-    let pulses = view.update_pulses.clone().into_iter().map(|(key, timestamp_ms)| {
-        Record::put(record::TABLE_UPDATE_PULSES, convert::update_key_bytes(&key), &PulseMessage { timestamp_ms })
-    });
-    let updates = updates.chain(progress).chain(pulses);
-    let hosts = view.hosts.clone().into_iter().map(|(host, value)| {
-        Record::put(record::TABLE_HOSTS, host.as_bytes().to_vec(), &convert::host_message(&value))
-    });
-    let quotas = view.quotas.clone().into_iter().map(|(role, quota)| {
-        Record::put(record::TABLE_QUOTAS, role.as_bytes().to_vec(), &convert::resources_message(&quota))
-    });
-    let maintenance = view.maintenance.clone().into_iter().map(|(host, request)| {
-        Record::put(record::TABLE_MAINTENANCE, host.as_bytes().to_vec(), &convert::maintenance_message(&request))
-    });
-    let rest = hosts.chain(quotas).chain(maintenance).chain(cron::records(view));
-    std::iter::once(identity).chain(configs).chain(tasks).chain(updates).chain(rest)
-}
-
-fn update_records(key: &UpdateKey, update: &Update) -> Vec<Record> {
-    let bytes = convert::update_key_bytes(key);
-    let update_record = Record::put(record::TABLE_UPDATES, bytes, &convert::update_message(update));
-    let events = update.events.iter().enumerate().map(|(number, event)| {
-        let bytes = convert::event_key_bytes(key, number);
-        Record::put(record::TABLE_UPDATE_EVENTS, bytes, &convert::update_event_message(event))
-    });
-    let instance_events = update.instance_events.iter().enumerate().map(|(number, event)| {
-        let bytes = convert::event_key_bytes(key, number);
-        Record::put(record::TABLE_INSTANCE_EVENTS, bytes, &convert::instance_event_message(event))
-    });
-    std::iter::once(update_record).chain(events).chain(instance_events).collect()
 }

@@ -7,7 +7,10 @@ use imbl::{OrdMap, OrdSet};
 use model::cron::Zone;
 use model::task::SlaPolicy;
 use model::update::Update;
-use model::{CpuMillis, Host, InstanceId, JobKey, MaintenanceMode, Resources, Role, TaskConfig, TaskId, TaskStatus, UpdateKey};
+use model::{
+    CpuMillis, Host, InstanceId, JobKey, MaintenanceMode, Ports, Resources, Role, TaskConfig, TaskId, TaskStatus,
+    UpdateKey,
+};
 
 use crate::cron::CronJob;
 use crate::settings::Settings;
@@ -75,6 +78,23 @@ pub struct AgentShare {
     pub unavailable_from_ms: Option<i64>,
     /// Kept for a group that preempted tasks there.
     pub is_reserved: bool,
+    /// The offers that are held, as they came; none between an acceptance and the next one.
+    pub offers: Vec<Arc<OfferView>>,
+}
+
+/// An offer that is held. Not durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferView {
+    /// The engine's name for it.
+    pub id: String,
+    /// When it came, in ms since the epoch.
+    pub held_since_ms: i64,
+    /// What is offered; `ports` is the count of `port_ranges`.
+    pub resources: Resources,
+    /// CPU for tasks of revocable tiers, on top of that.
+    pub revocable_cpu: CpuMillis,
+    /// Free ports.
+    pub port_ranges: Ports,
 }
 
 /// A group of pending tasks that found no place and waits for its next turn. Not durable.

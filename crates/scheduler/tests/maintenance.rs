@@ -474,3 +474,23 @@ fn a_restored_backup_brings_its_drains_back() {
     world.pass(2000);
     assert_eq!(running(&world, &job), 0, "its time goes on from when it was asked for");
 }
+
+#[test]
+fn a_host_that_was_drained_at_a_backup_and_has_tasks_now_is_not_drained_when_that_is_restored() {
+    use scheduler::restore::{LaterTasks, Staging};
+    let mut world = world();
+    world.offer("a", slots(1));
+    drain(&mut world, &["a"]);
+    assert_eq!(mode(&world, "a"), MaintenanceMode::Drained);
+    let mut staging = Staging::default();
+    scheduler::Scheduler::records(&world.view()).for_each(|record| staging.apply(&record).unwrap());
+    let staged = staging.finish().unwrap();
+    end(&mut world, &["a"]);
+    assert_eq!(world.create(service("web"), 1).code, ReplyCode::Ok);
+    world.offer("a", slots(1));
+    run_all(&mut world, &job("web"));
+    let restore = scheduler::AdminCommand::Restore { staged, later: LaterTasks::Keep };
+    assert_eq!(world.command(Command::Admin(restore)).code, ReplyCode::Ok);
+    assert_eq!((mode(&world, "a"), running(&world, &job("web"))), (MaintenanceMode::Scheduled, 1));
+    assert!(world.notices.iter().any(|notice| notice.contains("a.example was drained")), "{:?}", world.notices);
+}

@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::dice::Dice;
 use common::*;
 use engine::{Event, Reason, TaskState};
 use model::task::PartitionPolicy;
@@ -18,23 +19,6 @@ use scheduler::{Command, Input, Now, Record, ReplyCode, Scheduler, Settings, Tas
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A small generator of the tests' own.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
-        if from.is_empty() { None } else { Some(&from[self.roll(from.len() as u64) as usize]) }
-    }
-}
 
 fn tight() -> Settings {
     let mut settings = Settings {

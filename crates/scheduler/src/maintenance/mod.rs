@@ -159,6 +159,20 @@ impl Core {
         }
     }
 
+    /// A backup became the state: a host that was drained then and has tasks now is not drained any more. Nobody has said by which
+    /// rules these are to leave, so they stay, and maintenance of the host is as good as announced.
+    pub(crate) fn maintenance_restored(&mut self) {
+        let drained = self.store.view.hosts.iter().filter(|(_, record)| record.mode == MaintenanceMode::Drained);
+        let hosts: Vec<Host> = drained.map(|(host, _)| host.clone()).filter(|host| self.has_placed(host)).collect();
+        for host in hosts {
+            self.change_mode(&host, ModeChange::Announce);
+            self.notice(format!(
+                "{host} was drained when the backup was made, and tasks run there now: its maintenance is announced. Drain it again if \
+                 they are to leave."
+            ));
+        }
+    }
+
     /// Arranges the next round, while there is anybody to ask about.
     fn arm_maintenance_poll(&mut self) {
         if self.draining.poll.is_none() && !self.draining.hosts.is_empty() {

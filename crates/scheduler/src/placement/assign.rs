@@ -77,7 +77,7 @@ impl Core {
         let hold_ms = if self.settings.hold_offers_forever { u64::MAX } else { hold_ms.saturating_add(jitter_ms) };
         let timer = self.arm_after(hold_ms, Timer::Offer(offer.id.clone()));
         let supersedes = self.settings.second_offer == SecondOffer::Supersedes;
-        let dropped = self.book.hold(slot, offer, timer, supersedes);
+        let dropped = self.book.hold(slot, offer, self.now.wall_ms, timer, supersedes);
         dropped.into_iter().for_each(|offer| self.timers.cancel(offer.timer));
         if self.book.agent(slot).is_some_and(|agent| agent.offers.len() > MOST_OFFERS) {
             // Given back for a moment, they return as one.

@@ -4,6 +4,7 @@
 //! together. Tasks that were placed before this process began belong to whichever role offers first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use engine::Offer;
 use model::constraint::DEDICATED;
@@ -11,7 +12,7 @@ use model::{CpuMillis, Host, MaintenanceMode, Ports, Resources, Role, TaskId};
 
 use super::index::{IN_USE, PLAIN, STAYS, Summary, Tree, UNDEDICATED, Wanted, value_bit};
 use crate::timers::TimerKey;
-use crate::view::{AgentShare, AgentView};
+use crate::view::{AgentShare, AgentView, OfferView};
 
 /// Attributes by name.
 pub(crate) type Attributes = BTreeMap<String, Vec<String>>;
@@ -27,6 +28,8 @@ pub(crate) struct HeldOffer {
     pub(crate) unreserved: Resources,
     revocable_cpu: CpuMillis,
     ports: Ports,
+    /// The same for readers.
+    shown: Arc<OfferView>,
 }
 
 /// An agent.
@@ -148,6 +151,7 @@ impl OfferBook {
                 placed: agent.placed_resources,
                 unavailable_from_ms: agent.unavailable_from_ms,
                 is_reserved: agent.reserved_for.is_some(),
+                offers: agent.offers.iter().map(|offer| Arc::clone(&offer.shown)).collect(),
             });
         }
         view
@@ -296,15 +300,31 @@ impl OfferBook {
 
     /// Holds an offer. With `supersedes` it takes the place of what is held of its agent, otherwise it is added to that.
     /// Returns the offers that it took the place of.
-    pub(crate) fn hold(&mut self, slot: usize, offer: &Offer, timer: TimerKey, supersedes: bool) -> Vec<HeldOffer> {
+    pub(crate) fn hold(
+        &mut self,
+        slot: usize,
+        offer: &Offer,
+        since_ms: i64,
+        timer: TimerKey,
+        supersedes: bool,
+    ) -> Vec<HeldOffer> {
         let dropped = if supersedes { self.consume(slot) } else { Vec::new() };
         let Some(agent) = self.agent_mut(slot) else { return dropped };
         agent.gone = false;
         agent.unavailable_from_ms = offer.unavailable_from_ms;
+        let resources = Resources { ports: offer.port_ranges.count(), ..offer.resources };
+        let shown = OfferView {
+            id: offer.id.clone(),
+            held_since_ms: since_ms,
+            resources,
+            revocable_cpu: offer.revocable_cpu,
+            port_ranges: offer.port_ranges.clone(),
+        };
         agent.offers.push(HeldOffer {
             id: offer.id.clone(),
             timer,
-            resources: Resources { ports: offer.port_ranges.count(), ..offer.resources },
+            shown: Arc::new(shown),
+            resources,
             unreserved: offer.unreserved,
             revocable_cpu: offer.revocable_cpu,
             ports: offer.port_ranges.clone(),

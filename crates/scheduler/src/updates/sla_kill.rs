@@ -31,8 +31,10 @@ pub(crate) struct SlaTry {
 }
 
 impl Scheduler {
-    /// Asks at once, and again and again until the task is not to be killed any more.
+    /// Asks in this step, and again and again until the task is not to be killed any more. Instances that run nowhere go at once and are
+    /// there again before anybody is asked about: an instance that is about to be replaced is no instance less.
     pub(super) fn begin_sla_kill(&mut self, key: &UpdateKey, instance: InstanceId, task: TaskId) {
+        let runs = self.core.store.view.tasks.get(&task).is_some_and(|task| task.status.is_assigned());
         let Some(tries) = self.sla_tries(key) else { return };
         if tries.get(&instance).is_some_and(|known| known.task == task) {
             return;
@@ -41,7 +43,13 @@ impl Scheduler {
         if let Some(timer) = old.and_then(|old| old.timer) {
             self.core.timers.cancel(timer);
         }
-        self.try_sla_kill(key, instance);
+        if !runs {
+            return self.try_sla_kill(key, instance);
+        }
+        let timer = self.core.arm_after(0, Timer::SlaKill(key.clone(), instance));
+        if let Some(known) = self.sla_tries(key).and_then(|tries| tries.get_mut(&instance)) {
+            known.timer = Some(timer);
+        }
     }
 
     /// The wait is over.

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, missing_docs)] // Each test file uses its part.
 
+pub mod dice;
 pub mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,6 +5,8 @@
 //! is filled up at once, nothing is paused before a batch that does not exist, and a batch task that ended for good is not
 //! waited for.
 
+mod policy;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::update::{UpdateAction, UpdateStatus};
@@ -485,7 +487,23 @@ impl Model {
     }
 
     /// Looks at changes in the order in which they happened; one that is out of date is passed over.
+    /// What follows from changes; then, with everybody back who is to be, policies are asked.
     fn follow(&mut self) {
+        loop {
+            self.follow_changes();
+            let now = self.now;
+            let rolling = self.active_update().and_then(|at| self.updates[at].rolling.as_mut());
+            let due = |(deadline, _, _, is_sla): &&(i64, u64, Instance, bool)| *is_sla && *deadline <= now;
+            let Some((first, rolling)) = rolling.and_then(|rolling| Some((*rolling.timers.iter().find(due)?, rolling)))
+            else {
+                return;
+            };
+            rolling.timers.remove(&first);
+            self.try_sla_kill(first.2);
+        }
+    }
+
+    fn follow_changes(&mut self) {
         while let Some((task, state)) = self.changes.pop_front() {
             if self.tasks[task].state != state {
                 continue;
@@ -716,7 +734,11 @@ impl Model {
                 let Some(rolling) = &mut self.updates[at].rolling else { return };
                 if rolling.tries.insert(instance, task) != Some(task) {
                     rolling.timers.retain(|(_, _, other, is_sla)| *other != instance || !is_sla);
-                    self.try_sla_kill(instance);
+                    // What runs nowhere goes at once.
+                    match self.tasks[task].state {
+                        TaskState::Pending => self.try_sla_kill(instance),
+                        _ => self.arm(at, self.now, instance, true),
+                    }
                 }
             }
             Need::Watch(until) => {
@@ -732,53 +754,6 @@ impl Model {
             rolling.timers.retain(|(_, _, other, kind)| (*other, *kind) != (instance, is_sla));
             rolling.timers.insert((until, self.armed, instance, is_sla));
         }
-    }
-
-    // ---- kills within a policy (spec scheduler 3.8, 5.3) ----
-
-    fn waits_for_policy(&self, at: usize, wanted: Option<i32>) -> bool {
-        let has_policy = wanted.is_some_and(|version| version >= FIRST_WITH_POLICY);
-        self.updates[at].settings.sla_aware && has_policy && self.planted != Planted::SlaIgnored
-    }
-
-    fn try_sla_kill(&mut self, instance: Instance) {
-        let at = self.active_update().expect("only of an active update");
-        let forward = self.updates[at].is_forward();
-        let Some(rolling) = &mut self.updates[at].rolling else { return };
-        let Some(task) = rolling.tries.get(&instance).copied() else { return };
-        let state = self.tasks[task].state;
-        if matches!(state, TaskState::Killing | TaskState::Ended | TaskState::Deleted) {
-            rolling.tries.remove(&instance);
-            return;
-        }
-        if state == TaskState::Pending {
-            self.kill(task);
-        } else if self.policy_allows(task) {
-            use UpdateAction::{InstanceRollingBack, InstanceUpdating};
-            let action = if forward { InstanceUpdating } else { InstanceRollingBack };
-            self.updates[at].instance_events.push((instance, action, self.now));
-            self.kill(task);
-        }
-        if self.planted != Planted::SlaRetriesStopAfterOne {
-            self.arm(at, self.now + SLA_RETRY_MS, instance, true);
-        }
-    }
-
-    fn policy_allows(&self, task: usize) -> bool {
-        let active = self.active().len();
-        if active < POLICY_MIN_INSTANCES {
-            return true;
-        }
-        let is_up = |at: usize| {
-            let other = &self.tasks[at];
-            (at != task || self.planted == Planted::SlaCountsThePresentTask)
-                && other.state == TaskState::Running
-                && self.now - other.since > POLICY_DURATION_MS
-        };
-        let up = (0..self.tasks.len()).filter(|at| is_up(*at)).count() as i64;
-        let active = active as i64;
-        let required = if active - POLICY_COUNT < 1 { active - 1 } else { POLICY_COUNT };
-        up >= required
     }
 }
 
