@@ -371,6 +371,9 @@ pub struct Launch {
     /// Whether the sandbox is the root directory of the processes.
     #[prost(bool, tag = "25")]
     pub changes_root: bool,
+    /// Whether the run was begun by a supervisor that is dead, and its checkpoint is gone on with (spec executor 1.13).
+    #[prost(bool, tag = "26")]
+    pub resumes: bool,
 }
 
 /// What the command line says to a runner that it has started for one task, without any engine (spec executor 4.6). The runner answers

@@ -34,9 +34,16 @@ impl RunState {
     /// Applies one record. Repeated and out-of-date records change nothing.
     pub fn apply(&mut self, record: Record) {
         match record.entry {
-            Some(Entry::Header(header)) => {
-                self.header.get_or_insert(header);
-            }
+            Some(Entry::Header(header)) => match &mut self.header {
+                // A run that was taken up again: it is what it was, under another supervisor.
+                Some(known) => {
+                    known.boot_id = header.boot_id;
+                    known.supervisor_pid = header.supervisor_pid;
+                    known.supervisor_start_ticks = header.supervisor_start_ticks;
+                    known.cgroups = header.cgroups;
+                }
+                none => *none = Some(header),
+            },
             Some(Entry::Process(process)) => self.apply_process(process),
             Some(Entry::Task(task)) if !self.task.last().is_some_and(|last| last.state().is_terminal()) => {
                 self.task.push(task);

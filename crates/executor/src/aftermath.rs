@@ -1,6 +1,7 @@
 //! Completing the checkpoint of a run whose supervisor is dead. Exit codes are recorded when someone saw them, and never invented.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use checkpoint::layout::{EngineDirectory, RunDirectory};
 use checkpoint::record::{ProcessRecord, ProcessState, StatusReason, StatusRecord, StatusState, TaskRecord, TaskState};
@@ -14,10 +15,14 @@ use crate::launcher::log;
 use crate::system::cgroup;
 use crate::system::procfs::{self, START_TICKS_TOLERANCE};
 use crate::system::wait::{self, Exit};
-use crate::system::wall_ms;
+use crate::system::{monotonic_ms, wall_ms};
 
 /// How long a Docker daemon that does not answer is waited for, seconds.
 const SWEEP_PATIENCE_SECS: u64 = 20;
+
+/// How long what a dead supervisor left may take to be gone once it was killed, milliseconds.
+const LEFT_PATIENCE_MS: u64 = 5_000;
+const LEFT_PAUSE: Duration = Duration::from_millis(5);
 
 /// The ends of processes that the launcher saw after the death of their supervisor.
 #[derive(Debug)]
@@ -75,6 +80,31 @@ pub fn complete_abandoned(run_directory: &str, state: &RunState, same_boot: bool
     if let Err(error) = write_end(&run, state, &BTreeMap::new(), reason, why) {
         log(&format!("{run_directory}: cannot be completed: {error}"));
     }
+}
+
+/// Kills what is left of the processes of a run whose supervisor is dead, and records their ends, so that another supervisor can go on
+/// with it (spec executor 1.13).
+pub fn settle(run_directory: &str, state: &RunState, same_boot: bool) -> Result<(), String> {
+    let why = if same_boot { "the task's supervisor ended unexpectedly" } else { "the machine was booted anew" };
+    if same_boot {
+        kill_left(state);
+        if let Some(header) = &state.header {
+            cgroup::remove_paths(&header.cgroups);
+        }
+        let alive =
+            |run: &ProcessRecord| run.pid.zip(run.start_ticks).is_some_and(|(pid, ticks)| procfs::is_alive(pid, ticks));
+        let deadline_ms = monotonic_ms() + LEFT_PATIENCE_MS;
+        while state.live_runs().any(alive) {
+            if monotonic_ms() > deadline_ms {
+                return Err("processes of it cannot be killed".to_owned());
+            }
+            std::thread::sleep(LEFT_PAUSE);
+        }
+    }
+    let mut writer = Writer::open(&RunDirectory::new(run_directory).checkpoint()).map_err(|error| error.to_string())?;
+    let now_ms = wall_ms();
+    state.live_runs().for_each(|live| writer.push(ended_record(live, None, now_ms, why)));
+    writer.commit().map_err(|error| error.to_string())
 }
 
 /// Kills what the checkpoint in `run_directory` knows of.

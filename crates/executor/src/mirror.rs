@@ -83,13 +83,14 @@ impl Mirror {
         while self.changes.as_ref().is_some_and(|changes| rustix::io::read(changes, &mut notes).is_ok()) {}
         while let Some(record) = self.next_record()? {
             match record.entry {
-                Some(Entry::Header(header)) => self.begin(header)?,
+                // Another one is that of a supervisor that has taken the run up again.
+                Some(Entry::Header(header)) if self.stream.is_none() => self.begin(header)?,
                 Some(Entry::Process(process)) => {
                     let status = Some(process_status(&process));
                     self.write(&RunnerCheckpoint { process_status: status, ..RunnerCheckpoint::default() })?;
                 }
                 Some(Entry::Task(task)) => self.task(&task)?,
-                Some(Entry::Status(_)) | None => {}
+                Some(Entry::Header(_) | Entry::Status(_)) | None => {}
             }
         }
         Ok(())

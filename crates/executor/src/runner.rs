@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,8 +16,11 @@ use checkpoint::layout::{RunDirectory, below_thermos_root};
 use checkpoint::protocol::{
     CompleteTask, FromSlot, FromSlotBody, Kill, Launch, LaunchRefused, RunTask, ToRunner, ToRunnerBody,
 };
+use checkpoint::record::TaskState;
 use checkpoint::replay::RunState;
+use model::process::{Late, Payload};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::FlockOperation;
 
 use crate::child::Child;
 use crate::launcher::log;
@@ -107,10 +110,16 @@ fn begin(run: RunTask) -> Result<Runner, LaunchRefused> {
         let cannot = |error| refused(false, format!("{} cannot be made: {error}", folder.display()));
         fs::create_dir_all(folder).map_err(cannot)?;
     }
-    if lists.iter().any(|list| list.join(&launch.task_id).exists()) {
-        return Err(refused(true, "it was started before".to_owned()));
+    let [active, finished] = lists.map(|list| list.join(&launch.task_id).exists());
+    if finished {
+        return Err(refused(true, "it is over".to_owned()));
     }
     launch.run_directory = run_directory.to_string_lossy().into_owned();
+    let mut lock = None;
+    if active {
+        lock = Some(take_over(&run_directory, &launch).map_err(|why| refused(true, why))?);
+        (launch.resumes, launch.run_directory_exists) = (true, true);
+    }
     log_file::to_file(run_directory.join(LOG), true);
     let started = wait::become_subreaper().and_then(|()| SignalSource::open()).and_then(|signals| {
         let child = Child::start(is_root())?;
@@ -119,7 +128,39 @@ fn begin(run: RunTask) -> Result<Runner, LaunchRefused> {
     let (signals, mut child) = started.map_err(|error| refused(false, error.to_string()))?;
     let mirror = Mirror::new(root, &run_directory, &launch.task_id);
     child.launch(Launch { only_processes: true, ..launch });
-    Ok(Runner { task_id, run_directory, signals, child, mirror, is_killed: false })
+    Ok(Runner { task_id, run_directory, signals, child, mirror, is_killed: false, _lock: lock })
+}
+
+/// Makes a run whose runner and supervisor are dead ready to be gone on with: what is left of its processes is killed, and their ends are
+/// recorded (spec executor 1.13). As long as what is returned is open nobody else does the same. The error says why it cannot be done.
+fn take_over(run_directory: &Path, launch: &Launch) -> Result<OwnedFd, String> {
+    let path = RunDirectory::new(run_directory).checkpoint();
+    let unreadable = |error: &dyn std::fmt::Display| format!("{} cannot be read: {error}", path.display());
+    let lock: OwnedFd = fs::File::open(&path).map_err(|error| unreadable(&error))?.into();
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| "somebody else is about to resume it".to_owned())?;
+    let state = RunState::load(&path).map_err(|error| unreadable(&error))?;
+    let Some(header) = &state.header else { return Err("it has not begun".to_owned()) };
+    if state.is_over() {
+        return Err("it is over".to_owned());
+    }
+    let same_boot = procfs::boot_id().is_ok_and(|boot_id| boot_id == header.boot_id);
+    if same_boot && procfs::is_alive(header.supervisor_pid, header.supervisor_start_ticks) {
+        return Err(format!("it still runs, under process {}", header.supervisor_pid));
+    }
+    if state.task_state() != Some(TaskState::Active) {
+        return Err(format!("it was about to end: `thermos kill {}` completes that", launch.task_id));
+    }
+    let text = String::from_utf8_lossy(&launch.payload);
+    let task_json = Late::<Payload>::parse(&text).map(|payload| payload.task_json().into_bytes()).unwrap_or_default();
+    if task_json != header.task_json {
+        return Err("it was another task".to_owned());
+    }
+    if header.sandbox != launch.sandbox {
+        return Err(format!("its sandbox is {}", header.sandbox));
+    }
+    aftermath::settle(&run_directory.to_string_lossy(), &state, same_boot)?;
+    Ok(lock)
 }
 
 /// The one task.
@@ -130,6 +171,8 @@ struct Runner {
     child: Child,
     mirror: Mirror,
     is_killed: bool,
+    /// Keeps others from resuming the task.
+    _lock: Option<OwnedFd>,
 }
 
 impl Runner {
@@ -145,8 +188,13 @@ impl Runner {
                 self.kill(GRACE_MS);
             }
             for told in self.child.receive() {
-                if let (FromSlotBody::LaunchRefused(_), Some(control)) = (&told, &mut control) {
-                    control.send(&FromSlot { body: Some(told) }, None);
+                if let FromSlotBody::LaunchRefused(refused) = &told {
+                    let why = io::Error::other(refused.reason.clone());
+                    if let Some(control) = &mut control {
+                        control.send(&FromSlot { body: Some(told) }, None);
+                    }
+                    // There is nothing to look after; the supervisor ends with this process.
+                    return Err(why);
                 }
             }
             if let Some(open) = &mut control {

@@ -11,11 +11,12 @@ use std::time::Duration;
 use checkpoint::channel::Channel;
 use checkpoint::layout::{RUNNER_ARGUMENT, RunDirectory, below_thermos_root};
 use checkpoint::protocol::{FromSlot, FromSlotBody, Kill, Launch, LaunchRefused, RunTask, ToRunner, ToRunnerBody};
-use checkpoint::record::TaskState;
+use checkpoint::record::{ProcessState, TaskState};
 use checkpoint::replay::RunState;
 use checkpoint::thermos;
 use harness::{eventually, executable, folder, is_alive, kill_9, payload, payload_of};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Signal;
 use serde_json::json;
 
 /// A checkpoint root and a sandbox.
@@ -193,4 +194,60 @@ fn a_sandbox_that_cannot_be_made_is_the_tasks_failure() {
     let state = runner.state();
     let message = &state.last_status().unwrap().message;
     assert!(message.starts_with("Failed to initialize sandbox: /proc/none/here: "), "{message}");
+}
+
+/// Ends runner and supervisor so that neither sees the end of the other.
+fn end_both(runner: &mut Runner) {
+    let supervisor = runner.state().header.unwrap().supervisor_pid;
+    let both = [runner.process.id() as i32, supervisor];
+    let pids = both.map(|pid| rustix::process::Pid::from_raw(pid).unwrap());
+    for signal in [Signal::STOP, Signal::KILL] {
+        pids.iter().for_each(|pid| rustix::process::kill_process(*pid, signal).unwrap());
+    }
+    runner.process.wait().unwrap();
+    eventually("the supervisor's end", || !is_alive(supervisor));
+}
+
+#[test]
+fn a_task_whose_runner_and_supervisor_died_is_resumed_where_it_was() {
+    let place = Place::new();
+    let processes = json!([
+        {"name": "first", "cmdline": "echo >> first"},
+        {"name": "p", "max_failures": 2, "cmdline": "echo >> second; test $(wc -l < second) -gt 1 || exec sleep 1000"},
+        {"name": "last", "cmdline": "echo >> last"},
+    ]);
+    let mut task: serde_json::Value = serde_json::from_slice(&payload_of(&processes)).unwrap();
+    task["task"]["constraints"] = json!([{"order": ["first", "p", "last"]}]);
+    let order = || serde_json::to_vec(&task).unwrap();
+    let mut runner = place.start(place.launch("t", order()), false);
+    let pid = runner.pid_of_p();
+    // As long as it runs, and as another task or elsewhere, it is not taken over.
+    let refused = |launch: Launch| {
+        let mut other = place.start(launch, false);
+        let refused = other.refusal();
+        assert_ne!(other.wait(), Some(0));
+        assert!(refused.already_started);
+        refused.reason
+    };
+    assert!(refused(place.launch("t", order())).contains("it still runs"));
+    end_both(&mut runner);
+    assert!(is_alive(pid), "nobody was there to end it");
+    assert!(refused(place.launch("t", payload("true"))).contains("another task"));
+    let elsewhere = Launch { sandbox: "/elsewhere".into(), ..place.launch("t", order()) };
+    assert!(refused(elsewhere).contains("its sandbox is"));
+    assert!(is_alive(pid), "a refusal changes nothing");
+
+    let mut again = place.start(place.launch("t", order()), false);
+    assert_eq!(again.wait(), Some(0));
+    assert!(!is_alive(pid), "what was left of it is gone");
+    let lines = |name: &str| fs::read_to_string(place.sandbox().join(name)).unwrap().lines().count();
+    assert_eq!((lines("first"), lines("second"), lines("last")), (1, 2, 1));
+    let state = again.state();
+    assert_eq!(state.task_state(), Some(TaskState::Success));
+    let ends = |state: &RunState| state.processes["p"].iter().map(|run| run.state()).collect::<Vec<_>>();
+    assert_eq!(ends(&state), [ProcessState::Lost, ProcessState::Success]);
+    assert_eq!(state.processes["first"].len(), 1);
+    let told = place.mirrored("t", "finished");
+    assert_eq!((ends(&told.state), told.state.task_state()), (ends(&state), state.task_state()));
+    assert!(refused(place.launch("t", order())).contains("it is over"));
 }

@@ -110,7 +110,10 @@ impl Followed {
     fn refused(&self, refused: &LaunchRefused) -> Failure {
         let id = &self.task_id;
         if refused.already_started {
-            let text = format!("A task {id} was run here before: choose another --task_id, or another --root.");
+            let text = format!(
+                "A task {id} was run here before and cannot be resumed: {}. Choose another --task_id, or another --root.",
+                refused.reason
+            );
             return Failure::new(Exit::InvalidParameter, text);
         }
         Failure::new(Exit::CommandFailure, format!("Task {id} cannot be run: {}", refused.reason))

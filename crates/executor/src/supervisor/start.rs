@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use checkpoint::layout::{LOGS, RunDirectory};
 use checkpoint::protocol::{ContainerKind, Containers, Launch, LaunchRefused};
 use checkpoint::record::Header;
+use checkpoint::replay::RunState;
 use checkpoint::stream::Writer;
 use model::process::{Late, LateValues, Payload, TaskPlan, check_task, ports};
 use rustix::fs::{Mode, OFlags};
@@ -88,6 +89,8 @@ pub(super) struct Prepared {
     pub(super) owner: Option<Identity>,
     /// What follows may have failed; the task then ends with that reason.
     pub(super) ready: Result<Ready, String>,
+    /// What was done of a run that is resumed.
+    pub(super) past: Option<RunState>,
 }
 
 /// Everything that is needed to run the task.
@@ -120,7 +123,16 @@ pub(super) fn prepare(
             Err(error) => return Err(refused(false, format!("cannot make {}: {error}", run.root().display()))),
         }
     }
-    let mut writer = Writer::create(&run.checkpoint()).map_err(|error| {
+    let (opened, past) = if launch.resumes {
+        let past = RunState::load(&run.checkpoint());
+        let opened = Writer::open(&run.checkpoint());
+        let (past, opened) =
+            past.and_then(|past| Ok((past, opened?))).map_err(|error| refused(true, error.to_string()))?;
+        (Ok(opened), Some(past))
+    } else {
+        (Writer::create(&run.checkpoint()), None)
+    };
+    let mut writer = opened.map_err(|error| {
         if !launch.run_directory_exists {
             let _ = fs::remove_dir(run.root());
         }
@@ -163,7 +175,7 @@ pub(super) fn prepare(
         shares_sandbox: !launch.sandbox.is_empty(),
         docker_host: launch.containers.as_ref().map(|containers| containers.docker_host.clone()),
     });
-    Ok(Prepared { writer, user, owner, ready })
+    Ok(Prepared { writer, user, owner, ready, past })
 }
 
 fn make_ready(

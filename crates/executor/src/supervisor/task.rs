@@ -9,6 +9,7 @@ use checkpoint::protocol::{ContainerKind, Containers, Launch, LaunchRefused};
 use checkpoint::record::{
     ProcessRecord, ProcessState, StatusReason, StatusRecord, StatusState, TaskRecord, TaskState as RecordedTaskState,
 };
+use checkpoint::replay::RunState;
 use checkpoint::stream::Writer;
 use model::process::health::{ASSUMED_HEALTHY, Opinion};
 use model::process::{End, Forced, StageFacts, Task, TaskPlan, TaskState};
@@ -120,7 +121,7 @@ impl RunningTask {
         surroundings: &Surroundings,
         payloads: &mut PayloadCache,
     ) -> Result<Self, LaunchRefused> {
-        let Prepared { writer, user, owner, ready } = start::prepare(&launch, surroundings, payloads)?;
+        let Prepared { writer, user, owner, ready, past } = start::prepare(&launch, surroundings, payloads)?;
         let mut running = Self {
             disk_limit_bytes: launch.disk_bytes,
             disk_next_ms: monotonic_ms() + launch.disk_interval_ms,
@@ -154,11 +155,42 @@ impl RunningTask {
         };
         running.launch.payload = Vec::new();
         running.record_stage(TaskState::Active);
-        running.record_status(StatusState::Starting, StatusReason::Unspecified, String::new());
+        let past = past.unwrap_or_default();
+        match past.last_status() {
+            Some(last) => running.statuses = last.sequence + 1,
+            None => running.record_status(StatusState::Starting, StatusReason::Unspecified, String::new()),
+        }
         if let Err(message) = ready.and_then(|ready| running.take_up(ready, surroundings)) {
             running.fail(Verdict { state: StatusState::Failed, reason: StatusReason::LaunchFailed, message });
         }
+        running.remember(&past);
         Ok(running)
+    }
+
+    /// Goes on from what an earlier supervisor did of this run: what has ended counts, what was under way is to be done again.
+    fn remember(&mut self, past: &RunState) {
+        self.told_running = past.was_running();
+        let names = self.work.iter().flat_map(|work| work.task.processes.iter().map(|process| process.name.clone()));
+        for (index, name) in names.enumerate().collect::<Vec<_>>() {
+            let Some(runs) = past.processes.get(&name) else { continue };
+            for run in runs {
+                let end = match run.state() {
+                    ProcessState::Success => End::Success,
+                    ProcessState::Failed => End::Failed,
+                    ProcessState::Killed => End::Killed,
+                    _ => End::Lost,
+                };
+                let what = match run.return_code {
+                    Some(code) if code >= 0 => format!("exited with status {code}"),
+                    Some(signal) => format!("was ended by signal {}", -signal),
+                    None => run.reason.clone().unwrap_or_default(),
+                };
+                self.ended(index, end, run.return_code, what, monotonic_ms());
+            }
+            if let (Some(last), Some(history)) = (runs.last(), self.histories.get_mut(index)) {
+                *history = History { records: last.sequence + 1, runs: last.run + 1 };
+            }
+        }
     }
 
     /// Makes a task that can be run of what was made ready for it.
