@@ -46,9 +46,16 @@ pub enum Verb {
     /// Look at job files; needs no daemon
     #[command(subcommand)]
     Config(ConfigVerb),
-    /// Say what a job file would change, how, and whether there is quota and room for it; changes nothing
+    /// Say what a job file would change, how, and whether there is quota and room for it
+    ///
+    /// Compares a job file with what runs and says, instance by instance, what `aurora job create`, `aurora update start` or `aurora
+    /// cron schedule` would do; in which steps an update would go; and what the scheduler would say of quota and of room on the
+    /// machines. Changes nothing.
     Plan(super::plan::arguments::PlanArguments),
     /// Tell why a task waits, failed or was killed, why an update does not go on, and what you can do
+    ///
+    /// Tells in plain words why a task is pending, throttled, killed, lost or failed, why a job's instances are not what they should
+    /// be, why an update does not go on, or when a cron job runs - and what you can do about it. The history follows as evidence.
     Explain(super::explain::arguments::ExplainArguments),
     /// Talk to a scheduler as Aurora's client does
     #[command(subcommand)]

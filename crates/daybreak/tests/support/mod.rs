@@ -218,6 +218,16 @@ impl Daemon {
         Done::from(command.stdin(Stdio::null()).output().unwrap())
     }
 
+    /// Runs one of Daybreak's own verbs against this daemon.
+    pub fn verb(&self, arguments: &[&str]) -> Done {
+        // The clusters file of the client's verbs is written by them.
+        self.aurora(&["job", "list", "devcluster"]);
+        let config = self.state.join("client");
+        let mut command = Command::new(DAYBREAK);
+        command.args(arguments).env("AURORA_CONFIG_ROOT", &config).env("HOME", &config);
+        Done::from(command.stdin(Stdio::null()).output().unwrap())
+    }
+
     /// The tasks of a job as `job status --write-json` shows them: active, then inactive.
     pub fn tasks(&self, job: &str) -> (Vec<serde_json::Value>, Vec<serde_json::Value>) {
         let done = self.aurora(&["job", "status", job, "--write-json"]).expect_code(0);

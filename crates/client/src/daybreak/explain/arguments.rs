@@ -9,9 +9,6 @@ use crate::command::JsonOutput;
 use crate::syntax::ClusterJob;
 
 /// `daybreak explain`.
-///
-/// Tells in plain words why a task is pending, throttled, killed, lost or failed, why a job's instances are not what they should be, why
-/// an update does not go on, or when a cron job runs - and what you can do about it. The history follows as evidence.
 #[derive(Args, Clone, Debug)]
 #[command(
     after_help = "Examples:\n  daybreak explain devcluster/www-data/devel/hello\n  daybreak explain devcluster/www-data/devel/hello/0\n  \

@@ -9,10 +9,6 @@ use crate::command::JsonOutput;
 use crate::syntax::{ClusterJob, Instances};
 
 /// `daybreak plan`.
-///
-/// Compares a job file with what runs and says, instance by instance, what `aurora job create`, `aurora update start` or `aurora cron
-/// schedule` would do; in which steps an update would go; and what the scheduler would say of quota and of room on the machines. Changes
-/// nothing.
 #[derive(Args, Clone, Debug)]
 #[command(
     after_help = "Exit codes: 0 the plan could be carried out (or there is nothing to do); 4 the scheduler would refuse it; 3 the file \
