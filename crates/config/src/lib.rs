@@ -34,7 +34,7 @@ mod task;
 
 pub use child::{CHILD_ARGUMENT, evaluate, evaluation_child_main};
 pub use convert::{Submission, default_tiers};
-pub use data::{Format, json_schema};
+pub use data::{Conversion, Format, convert, json_schema};
 pub use error::{ConfigError, ErrorKind, Place};
 pub use hooks::{HookCall, HookEvent, HookOutcome, HookSession, HookVerdict};
 pub use job::{Content, Job, KeyPart, Unbound};

@@ -22,6 +22,9 @@ pub struct EvaluationRequest {
     /// What the file is written in; unset where its name and how it begins tell ([`Format::of`]).
     #[serde(default)]
     pub format: Option<Format>,
+    /// In files of data, `{{daybreak.user}}` is left as it stands instead of being filled in.
+    #[serde(default)]
+    pub keep_user: bool,
     /// The working directory of the evaluation; that of the caller when unset.
     pub working_directory: Option<PathBuf>,
     /// What the file sees as `sys.argv`.
@@ -46,6 +49,7 @@ impl EvaluationRequest {
             bindings: Vec::new(),
             read_json: false,
             format: None,
+            keep_user: false,
             working_directory: None,
             arguments: std::env::args().collect(),
             wanted: None,

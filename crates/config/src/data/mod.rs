@@ -15,6 +15,7 @@ mod locate;
 pub(crate) mod node;
 mod scalar;
 mod toml;
+mod write;
 mod yaml;
 
 use std::path::Path;
@@ -30,6 +31,7 @@ use crate::schema::Schema;
 use build::Builder;
 pub use json_schema::json_schema;
 use node::{Entry, FILE_BYTES_MAX, Node, Source, Value};
+pub use write::{Conversion, convert};
 
 /// What is advised when a reference without quotes was taken for a map.
 const QUOTE_REFERENCES: &str = "put references in quotes, as in '{{name}}'";
@@ -88,7 +90,8 @@ pub(crate) fn evaluate(request: &EvaluationRequest, format: Format, text: &str) 
         Format::Toml => toml::read(&source),
         Format::Json | Format::Python => json::read(&source),
     }?;
-    let mut file = File { source: &source, jobs: Vec::new(), tasks: Vec::new() };
+    let user = (!request.keep_user).then(login).flatten();
+    let mut file = File { source: &source, user, jobs: Vec::new(), tasks: Vec::new() };
     for document in &documents {
         file.document(document, request.as_tasks)?;
     }
@@ -98,6 +101,7 @@ pub(crate) fn evaluate(request: &EvaluationRequest, format: Format, text: &str) 
 /// The objects of a file, each with what it was made of.
 struct File<'a> {
     source: &'a Source<'a>,
+    user: Option<String>,
     jobs: Vec<(Object, &'a Node)>,
     tasks: Vec<(Object, &'a Node)>,
 }
@@ -157,8 +161,9 @@ impl<'a> File<'a> {
                 .bind(vec![Binding::Environment(bind.clone())])
                 .map_err(|fault| ConfigError::new(ErrorKind::Internal, fault.to_string()))?;
         }
-        let user = login().unwrap_or_default();
-        let object = in_standard_scope(&object, &[(USER, &user)])?;
+        if let Some(user) = &self.user {
+            object = in_standard_scope(&object, &[(USER, user)])?;
+        }
         if is_task {
             self.tasks.push((object, node))
         } else {

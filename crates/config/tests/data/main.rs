@@ -2,6 +2,9 @@
 
 #[path = "../suite/common.rs"]
 mod common;
+mod convert;
+mod docs;
 mod errors;
 mod pairs;
 mod read;
+mod schema;
