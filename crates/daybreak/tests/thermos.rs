@@ -418,3 +418,26 @@ fn the_sandbox_can_be_the_root_directory() {
         done.stdout
     );
 }
+
+#[test]
+fn a_task_that_lost_runner_and_supervisor_is_resumed_by_its_id() {
+    let machine = Machine::new();
+    let text = "first = Process(name = 'first', cmdline = 'echo >> n')\n\
+        second = Process(name = 'second', cmdline = 'test -e begun || { touch begun; exec sleep 1000; }; wc -l < n')\n\
+        export(SequentialTask(name = 's', processes = [first, second]))\n";
+    let file = machine.write("s.thermos", text);
+    let sandbox = machine.path("sandbox");
+    machine.thermos(&["run", "--daemon", &file, "--sandbox", &sandbox, "--task_id", "t"]).expect_code(0);
+    wait_for("the second process", LIMIT, || std::path::Path::new(&sandbox).join("begun").exists().then_some(()));
+    let (runner, supervisor) = processes_of_task(&machine);
+    let still = machine.run(&file, &[]).expect_code(6);
+    assert!(still.stderr.contains("cannot be resumed: it still runs"), "{}", still.stderr);
+    for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+        [runner, supervisor].iter().for_each(|pid| kill(Pid::from_raw(*pid), signal).unwrap());
+    }
+    wait_for("the end of the supervisor", LIMIT, || (!is_alive(supervisor)).then_some(()));
+    let done = machine.run(&file, &[]).expect_code(0);
+    assert!(done.stdout.ends_with("1\n") && done.stderr.contains("SUCCESS"), "{} {}", done.stdout, done.stderr);
+    let status = machine.status();
+    assert!(!status.contains("Active tasks:") && status.contains("state: SUCCESS"), "{status}");
+}
