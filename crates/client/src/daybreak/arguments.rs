@@ -241,6 +241,10 @@ pub enum ConfigVerb {
     List(ConfigArguments),
     /// Show what a file says about a job
     Inspect(ConfigArguments),
+    /// Write a file's jobs in another format: aurora (Python), yaml, json or toml
+    Convert(super::config_convert::ConvertArguments),
+    /// Print the JSON Schema of job files in YAML, JSON and TOML, for editors
+    Schema,
 }
 
 /// Arguments of `daybreak config`.

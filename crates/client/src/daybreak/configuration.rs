@@ -1,6 +1,7 @@
 //! `daybreak config`: looks at job files without any daemon.
 
 use super::arguments::{ConfigArguments, ConfigVerb};
+use super::config_convert;
 use crate::aurora::inspect_text;
 use crate::console::Console;
 use crate::evaluation::{Evaluation, EvaluationRequest, Wanted, evaluate};
@@ -29,6 +30,8 @@ pub fn run(verb: &ConfigVerb, console: &mut Console) -> Outcome {
                 None => {}
             }
         }
+        ConfigVerb::Convert(arguments) => config_convert::convert(arguments, console)?,
+        ConfigVerb::Schema => config_convert::schema(console)?,
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 pub mod arguments;
 pub mod backup_arguments;
 mod completion;
+pub mod config_convert;
 mod configuration;
 pub mod daemon;
 pub mod explain;
@@ -50,7 +51,9 @@ pub fn run(arguments: Vec<OsString>, hooks: &Hooks) -> ExitCode {
         return run_aurora(arguments[1..].to_vec());
     }
     if arguments.get(1).is_some_and(|word| word == "admin") {
-        return run_aurora_admin(arguments[1..].to_vec());
+        let mut arguments = arguments[1..].to_vec();
+        arguments[0] = "daybreak admin".into();
+        return run_aurora_admin(arguments);
     }
     let mut console = Console::standard();
     if arguments.len() <= 1 {

@@ -49,7 +49,7 @@ jobs = [
                       volumes = [Volume(container_path = '/a', host_path = '/b', mode = 'RO')])),
   Job(cluster = 'east', role = 'www-data', environment = 'prod', name = 'nightly', cron_schedule = '*/5 * * * *',
       cron_collision_policy = 'CANCEL_NEW',
-      task = Task(processes = [Process(name = 'p', cmdline = 'true')], resources = Resources(cpu = 1, ram = 1*MB, disk = 1000001))),
+      task = Task(processes = [Process(name = 'p', cmdline = 'true')], resources = Resources(cpu = 1, ram = 1*MB, disk = 2000001))),
 ]
 "#;
 
