@@ -89,7 +89,9 @@ impl Core {
 
     /// The slots of an agent whose offers go back so that one task of the group fits beside what the best placed role keeps.
     fn to_give_up(&self, agent: &str, number: u64, (query, counts): (&Query<'_>, &LimitCounts)) -> Option<Vec<usize>> {
-        if self.affinity.keeps(agent) {
+        let all = self.book.slots_of(agent).iter().filter_map(|slot| self.book.agent(*slot));
+        let most = all.fold(Resources::ZERO, |sum, agent| sum + agent.usable(query.revocable));
+        if !most.contains(&query.demand) || self.affinity.keeps(agent) {
             return None;
         }
         let group = self.groups.by_number.get(&number)?;
