@@ -2,6 +2,7 @@
 //! simulations; it walks the whole state.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use model::{JobKey, Resources, TaskId, TaskStatus};
 
@@ -97,6 +98,10 @@ impl Core {
                     blocked += 1;
                     let listed = self.groups.blocked.get(&group.class).and_then(|groups| groups.get(&place));
                     ensure(listed == Some(number), || format!("blocked group {number} is not listed"))?;
+                    let shown = self.store.view.waiting_groups.get(number);
+                    ensure(shown.is_some_and(|shown| Arc::ptr_eq(&shown.config, &group.config)), || {
+                        format!("blocked group {number} is not shown")
+                    })?;
                 }
             }
             if let Some((slot, _)) = group.reserved {
@@ -106,6 +111,8 @@ impl Core {
         }
         let listed: usize = self.groups.blocked.values().map(BTreeMap::len).sum();
         ensure(listed == blocked, || format!("{listed} groups are listed as blocked, {blocked} are"))?;
+        let shown = self.store.view.waiting_groups.len();
+        ensure(shown == blocked, || format!("{shown} groups are shown as waiting, {blocked} are"))?;
         let pending = self.store.view.tasks.values().filter(|task| task.status == TaskStatus::Pending).count();
         ensure(pending == queued.len(), || format!("{pending} tasks are pending, {} wait in groups", queued.len()))
     }

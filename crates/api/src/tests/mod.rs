@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod calls;
+mod forecast;
 mod http;
 mod questions;
 

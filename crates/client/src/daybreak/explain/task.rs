@@ -185,7 +185,7 @@ fn throttled(task: &ScheduledTask, facts: &Facts, story: &mut Story) {
         ));
     }
     tell_before(task, facts, story);
-    story.advise("Find out why it ends (its output below, or aurora job status), correct it and start an update with the corrected file.");
+    story.advise("Find out why it ends (see its output), correct it and start an update with the corrected file.");
 }
 
 fn starting(task: &ScheduledTask, facts: &Facts, story: &mut Story) {

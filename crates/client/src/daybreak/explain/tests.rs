@@ -170,7 +170,7 @@ fn a_throttled_task_is_told_with_its_flaps_and_the_last_words_of_the_run_before(
          \x20   | no database\n\
          \n\
          What you can do\n\
-         \x20 - Find out why it ends (its output below, or aurora job status), correct it and start an update with the corrected file."
+         \x20 - Find out why it ends (see its output), correct it and start an update with the corrected file."
     );
     // Aurora tells the penalty only.
     facts.knowledge = None;

@@ -198,6 +198,9 @@ fn placement_lines(plan: &Plan, placement: &Placement, paint: Paint) -> Vec<Stri
         let hosts: Vec<String> = hosts.into_iter().map(|(name, count)| format!("{name} takes {count}")).collect();
         lines.push(listed(&hosts, MOST_HOSTS));
     }
+    if fitting < wanted && plan.action == Action::Update {
+        lines.push("The update would wait for those that stay pending: it ends when all new tasks run.".to_owned());
+    }
     if let Some(obstacles) = &placement.obstacles {
         lines.extend(obstacle_lines(obstacles));
     }
