@@ -352,6 +352,23 @@ mod tests {
     }
 
     #[test]
+    fn a_question_follows_the_leader_with_its_document() {
+        let (leader, leading) = serve(vec![http("200 OK", "Content-Type: application/json\r\n", r#"{"a":1}"#)]);
+        let location = format!("Location: {leader}/api/v1/plan\r\n");
+        let (follower, following) = serve(vec![http("307 Temporary Redirect", &location, "")]);
+        let page = HttpTransport::new(&follower).ask("/api/v1/plan", Some(br#"{"method":"createJob"}"#)).unwrap();
+        assert_eq!((page.status, page.body.as_slice()), (200, br#"{"a":1}"#.as_slice()));
+        following.join().unwrap();
+        let request = leading.join().unwrap().remove(0);
+        assert!(request.starts_with("POST /api/v1/plan HTTP/1.1\r\n"), "{request}");
+        assert!(request.to_ascii_lowercase().contains("content-type: application/json\r\n"), "{request}");
+        assert!(request.ends_with(r#"{"method":"createJob"}"#), "{request}");
+        let (url, server) = serve(vec![http("404 Not Found", "", "nope")]);
+        assert_eq!(HttpTransport::new(&url).ask("/api/v1/explain?job=a", None).unwrap().status, 404);
+        assert!(server.join().unwrap()[0].starts_with("GET /api/v1/explain?job=a HTTP/1.1\r\n"));
+    }
+
+    #[test]
     fn this_machine_has_several_names() {
         for url in ["http://127.0.0.1:8081", "http://localhost", "http://[::1]:8081/x", "http://127.8.9.1"] {
             assert!(is_this_machine(url), "{url}");

@@ -229,6 +229,49 @@ fn a_drained_machine_and_an_update_that_stands_still() {
 }
 
 #[test]
+fn a_task_that_had_to_make_room_says_for_which() {
+    let daemon = Daemon::start(&[
+        "--allow-root-role",
+        "--preemption-delay=3secs",
+        "--preemption-slot-search-interval=1secs",
+        "--agent",
+        "hostname=m1 attributes=host:m1 resources=cpus:2;mem:2048;disk:4096;ports:[31000-31100]",
+    ]);
+    let house = House { daemon, directory: open_directory() };
+    let quota =
+        json!({"ownerRole": login(), "quota": {"resources": [{"numCpus": 8.0}, {"ramMb": 4096}, {"diskMb": 4096}]}});
+    let url = format!("{}/apibeta/setQuota", house.daemon.url);
+    let headers = [("Content-Type", "application/json")];
+    assert_eq!(http("POST", &url, &headers, quota.to_string().as_bytes()).0, 200);
+    let cheap = house.create("cheap", "Service", "sleep 1000", 1.5, "");
+    house.wait_running(&cheap, 1);
+    let victim = house.ids(&cheap, "RUNNING").remove(0);
+    let file = house.file("dear", "Service", "sleep 1000", 1.5, ", tier = 'preferred'");
+    let plan = house.daemon.verb(&["plan", &file]).expect_code(0).stdout;
+    for part in [
+        "Role ",
+        "1.5 cpu of 8 (0 now)",
+        "1 new task: it would find no room and stay pending.",
+        "Preemption could help: after 3 s of waiting it may end 1 task on m1 to make room",
+    ] {
+        assert!(plan.contains(part), "'{part}' is missing in:\n{plan}");
+    }
+    let dear = key("dear");
+    house.daemon.aurora(&["job", "create", &dear, &file]).expect_code(0);
+    house.told(
+        &dear,
+        &["waits for a machine since", "Preemption could help: after 3 s of waiting it may end 1 task on m1"],
+    );
+    house.wait_running(&dear, 1);
+    let by = house.ids(&dear, "RUNNING").remove(0);
+    house.told(
+        &victim,
+        &[&format!("was preempted: it had to make room for {by}"), "tier = 'preferred'", "Another task took its place"],
+    );
+    house.told(&cheap, &["waits for a machine since", "It replaces a run that was preempted"]);
+}
+
+#[test]
 fn a_cron_job_tells_its_runs_and_collisions() {
     let house = House::new();
     let more = ", cron_schedule = '0 0 29 2 *', cron_collision_policy = 'CANCEL_NEW'";
