@@ -167,7 +167,7 @@ impl Console {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::new(total);
+            let bar = ProgressBar::new(total).with_position(done.min(total)).with_message(what.to_owned());
             let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} {elapsed}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
             bar.enable_steady_tick(std::time::Duration::from_millis(250));

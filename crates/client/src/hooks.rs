@@ -145,6 +145,8 @@ impl Hooks {
         send: impl FnOnce(&mut Context<'_>) -> Result<Reply, CallError>,
     ) -> Result<Reply, CallError> {
         let Some(runner) = &mut self.runner else { return send(context) };
+        // A hook may ask the user: no bar shall write over its question.
+        context.console.end_progress();
         let failed = |why: String| CallError::Failed(Failure::new(Exit::Failed, why));
         let verdict = runner.run(HookEvent::Pre, call, None).map_err(failed)?;
         left(verdict)?;
@@ -157,6 +159,7 @@ impl Hooks {
         }
         let answer = send(context);
         let (event, outcome) = outcome_of(&answer);
+        context.console.end_progress();
         match runner.run(event, call, Some(&outcome)) {
             Ok(verdict) => left(verdict)?,
             // The call was made; what a hook after it does changes nothing about that.

@@ -8,6 +8,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+/// The exit code of a shell for a program that is not there.
+const CANNOT_BE_RUN: i32 = 127;
+
 /// As a shell has it: 128 and the number of the signal for what a signal ended.
 fn code_of(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1)
@@ -31,34 +34,38 @@ pub fn attend(
 }
 
 /// Runs commands without input, so many at a time; lines come as they are written, with the number of their command. A command that
-/// cannot be run gives one line that says so.
-pub fn run_all(commands: &[Vec<String>], at_once: usize, line: &mut dyn FnMut(usize, &str)) {
+/// cannot be run gives one line that says so. The exit codes come back in the commands' order, as a shell has them.
+pub fn run_all(commands: &[Vec<String>], at_once: usize, line: &mut dyn FnMut(usize, &str)) -> Vec<i32> {
+    let codes = Mutex::new(vec![0; commands.len()]);
     let next = AtomicUsize::new(0);
     let (sender, lines) = mpsc::channel::<(usize, String)>();
     let sender = Mutex::new(sender);
     std::thread::scope(|scope| {
         for _ in 0..at_once.clamp(1, commands.len().max(1)) {
             let lines = sender.lock().expect("nobody panics while it is held").clone();
-            let next = &next;
+            let (next, codes) = (&next, &codes);
             scope.spawn(move || {
                 while let Some((number, command)) = {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     commands.get(number).map(|command| (number, command))
                 } {
-                    if let Err(error) = run(command, |text| drop(lines.send((number, text)))) {
+                    let code = run(command, |text| drop(lines.send((number, text)))).unwrap_or_else(|error| {
                         let program = command.first().map_or("", String::as_str);
                         drop(lines.send((number, format!("{program} cannot be run: {error}"))));
-                    }
+                        CANNOT_BE_RUN
+                    });
+                    codes.lock().expect("nobody panics while it is held")[number] = code;
                 }
             });
         }
         drop(sender);
         lines.iter().for_each(|(number, text)| line(number, &text));
     });
+    codes.into_inner().unwrap_or_default()
 }
 
-fn run(command: &[String], mut line: impl FnMut(String)) -> std::io::Result<()> {
-    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
+fn run(command: &[String], mut line: impl FnMut(String)) -> std::io::Result<i32> {
+    let Some((program, arguments)) = command.split_first() else { return Ok(0) };
     let (reader, writer) = std::io::pipe()?;
     let errors = OwnedFd::from(writer.try_clone()?);
     let mut child = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(writer).stderr(errors).spawn()?;
@@ -71,7 +78,7 @@ fn run(command: &[String], mut line: impl FnMut(String)) -> std::io::Result<()> 
         line(String::from_utf8_lossy(&bytes).into_owned());
         bytes.clear();
     }
-    child.wait().map(drop)
+    child.wait().map(code_of)
 }
 
 #[cfg(test)]
@@ -100,7 +107,8 @@ mod tests {
         commands.push(words(&["/nonexistent/program"]));
         for at_once in [0, 1, 4, 100] {
             let mut lines = vec![Vec::new(); commands.len()];
-            run_all(&commands, at_once, &mut |number, line| lines[number].push(line.to_owned()));
+            let codes = run_all(&commands, at_once, &mut |number, line| lines[number].push(line.to_owned()));
+            assert_eq!((codes[0], codes[20]), (0, 127));
             for (number, lines) in lines.iter().take(20).enumerate() {
                 assert_eq!(*lines, [format!("a{number}"), format!("b{number}"), format!("c{number}")]);
             }

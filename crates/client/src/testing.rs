@@ -334,11 +334,15 @@ impl World for FakeWorld {
         Ok(code.unwrap_or(0))
     }
 
-    fn run_all(&self, commands: &[Vec<String>], _: usize, line: &mut dyn FnMut(usize, &str)) {
+    /// A command that ends with `exit N` ends so.
+    fn run_all(&self, commands: &[Vec<String>], _: usize, line: &mut dyn FnMut(usize, &str)) -> Vec<i32> {
+        let mut codes = Vec::new();
         for (number, command) in commands.iter().enumerate() {
             self.0.ran.borrow_mut().push(command.join(" "));
             line(number, &format!("out of {number}"));
+            codes.push(command.last().and_then(|last| last.rsplit_once("exit ")?.1.parse().ok()).unwrap_or(0));
         }
+        codes
     }
 
     fn open_browser(&self, url: &str) -> bool {

@@ -46,8 +46,8 @@ pub trait World {
         started: &mut dyn FnMut(u32) -> Result<(), String>,
     ) -> Result<i32, String>;
     /// Runs commands without input, so many at a time. Each line of their output, errors among it, is handed over with the number of the
-    /// command.
-    fn run_all(&self, commands: &[Vec<String>], at_once: usize, line: &mut dyn FnMut(usize, &str));
+    /// command. The exit codes come back in the commands' order.
+    fn run_all(&self, commands: &[Vec<String>], at_once: usize, line: &mut dyn FnMut(usize, &str)) -> Vec<i32>;
     /// Opens a page in the user's browser; false when there is none.
     fn open_browser(&self, url: &str) -> bool;
     /// A fresh random UUID.
@@ -127,8 +127,8 @@ impl World for RealWorld {
         crate::programs::attend(program, arguments, started)
     }
 
-    fn run_all(&self, commands: &[Vec<String>], at_once: usize, line: &mut dyn FnMut(usize, &str)) {
-        crate::programs::run_all(commands, at_once, line);
+    fn run_all(&self, commands: &[Vec<String>], at_once: usize, line: &mut dyn FnMut(usize, &str)) -> Vec<i32> {
+        crate::programs::run_all(commands, at_once, line)
     }
 
     fn open_browser(&self, url: &str) -> bool {

@@ -2,7 +2,10 @@
 
 mod support;
 
-use support::{Daemon, login};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use support::{DAYBREAK, Daemon, login};
 
 /// A job whose hooks write what they are told into `seen`, and allow a kill only where the file `allow` lies.
 fn job_file(directory: &std::path::Path) -> String {
@@ -85,4 +88,42 @@ fn hooks_run_around_the_calls_of_verbs_and_may_stop_them() {
     std::fs::write(directory.path().join("allow"), "").unwrap();
     daemon.aurora(&["job", "killall", &key, "--config", &file]).expect_code(0);
     assert_eq!(seen(), [format!("pre_kill_job {key} [0]"), format!("generic post kill_job {key}")]);
+}
+
+/// The confirmation that Aurora's documentation shows, written for a client of long ago.
+const CONFIRM: &str = r"
+class KillConfirmer(object):
+  def pre_kill_job(self, job_key, shards=None):
+    return raw_input('Really kill %s of %s? ' % (shards, job_key)).lower() == 'yes'
+
+hooks = [KillConfirmer()]
+t = Task(processes = [Process(name = 'p', cmdline = 'sleep 1000')], resources = Resources(cpu = 0.1, ram = 16*MB, disk = 16*MB))
+";
+
+#[test]
+fn a_hook_may_ask_the_user() {
+    let directory = support::open_directory();
+    let daemon = Daemon::start(&["--allow-root-role"]);
+    let (role, file) = (login(), directory.path().join("confirm.aurora"));
+    let job = format!(
+        "jobs = [Service(cluster = 'devcluster', role = '{role}', environment = 'devel', name = 'asked', task = t, enable_hooks = True)]\n"
+    );
+    std::fs::write(&file, format!("{CONFIRM}{job}")).unwrap();
+    let (key, file) = (format!("devcluster/{role}/devel/asked"), file.to_str().unwrap().to_owned());
+    daemon.aurora(&["job", "create", &key, &file]).expect_code(0);
+    let answered = |answer: &str| {
+        let config = daemon.state.join("client");
+        let mut command = Command::new(DAYBREAK);
+        command.args(["aurora", "job", "killall", &key, "--config", &file]);
+        command.env("AURORA_CONFIG_ROOT", &config).env("HOME", &config);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        writeln!(child.stdin.take().unwrap(), "{answer}").unwrap();
+        let output = child.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains(&format!("Really kill [0] of {key}?")), "{told}");
+        output.status.code()
+    };
+    assert_eq!(answered("no"), Some(1));
+    daemon.aurora(&["job", "status", &key]).expect_code(0);
+    assert_eq!(answered("yes"), Some(0));
 }

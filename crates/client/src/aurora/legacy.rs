@@ -409,19 +409,21 @@ fn run_verb(verb: OldVerb, context: &mut Context<'_>) -> Outcome {
                 context,
             )
         }
-        OldVerb::Run(old) => {
-            let spec = InstanceSpec { key: old.key, instances: Instances::default() };
-            let command = old.command.join(" ");
-            remote::run(&TaskRunArguments { spec, command, threads: old.threads, ssh: old.ssh.today() }, context)
-        }
-        OldVerb::Ssh(old) => {
-            let instances = old.shard.to_string().parse().map_err(|why: String| Failure::new(Exit::Failed, why))?;
-            let spec = InstanceSpec { key: old.key, instances };
-            let command = Some(old.command.join(" ")).filter(|command| !command.is_empty());
-            let tunnels = old.tunnels;
-            remote::ssh(&TaskSshArguments { spec, tunnels, command, pid_file: None, ssh: old.ssh.today() }, context)
-        }
+        OldVerb::Run(old) => remote::run(&run_today(old), context),
+        OldVerb::Ssh(old) => remote::ssh(&ssh_today(old)?, context),
     }
+}
+
+fn run_today(old: OldRun) -> TaskRunArguments {
+    let spec = InstanceSpec { key: old.key, instances: Instances::default() };
+    TaskRunArguments { spec, command: old.command.join(" "), threads: old.threads, ssh: old.ssh.today() }
+}
+
+fn ssh_today(old: OldSsh) -> Outcome<TaskSshArguments> {
+    let instances = old.shard.to_string().parse().map_err(|why: String| Failure::new(Exit::Failed, why))?;
+    let spec = InstanceSpec { key: old.key, instances };
+    let command = Some(old.command.join(" ")).filter(|command| !command.is_empty());
+    Ok(TaskSshArguments { spec, tunnels: old.tunnels, command, pid_file: None, ssh: old.ssh.today() })
 }
 
 fn list_jobs(old: OldListJobs, context: &mut Context<'_>) -> Outcome {

@@ -1,5 +1,7 @@
 //! `task run`, `task ssh`, `task scp` (spec client-cli 2.19): ssh to where tasks run, into their sandboxes.
 
+use std::collections::BTreeSet;
+
 use model::JobKey;
 use thrift::{GetTasksStatusArguments, LIVE_STATES, ResponseResult, ScheduledTask, Set, TaskQuery};
 
@@ -73,7 +75,7 @@ fn sandbox(
         let cure = format!("Define slave_root and slave_run_directory of cluster {cluster} in clusters.json.");
         Failure::new(Exit::InvalidConfiguration, format!("Where the sandbox of {id} is, is not known: {why}. {cure}"))
     };
-    let page = scheduler.get(&format!("/files/{id}")).map_err(|error| unknown(format!("{error:?}")))?;
+    let page = scheduler.get(&format!("/files/{id}")).map_err(|error| unknown(error.to_string()))?;
     let answer: serde_json::Value = match page.status {
         200 => serde_json::from_slice(&page.body).unwrap_or_default(),
         _ => return Err(unknown(String::from_utf8_lossy(&page.body).trim_end().to_owned())),
@@ -102,6 +104,9 @@ fn filled_in(command: &str, task: &ScheduledTask) -> Outcome<String> {
     }
 }
 
+/// The exit code of ssh when it is not the command's.
+const SSH_FAILED: i32 = 255;
+
 /// `task run JOB[/INSTANCES] COMMAND`.
 pub fn run(arguments: &TaskRunArguments, context: &mut Context<'_>) -> Outcome {
     let key = &arguments.spec.key;
@@ -119,10 +124,20 @@ pub fn run(arguments: &TaskRunArguments, context: &mut Context<'_>) -> Outcome {
         commands.push(command);
         hosts.push(host.to_owned());
     }
+    if commands.is_empty() {
+        context.console.info(format!("No task of {key} is running; the command ran nowhere."));
+    }
     let console = &mut context.console;
-    context.world.run_all(&commands, arguments.threads as usize, &mut |number, line| {
+    let codes = context.world.run_all(&commands, arguments.threads as usize, &mut |number, line| {
         console.out(format!("{}:  {line}", hosts[number]));
     });
+    // Asked to be quiet, ssh keeps even this to itself.
+    let away: BTreeSet<&String> =
+        hosts.iter().zip(codes).filter(|(_, code)| *code == SSH_FAILED).map(|(host, _)| host).collect();
+    for host in away {
+        let user = user_of(&arguments.ssh, &key.job);
+        context.console.warning(format!("ssh could not reach {host}; see why with: ssh {user}@{host}"));
+    }
     Ok(())
 }
 

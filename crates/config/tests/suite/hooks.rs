@@ -121,20 +121,21 @@ fn a_generic_hook_stands_in_for_what_a_class_does_not_have() {
 
 #[test]
 fn a_failed_call_is_told_as_an_exception() {
-    let classes = "class Watch(object):\n\
+    let classes = "from gen.apache.aurora.api.ttypes import ResponseCode\n\
+        class Watch(object):\n\
         \x20 def err_kill_job(self, exc, job_key, **kw):\n\
         \x20   open('seen', 'a').write('%s: %s;' % (isinstance(exc, Exception), exc))\n\
-        \x20   return True\n";
+        \x20   return getattr(exc, 'responseCode', None) in (ResponseCode.JOB_UPDATING_ERROR, None)\n";
     let mut hooked = Hooked::new(classes, "[Watch()]");
     let refused = HookOutcome {
-        response_code: Some((3, "INVALID_REQUEST".into())),
+        response_code: Some((5, "JOB_UPDATING_ERROR".into())),
         messages: vec!["no such job".into()],
         result: Value::Null,
     };
     assert!(hooked.run(HookEvent::Err, Some(refused)).passed);
     let broken = HookOutcome { response_code: None, messages: vec!["connection refused".into()], result: Value::Null };
     assert!(hooked.run(HookEvent::Err, Some(broken)).passed);
-    assert_eq!(hooked.seen(), "True: APIError: INVALID_REQUEST: no such job;True: connection refused;");
+    assert_eq!(hooked.seen(), "True: APIError: JOB_UPDATING_ERROR: no such job;True: connection refused;");
 }
 
 #[test]

@@ -70,6 +70,19 @@ fn world() -> FakeWorld {
 const JOB: &str = "c1/www-data/devel/hello_world";
 
 #[test]
+fn hosts_that_ssh_does_not_reach_are_named() {
+    let ran = world().aurora_words(&["task", "run", "c1/www-data/devel/hello_world", "exit 255"]);
+    assert_eq!(ran.exit, Exit::Ok, "as the classic client ends");
+    assert!(ran.err.contains("ssh could not reach host0") && ran.err.contains("ssh www-data@host1"), "{}", ran.err);
+    let none = FakeWorld::new(|call| match call {
+        Call::GetTasksStatus(_) => Some(with_tasks(Vec::new())),
+        _ => None,
+    });
+    let ran = none.aurora_words(&["task", "run", "c1/www-data/devel/hello_world", "ls"]);
+    assert!(ran.exit == Exit::Ok && ran.err.contains("the command ran nowhere"), "{}", ran.err);
+}
+
+#[test]
 fn a_command_runs_in_every_sandbox_and_lines_carry_their_host() {
     let world = world();
     let ran = world.aurora_words(&[

@@ -56,6 +56,10 @@ def _names():
     # Hooks of old files write to this log.
     _module('twitter.common.log', dict((name, _log(name.upper())) for name in
                                        ('debug', 'info', 'warning', 'warn', 'error', 'fatal')))
+    # And they compare the scheduler's answers with these.
+    codes = ('INVALID_REQUEST', 'OK', 'ERROR', 'WARNING', 'AUTH_FAILED', 'JOB_UPDATING_ERROR', 'ERROR_TRANSIENT')
+    _module('gen.apache.aurora.api.ttypes', {'ResponseCode': type('ResponseCode', (object,), dict(
+        [(name, number) for number, name in enumerate(codes)], _VALUES_TO_NAMES=dict(enumerate(codes))))})
     # Names that Python 2 had and files still use.
     names = dict(jobfile_python2.NAMES, sys=sys)
     names.update((part, sys.modules['pystachio.' + part]) for part in _PYSTACHIO_PARTS)

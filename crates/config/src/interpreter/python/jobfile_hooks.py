@@ -215,9 +215,11 @@ class _Runner(object):
             sys.stderr.write('DEBUG] Running %s in %s\n' % (shown, type(hook).__name__))
         try:
             passed = method(*given, **named)
-        except Exception:
+        except Exception as error:
             import traceback
-            sys.stderr.write(' WARN] Error in %s in %s\n%s' % (shown, type(hook).__name__, traceback.format_exc()))
+            # Without our own call, which is the first.
+            trace = ''.join(traceback.format_exception(type(error), error, error.__traceback__.tb_next))
+            sys.stderr.write(' WARN] Error in %s in %s\n%s' % (shown, type(hook).__name__, trace))
             return False
         if self.verbose and not passed:
             sys.stderr.write('DEBUG] %s in %s returned False\n' % (shown, type(hook).__name__))
