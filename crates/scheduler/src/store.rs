@@ -92,6 +92,7 @@ impl Store {
         let (now, mut store) = (&present.view, Store { next_config: present.next_config, ..Store::default() });
         (store.view.framework_id, store.view.epoch) = (now.framework_id.clone(), now.epoch);
         (store.view.master, store.view.master_since_ms) = (now.master.clone(), now.master_since_ms);
+        store.view.settings = now.settings.clone();
         store
     }
 

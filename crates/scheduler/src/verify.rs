@@ -111,6 +111,8 @@ impl Core {
         }
         let listed: usize = self.groups.blocked.values().map(BTreeMap::len).sum();
         ensure(listed == blocked, || format!("{listed} groups are listed as blocked, {blocked} are"))?;
+        let (known, shown) = (&self.settings.admission, &self.store.view.settings.admission);
+        ensure(known.executors == shown.executors, || "readers see other settings than there are".to_owned())?;
         let shown = self.store.view.waiting_groups.len();
         ensure(shown == blocked, || format!("{shown} groups are shown as waiting, {blocked} are"))?;
         let pending = self.store.view.tasks.values().filter(|task| task.status == TaskStatus::Pending).count();
