@@ -14,7 +14,8 @@ use axum::routing::{any, get};
 use axum::{Json, Router};
 use gateway::Gateway;
 use model::validation::AdmissionRules;
-use model::{JobKey, MaintenanceMode, Resources, TaskConfig, TaskId, TaskStatus};
+use model::{JobKey, MaintenanceMode, TaskConfig, TaskId, TaskStatus};
+use scheduler::view::OfferView;
 use scheduler::{Task, View};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -77,35 +78,59 @@ fn scalar(name: &str, value: f64) -> Value {
     json!({"name": name, "type": "SCALAR", "scalar": {"value": value}})
 }
 
-/// Free room as Mesos writes resources.
-fn resources(free: &Resources) -> Vec<Value> {
+/// What is offered, as Mesos writes resources.
+fn resources(offer: &OfferView) -> Vec<Value> {
+    let room = &offer.resources;
     let mut resources = vec![
-        scalar("cpus", free.cpu.0 as f64 / 1000.0),
-        scalar("mem", free.ram_mb as f64),
-        scalar("disk", free.disk_mb as f64),
+        scalar("cpus", room.cpu.0 as f64 / 1000.0),
+        scalar("mem", room.ram_mb as f64),
+        scalar("disk", room.disk_mb as f64),
     ];
-    if free.gpus > 0 {
-        resources.push(scalar("gpus", free.gpus as f64));
+    if room.gpus > 0 {
+        resources.push(scalar("gpus", room.gpus as f64));
+    }
+    let ranges = offer.port_ranges.ranges();
+    if !ranges.is_empty() {
+        let ranges: Vec<Value> = ranges.iter().map(|(begin, end)| json!({"begin": begin, "end": end})).collect();
+        resources.push(json!({"name": "ports", "type": "RANGES", "ranges": {"range": ranges}}));
+    }
+    if offer.revocable_cpu.0 > 0 {
+        let mut revocable = scalar("cpus", offer.revocable_cpu.0 as f64 / 1000.0);
+        revocable["revocable"] = json!({});
+        resources.push(revocable);
     }
     resources
 }
 
-/// `/offers`: what agents offer now, all offers of one agent together.
+/// `/offers`: every offer that is held now, in Mesos' fields; besides, since when, in ms since the epoch.
 async fn offers(State(state): State<Inspection>) -> Response {
     let view = state.gateway.view();
-    let offers = view.agents.iter().filter(|(_, agent)| agent.free != Resources::ZERO).map(|(id, agent)| {
-        let host = view.hosts.get(&agent.host);
-        let attributes = host.into_iter().flat_map(|host| &host.attributes);
+    let shares = view.agents.iter().flat_map(|(id, agent)| agent.shares.iter().map(move |share| (id, agent, share)));
+    let offers = shares.flat_map(|(id, agent, share)| {
+        let attributes = view.hosts.get(&agent.host).into_iter().flat_map(|host| &host.attributes);
         let attributes = attributes.flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
         let attributes: Vec<Value> =
             attributes.map(|(name, value)| json!({"name": name, "type": "TEXT", "text": {"value": value}})).collect();
-        json!({
-            "framework_id": {"value": view.framework_id.as_deref().unwrap_or_default()},
-            "agent_id": {"value": id},
-            "hostname": agent.host,
-            "resources": resources(&agent.free),
-            "ports": agent.free.ports,
-            "attributes": attributes,
+        let framework = view.framework_id.as_deref().unwrap_or_default();
+        share.offers.iter().map(move |offer| {
+            let mut shown = json!({
+                "id": {"value": offer.id},
+                "framework_id": {"value": framework},
+                "agent_id": {"value": id},
+                "hostname": agent.host,
+                "resources": resources(offer),
+                "attributes": attributes,
+                "executor_ids": [],
+                "held_since_ms": offer.held_since_ms,
+            });
+            if let Some(role) = &share.role {
+                shown["allocation_info"] = json!({"role": role});
+            }
+            if let Some(from_ms) = share.unavailable_from_ms {
+                let nanoseconds = from_ms.saturating_mul(1_000_000);
+                shown["unavailability"] = json!({"start": {"nanoseconds": nanoseconds}});
+            }
+            shown
         })
     });
     answer(offers.collect())
@@ -119,7 +144,9 @@ async fn pending_tasks(State(state): State<Inspection>) -> Response {
     for task in view.tasks.values().filter(|task| task.status == TaskStatus::Pending) {
         groups.entry((&task.config.job, Arc::as_ptr(&task.config) as usize)).or_default().push(&task.id);
     }
-    let groups = groups.into_iter().map(|((job, _), ids)| {
+    let waits: BTreeMap<usize, u64> =
+        view.waiting_groups.values().map(|group| (Arc::as_ptr(&group.config) as usize, group.penalty_ms)).collect();
+    let groups = groups.into_iter().map(|((job, config), ids)| {
         let reasons: BTreeSet<&str> = ids
             .iter()
             .filter_map(|id| view.pending_reasons.get(*id))
@@ -130,6 +157,7 @@ async fn pending_tasks(State(state): State<Inspection>) -> Response {
         json!({
             "name": job.to_string(),
             "taskIds": ids.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+            "penaltyMs": waits.get(&config).copied().unwrap_or_default(),
             "reason": format!("[{}]", reasons.join(", ")),
         })
     });
@@ -334,9 +362,9 @@ mod tests {
     use axum::body::{Body, to_bytes};
     use axum::http::Request;
     use gateway::{Door, Lane, Policy};
-    use model::CpuMillis;
+    use model::{CpuMillis, Ports, Resources};
     use scheduler::Input;
-    use scheduler::view::{AgentView, HostRecord, PendingReason};
+    use scheduler::view::{AgentShare, AgentView, HostRecord, PendingReason, WaitingGroup};
     use tower::ServiceExt;
 
     use super::*;
@@ -362,9 +390,23 @@ mod tests {
             sample_task("a/prod/z", 0, TaskStatus::Failed, Some("h1")),
         ]);
         let room = Resources { cpu: CpuMillis(1500), ram_mb: 64, disk_mb: 32, ports: 9, gpus: 0 };
-        let agent = |free| Arc::new(AgentView { host: "h1".into(), free, total: room, ..AgentView::default() });
-        view.agents.insert("agent-h1".into(), agent(room));
-        view.agents.insert("agent-full".into(), agent(Resources::ZERO));
+        let offer = |id: &str, since_ms| OfferView {
+            id: id.into(),
+            held_since_ms: since_ms,
+            resources: room,
+            revocable_cpu: CpuMillis(250),
+            port_ranges: Ports::from_ranges([(31_000, 31_003), (31_010, 31_014)]),
+        };
+        let share = |offers: Vec<OfferView>| AgentShare {
+            role: Some("web".into()),
+            is_offered: !offers.is_empty(),
+            offers: offers.into_iter().map(Arc::new).collect(),
+            ..AgentShare::default()
+        };
+        let agent =
+            |free, offers| Arc::new(AgentView { host: "h1".into(), free, total: room, shares: vec![share(offers)] });
+        view.agents.insert("agent-h1".into(), agent(room, vec![offer("o-1", 5), offer("o-2", 7)]));
+        view.agents.insert("agent-full".into(), agent(Resources::ZERO, Vec::new()));
         let host = |mode| {
             let attributes = BTreeMap::from([("rack".to_owned(), vec!["r1".to_owned()])]);
             Arc::new(HostRecord { agent_id: "agent-h1".into(), attributes, mode })
@@ -376,6 +418,8 @@ mod tests {
         view.quotas.insert("b".into(), Resources::ZERO);
         let reason = PendingReason { nearest_fit: "Insufficient: CPU".into(), ..PendingReason::default() };
         view.pending_reasons.insert(TaskId("a-prod-y-0".into()), Arc::new(reason));
+        let config = view.tasks[&TaskId("a-prod-y-0".into())].config.clone();
+        view.waiting_groups.insert(1, Arc::new(WaitingGroup { config, next_try_ms: 9, penalty_ms: 1000 }));
         view
     }
 
@@ -413,12 +457,20 @@ mod tests {
     #[tokio::test]
     async fn offers_pending_and_placed_tasks_are_listed() {
         let offers = json_of("/offers").await;
-        assert_eq!(offers.as_array().unwrap().len(), 1);
+        assert_eq!(offers.as_array().unwrap().len(), 2);
+        assert_eq!((&offers[1]["id"]["value"], &offers[1]["held_since_ms"]), (&json!("o-2"), &json!(7)));
+        assert_eq!(offers[0]["allocation_info"]["role"], "web");
+        let ranges = json!([{"begin": 31_000, "end": 31_003}, {"begin": 31_010, "end": 31_014}]);
+        assert_eq!(offers[0]["resources"][3], json!({"name": "ports", "type": "RANGES", "ranges": {"range": ranges}}));
+        assert_eq!(
+            (&offers[0]["resources"][4]["revocable"], offers[0]["resources"].as_array().unwrap().len()),
+            (&json!({}), 5)
+        );
         assert_eq!((&offers[0]["hostname"], &offers[0]["agent_id"]["value"]), (&json!("h1"), &json!("agent-h1")));
         assert_eq!(offers[0]["resources"][0], json!({"name": "cpus", "type": "SCALAR", "scalar": {"value": 1.5}}));
         assert_eq!(offers[0]["attributes"][0]["text"]["value"], "r1");
         let pending = json_of("/pendingtasks").await;
-        let expected = json!([{"name": "a/prod/y", "taskIds": ["a-prod-y-0"], "reason": "[Insufficient: CPU]"}]);
+        let expected = json!([{"name": "a/prod/y", "taskIds": ["a-prod-y-0"], "penaltyMs": 1000, "reason": "[Insufficient: CPU]"}]);
         assert_eq!(pending, expected);
         let state = json_of("/state").await;
         let key = state["agents"]["agent-h1"][0].as_str().unwrap();

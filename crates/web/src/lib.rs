@@ -58,6 +58,7 @@ pub fn router(state: WebState) -> Router {
         .route(&format!("{task}/raw-file/{{*path}}"), get(stream::raw_file))
         .route("/agents", get(pages::agents::show))
         .route("/slaves", get(|| async { Redirect::permanent("/agents") }))
+        .route("/agent-offers", get(pages::offers::list))
         .route("/updates", get(pages::update::list))
         .route("/pending", get(pages::waiting::list))
         .route("/cron-jobs", get(pages::cron::list))

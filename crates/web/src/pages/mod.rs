@@ -7,6 +7,7 @@ pub mod job;
 pub mod log;
 pub mod logs;
 pub mod maintenance;
+pub mod offers;
 pub mod quota;
 pub mod role;
 pub mod sandbox;

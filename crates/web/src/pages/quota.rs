@@ -1,6 +1,5 @@
 //! The box about a role's quota on its page.
 
-use model::constraint::DEDICATED;
 use model::{ResourceType, Resources};
 use scheduler::View;
 
@@ -8,7 +7,7 @@ use super::scheduler::ResourceBar;
 use crate::state::WebState;
 use crate::words;
 
-/// What the production tasks of a role hold, of what they may ask for.
+/// What the production tasks of a role hold, of what they may ask for, as it is counted when more are asked for (spec scheduler 2.11).
 pub struct QuotaBox {
     /// One for each resource that quotas are about.
     pub bars: Vec<ResourceBar>,
@@ -20,7 +19,7 @@ pub struct QuotaBox {
 
 /// Nothing where the role has no quota and no production tasks.
 pub fn of_role(state: &WebState, view: &View, role: &str) -> Option<QuotaBox> {
-    let held = held(view, role);
+    let held = view.production_consumption(role);
     let quota = view.quotas.get(role).copied();
     if quota.is_none() && held == Resources::ZERO {
         return None;
@@ -41,17 +40,10 @@ pub fn of_role(state: &WebState, view: &View, role: &str) -> Option<QuotaBox> {
         bars,
         sentence: match quota == Resources::ZERO {
             true => "This role has no quota: new production tasks are refused. Tasks of other tiers need none.".into(),
-            false => "What its production tasks hold, of what they may ask for. Tasks of other tiers need none.".into(),
+            false => "What its production tasks hold, of what they may ask for: an update under way counts at its larger side, a cron job \
+                      before it runs. Tasks of other tiers and on dedicated machines need none."
+                .into(),
         },
         command: format!("{program} admin increase_quota {} {role} 1.0 1GB 1GB", state.cluster),
     })
-}
-
-/// Shared production tasks count, dedicated ones do not (spec scheduler 2.11).
-fn held(view: &View, role: &str) -> Resources {
-    let tasks = crate::tally::jobs_of(view, role, None).flat_map(|job| view.tasks_of(job));
-    let counts = tasks.filter(|task| {
-        task.status.is_active() && task.config.production == Some(true) && task.config.constraint(DEDICATED).is_none()
-    });
-    counts.fold(Resources::ZERO, |sum, task| sum + task.config.resources)
 }
