@@ -1,19 +1,9 @@
 //! The same job as a file in Python and as data gives the same words to the scheduler, the executor's data to the byte.
 
-use config::Submission;
+use config::{Format, Submission};
 
 use crate::common::{Files, request};
 use crate::read;
-
-/// The jobs of a file in Python, ready to be sent.
-fn python(text: &str, bindings: &[(&str, &str)]) -> Vec<Submission> {
-    let files = Files::new();
-    let mut request = files.request(text);
-    for (name, value) in bindings {
-        request = request.bind(*name, *value);
-    }
-    submissions(&config::evaluate(&request).unwrap_or_else(|error| panic!("{}", error.render())))
-}
 
 pub fn submissions(evaluation: &config::Evaluation) -> Vec<Submission> {
     let ready = |job: &config::Job| {
@@ -32,18 +22,6 @@ pub fn assert_same(a: &[Submission], b: &[Submission], what: &str) {
     }
 }
 
-fn assert_pair(aurora: &str, yaml: &str, bindings: &[(&str, &str)]) {
-    let files = Files::new();
-    let mut request = request(&files.write("jobs.yaml", yaml));
-    for (name, value) in bindings {
-        request = request.bind(*name, *value);
-    }
-    let data = config::evaluate(&request).unwrap_or_else(|error| panic!("{}", error.render()));
-    let program = python(aurora, bindings);
-    assert_same(&program, &submissions(&data), yaml);
-    assert!(program.iter().all(|job| job.job.task.executor_config.is_some()));
-}
-
 #[test]
 fn every_example_has_its_equal() {
     let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
@@ -60,6 +38,46 @@ fn every_example_has_its_equal() {
         let evaluation = read::evaluated("example.yaml", yaml);
         assert_same(&of(name), &submissions(&evaluation), name);
     }
+}
+
+/// What the command line binds for a file of the usage patterns.
+const BINDINGS: [(&str, &str, &str); 9] = [
+    (BOUND, "CLUSTER", "c"),
+    (BOUND, "ROLE", "r"),
+    (BOUND, "ENVIRON", "prod"),
+    (BOUND, "NAME", "bound"),
+    (BOUND, "profile.instances", "3"),
+    (BOUND, "version", "9"),
+    (BOUND, "missing", "m"),
+    ("21_containers", "docker.image[library/python][2.7-slim]", "library/python@sha256:1"),
+    ("29_one_of_each_guide", "docker.image[library/python][3-slim]", "library/python@sha256:2"),
+];
+const BOUND: &str = "14_bound_by_the_command_line";
+
+/// Each pattern of real files has its equal in every format of data.
+#[test]
+fn every_usage_pattern_has_its_equal() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/beside/files");
+    let mut wrong = Vec::new();
+    let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    names.retain(|path| path.extension().is_some_and(|extension| extension == "aurora"));
+    assert!(names.len() >= 25);
+    for path in names {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let mut request = request(path.to_str().unwrap());
+        for (_, binding, value) in BINDINGS.iter().filter(|(of, ..)| *of == name) {
+            request = request.bind(*binding, *value);
+        }
+        let program = config::evaluate(&request).unwrap_or_else(|error| panic!("{name}: {}", error.render()));
+        for (format, extension) in [(Format::Yaml, "yaml"), (Format::Json, "json"), (Format::Toml, "toml")] {
+            let written =
+                config::convert(&program, format).unwrap_or_else(|error| panic!("{name}: {}", error.render()));
+            let data = read::evaluated(&format!("{name}.{extension}"), &written.text);
+            wrong.extend(program.differences(&data).into_iter().map(|what| format!("{name}.{extension}: {what}")));
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
 }
 
 /// The other examples as data.

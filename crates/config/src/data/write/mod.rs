@@ -12,7 +12,7 @@ use super::{Format, scalar};
 use crate::error::{ConfigError, ErrorKind};
 use crate::job::{Job, PASSES};
 use crate::object::{Object, Piece, Raw, Shape, Type, TypeRef, dictionary, split};
-use crate::payload::Insertions;
+use crate::payload::{self, Insertions};
 use crate::request::Evaluation;
 use crate::schema::Schema;
 
@@ -102,6 +102,7 @@ fn item_of(job: &Job) -> Result<Item, ConfigError> {
         insertions: &content.insertions,
         // A job that is not whole is resolved once to be shown.
         passes: if content.failed_check.is_some() { 1 } else { PASSES },
+        knows_order: content.failed_check.is_none(),
     }
     .item(Schema::get().job(), &content.raw, false, ""))
 }
@@ -111,6 +112,8 @@ struct Reader<'a> {
     insertions: &'a Insertions,
     /// How often its texts were resolved.
     passes: usize,
+    /// Whether the orders of keys are known: those of a job that is not whole are not.
+    knows_order: bool,
 }
 
 impl Reader<'_> {
@@ -164,7 +167,9 @@ impl Reader<'_> {
             let item = match (fields.get(&field.name), &field.default) {
                 (None, None) => continue,
                 (None, Some(_)) => Item::Unset,
-                (Some(value), Some(_)) if goes_without_saying(kind, fields, &field.name, value) => continue,
+                (Some(value), Some(_)) if self.goes_without_saying(kind, fields, &field.name, value, pointer) => {
+                    continue;
+                }
                 (Some(value), _) => self.item(&field.kind, value, is_size, &format!("{pointer}/{}", field.name)),
             };
             set.push((field.name.clone(), item));
@@ -178,6 +183,37 @@ impl Reader<'_> {
             set.sort_by_key(|(name, _)| name != "name");
         }
         set
+    }
+
+    /// Is the value what the field comes to when nothing is written?
+    fn goes_without_saying(
+        &self,
+        kind: &TypeRef,
+        fields: &Map<String, Value>,
+        name: &str,
+        value: &Value,
+        pointer: &str,
+    ) -> bool {
+        if kind.name() == "MesosJob" && name == "name" {
+            return false;
+        }
+        let others = fields.iter().filter(|(other, _)| *other != name);
+        let others = others.map(|(name, value)| (Raw::text(name), Raw::from_json(value))).collect();
+        let alone = Object::construct_struct(kind, vec![Raw::Map(others)], Vec::new());
+        let Ok(Some(default)) = alone.and_then(|object| object.field(name)) else { return false };
+        default.json().is_ok_and(|default| default == *value)
+            && (!self.knows_order
+                || self.insertions_below(&format!("{pointer}/{name}")) == payload::insertions(&default))
+    }
+
+    /// The orders of keys within a value. A default and the same value written out may have them in different ones.
+    fn insertions_below(&self, pointer: &str) -> Insertions {
+        let is_below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+        let below = self.insertions.iter().filter_map(|(at, keys)| {
+            let rest = at.strip_prefix(pointer).filter(|rest| is_below(rest))?;
+            Some((rest.to_owned(), keys.clone()))
+        });
+        below.collect()
     }
 
     /// The struct that a choice holds. What tells it from the other alternatives is written even where it is a default.
@@ -271,22 +307,6 @@ fn escaped(text: &str, passes: usize) -> String {
         Piece::Escaped(inside) => format!("{{{{{marks}{inside}}}}}"),
     });
     written.collect()
-}
-
-/// Is the value what the field comes to when nothing is written?
-fn goes_without_saying(kind: &TypeRef, fields: &Map<String, Value>, name: &str, value: &Value) -> bool {
-    if kind.name() == "MesosJob" && name == "name" {
-        return false;
-    }
-    let others: Vec<(Raw, Raw)> = fields
-        .iter()
-        .filter(|(other, _)| *other != name)
-        .map(|(name, value)| (Raw::text(name), Raw::from_json(value)))
-        .collect();
-    let alone = Object::construct_struct(kind, vec![Raw::Map(others)], Vec::new());
-    let default =
-        alone.and_then(|object| object.field(name)).and_then(|value| value.map(|value| value.json()).transpose());
-    matches!(default, Ok(Some(default)) if default == *value)
 }
 
 fn could_be(kind: &Type, value: &Value) -> bool {
