@@ -92,8 +92,13 @@ fn from_dictionary(kind: &TypeRef) -> Vec<&str> {
 
 /// The text for the job of this JSON.
 pub(crate) fn text(job: &Value, insertions: &Insertions) -> String {
+    text_as(Schema::get().job(), job, insertions)
+}
+
+/// The text for an object of that type.
+pub(crate) fn text_as(kind: &TypeRef, value: &Value, insertions: &Insertions) -> String {
     let mut writer = Writer { insertions, pointer: String::new(), out: String::new() };
-    writer.value(job, Some(Schema::get().job()));
+    writer.value(value, Some(kind));
     writer.out
 }
 

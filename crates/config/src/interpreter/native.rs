@@ -16,7 +16,7 @@ mod _jobfile {
     use std::rc::Rc;
 
     use rustpython_vm::builtins::{
-        PyBaseExceptionRef, PyDict, PyDictRef, PyFloat, PyInt, PyList, PyListRef, PyStr, PyTraceback, PyTuple,
+        PyBaseExceptionRef, PyDict, PyDictRef, PyFloat, PyInt, PyList, PyListRef, PyRange, PyStr, PyTraceback, PyTuple,
         PyTupleRef, PyTypeRef,
     };
     use rustpython_vm::compiler::core::OneIndexed;
@@ -27,6 +27,7 @@ mod _jobfile {
     use crate::object::{
         Binding, Environment, Fault, Field, Object, Origin, Piece, Raw, Reference, Shape, Type, TypeRef,
     };
+    use crate::payload;
     use crate::schema::Schema;
 
     /// A handle of a type.
@@ -200,8 +201,9 @@ mod _jobfile {
 
         #[pymethod]
         fn json(&self, vm: &VirtualMachine) -> PyResult<String> {
-            let json = self.object.interpolate().and_then(|(object, _)| object.json());
-            json.map(|json| json.to_string()).map_err(|fault| raise(fault, vm))
+            let resolved = self.object.interpolate().and_then(|(object, _)| Ok((object.json()?, object)));
+            let (json, object) = resolved.map_err(|fault| raise(fault, vm))?;
+            Ok(payload::text_as(object.kind(), &json, &payload::insertions(&object)))
         }
     }
 
@@ -517,12 +519,15 @@ mod _jobfile {
             }
             return Ok(Binding::Environment(Rc::new(environment)));
         }
-        if let Ok(inner) = value.get_attr("_table", vm)
+        // An object has no such attribute, and looking for one among its fields takes long.
+        let raw = raw_of(value, vm)?;
+        if let Raw::Foreign { .. } = raw
+            && let Ok(inner) = value.get_attr("_table", vm)
             && let Some(table) = inner.downcast_ref::<Table>()
         {
             return Ok(Binding::Environment(table.environment.clone()));
         }
-        Binding::from_raw(raw_of(value, vm)?).map_err(|fault| raise(fault, vm))
+        Binding::from_raw(raw).map_err(|fault| raise(fault, vm))
     }
 
     /// How deep lists and dictionaries may be nested in a value. Ones that hold themselves have no end.
@@ -574,6 +579,10 @@ mod _jobfile {
     fn other_raw_of(value: &rustpython_vm::PyObject, vm: &VirtualMachine) -> PyResult<Raw> {
         if value.is(&registered().empty) {
             return Ok(Raw::empty());
+        }
+        if value.downcast_ref::<PyRange>().is_some() {
+            let numbers: Vec<PyObjectRef> = value.to_owned().try_to_value(vm)?;
+            return Ok(Raw::List(numbers.iter().map(|number| raw_below(number, 0, vm)).collect::<PyResult<_>>()?));
         }
         if let Ok(inner) = value.get_attr("_core", vm)
             && let Some(core) = inner.downcast_ref::<Core>()

@@ -273,9 +273,9 @@ impl Object {
         Ok(None)
     }
 
-    /// Equality of what two objects resolve to. Objects of different types are never equal.
+    /// Equality of what two objects resolve to. Objects of different types are never equal, but structs of the same fields may be.
     pub fn same(&self, other: &Object) -> Result<bool, Fault> {
-        if self.kind != other.kind {
+        if !self.kind.has_fields_of(&other.kind) {
             return Ok(false);
         }
         Ok(same_resolved(&self.interpolate()?.0, &other.interpolate()?.0))
@@ -303,16 +303,18 @@ fn wrong_plain(kind: &TypeRef, resolved: &Raw) -> Option<String> {
 }
 
 fn same_resolved(a: &Object, b: &Object) -> bool {
-    if a.kind != b.kind {
+    if !a.kind.has_fields_of(&b.kind) {
         return false;
     }
     match (&a.data, &b.data) {
         (Data::Plain(a), Data::Plain(b)) => a.same(b),
-        (Data::Struct(a), Data::Struct(b)) => a.iter().zip(b.iter()).all(|pair| match pair {
-            (None, None) => true,
-            (Some(a), Some(b)) => same_resolved(a, b),
-            _ => false,
-        }),
+        (Data::Struct(fields), Data::Struct(_)) => {
+            fields.iter().zip(a.kind.fields()).all(|(value, field)| match (value, b.raw_field(&field.name)) {
+                (None, None) => true,
+                (Some(a), Some(b)) => same_resolved(a, b),
+                _ => false,
+            })
+        }
         (Data::List(a), Data::List(b)) => {
             a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| same_resolved(a, b))
         }

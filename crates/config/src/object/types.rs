@@ -161,6 +161,16 @@ impl Type {
         }
     }
 
+    /// Have two types of structs the same fields, whatever they are called? Then their objects may be equal.
+    pub fn has_fields_of(&self, other: &Type) -> bool {
+        match (&self.shape, &other.shape) {
+            (Shape::Struct(fields), Shape::Struct(others)) => {
+                self == other || struct_fingerprint("", fields) == struct_fingerprint("", others)
+            }
+            _ => self == other,
+        }
+    }
+
     /// The place of a struct's field.
     pub fn field_index(&self, name: &str) -> Option<usize> {
         self.fields().iter().position(|field| field.name == name)

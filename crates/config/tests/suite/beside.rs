@@ -65,7 +65,7 @@ fn library() -> &'static Path {
 }
 
 /// Runs one of our scripts under the original library.
-fn original(script: &str, arguments: &[&str]) -> String {
+pub fn original(script: &str, arguments: &[&str]) -> String {
     let output = Command::new("python3")
         .arg(here(script))
         .args(arguments)
@@ -75,6 +75,11 @@ fn original(script: &str, arguments: &[&str]) -> String {
         .expect("python3 runs");
     assert!(output.status.success(), "{script} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
+}
+
+/// Our helpers for tasks and processes, which run under the original library, too.
+pub fn helpers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/interpreter/python/jobfile_schema.py")
 }
 
 /// The environment that was asked for, or this.
@@ -155,7 +160,7 @@ fn expressions_come_to_the_same_as_under_the_original() {
 
 #[test]
 fn job_files_come_to_the_same_as_under_the_original() {
-    let helpers = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/interpreter/python/jobfile_schema.py");
+    let helpers = helpers();
     let names = files();
     assert!(names.len() >= 25, "{names:?}");
     for name in names {
@@ -199,7 +204,7 @@ fn in_any_order(file: &str, job: &Value) -> Value {
 
 /// What `beside/executor_data.jsonl` holds: what Aurora's own client, version 0.22 under CPython 2.7, gave executors for the same files.
 /// File, number of the job in it, data.
-fn executor_data() -> Vec<(String, usize, String)> {
+pub fn executor_data() -> Vec<(String, usize, String)> {
     let expected = std::fs::read_to_string(here("executor_data.jsonl")).expect("the data is there");
     expected.lines().map(|line| serde_json::from_str(line).expect("file, number and data")).collect()
 }

@@ -9,6 +9,7 @@ mod golden;
 mod hooks;
 mod limits;
 mod loader;
+mod migration;
 mod objects;
 mod patterns;
 mod python2;

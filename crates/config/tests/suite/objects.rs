@@ -1,9 +1,11 @@
 //! The objects of job files behave as tables of examples say (spec config-dsl part 7).
 
-use crate::common;
+use crate::{beside, common};
 
 /// Runs before the examples.
 const SET_UP: &str = r#"
+import json
+
 class P(Struct):
   a = Default(String, 'x')
   n = Default(Integer, 2)
@@ -45,14 +47,35 @@ jobs = [Job(cluster='c', role='r', environment='devel', name='n', metadata=resul
             task=Task(processes=[Process(name='p', cmdline='true')]))]
 ";
 
-#[test]
-fn examples_of_objects_come_out_as_written() {
-    let examples: Vec<(&str, &str)> = include_str!("vectors/objects.txt")
+/// Expressions and what they come to.
+fn examples() -> Vec<(&'static str, &'static str)> {
+    let examples: Vec<_> = include_str!("vectors/objects.txt")
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(|line| line.split_once(" ==> ").unwrap_or_else(|| panic!("no arrow in {line}")))
         .collect();
-    assert!(examples.len() > 150, "only {} examples were found", examples.len());
+    assert!(examples.len() > 400, "only {} examples were found", examples.len());
+    examples
+}
+
+#[test]
+fn examples_of_objects_come_out_under_the_original_as_written() {
+    let files = common::Files::new();
+    let expressions: Vec<&str> = examples().iter().map(|(expression, _)| *expression).collect();
+    let list = files.write("expressions.json", &serde_json::to_string(&expressions).expect("texts are JSON"));
+    let set_up = files.write("set_up.py", SET_UP);
+    let found = beside::original("examples.py", &[beside::helpers().to_str().expect("a plain path"), &set_up, &list]);
+    let found: Vec<String> = serde_json::from_str(&found).expect("a list of texts");
+    assert_eq!(found.len(), expressions.len());
+    let differing = examples().into_iter().zip(&found).filter(|((_, expected), found)| expected != found);
+    let wrong: Vec<String> =
+        differing.map(|((text, expected), found)| format!("{text}\n     gives {found}\n  not {expected}")).collect();
+    assert!(wrong.is_empty(), "{} examples differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn examples_of_objects_come_out_as_written() {
+    let examples = examples();
     let calls: Vec<String> =
         examples.iter().map(|(text, _)| format!("example({})", config::object::text_literal(text))).collect();
     let evaluation = common::evaluate(&format!("{SET_UP}{}{TAIL}", calls.join("\n")))

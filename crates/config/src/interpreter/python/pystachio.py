@@ -33,6 +33,9 @@ class frozendict(dict):
     def __hash__(self):
         return hash(tuple(sorted((str(key), hash(value)) for key, value in self.items())))
 
+    def __repr__(self):
+        return 'frozendict(%s)' % dict.__repr__(self)
+
 
 class _Invalid(Exception):
     pass
