@@ -62,6 +62,9 @@ fn of_first(facts: &Facts) -> String {
 
 use ScheduleStatus as S;
 
+/// Seconds ago, status and message of each event.
+type History<'a> = &'a [(i64, S, &'a str)];
+
 #[test]
 fn a_pending_task_is_told_with_everything_the_scheduler_knows() {
     let mut facts = facts(vec![task(0, &[(90, S::Pending, "")])]);
@@ -180,7 +183,7 @@ fn a_throttled_task_is_told_with_its_flaps_and_the_last_words_of_the_run_before(
 /// Each row: the history of a task, and what its story must begin with and hold.
 #[test]
 fn every_way_to_end_is_told() {
-    let rows: [(&[(i64, S, &str)], &str, &str); 14] = [
+    let rows: [(History<'_>, &str, &str); 14] = [
         (
             &[
                 (9, S::Running, ""),
@@ -253,7 +256,7 @@ fn every_way_to_end_is_told() {
 
 #[test]
 fn tasks_on_their_way_are_told() {
-    let rows: [(&[(i64, S, &str)], &[&str]); 6] = [
+    let rows: [(History<'_>, &[&str]); 6] = [
         (&[(5, S::Assigned, "")], &["was given to m1 at 12:26:35 (5 s ago) and is being launched."]),
         (&[(300, S::Assigned, "")], &["That takes long", "given up as LOST"]),
         (

@@ -16,6 +16,21 @@ use crate::daybreak::telling::{plural, ranges, span};
 /// Instances whose own stories are told.
 const MOST_PARTS: usize = 3;
 
+/// Where an update stands, and who said what when it came there.
+struct Standing<'a> {
+    /// `Update ID of JOB`.
+    name: String,
+    status: JobUpdateStatus,
+    /// When it came there.
+    at: String,
+    /// How long that is ago.
+    ago: String,
+    /// The note or message of that.
+    said: Option<&'a str>,
+    /// ` by USER`, or nothing.
+    by_whom: String,
+}
+
 /// The story of an update of the job.
 pub(super) fn tell(details: &JobUpdateDetails, facts: &Facts) -> Story {
     let update = details.update.clone().unwrap_or_default();
@@ -24,81 +39,100 @@ pub(super) fn tell(details: &JobUpdateDetails, facts: &Facts) -> Story {
     let state = summary.state.unwrap_or_default();
     let status = state.status.unwrap_or(JobUpdateStatus::Error);
     let settings = update.instructions.and_then(|instructions| instructions.settings).unwrap_or_default();
-    let mut story = Story {
-        subject: id.clone(),
-        state: status.name().to_owned(),
-        evidence: evidence(details, facts),
-        ..Story::default()
-    };
-    let name = format!("Update {id} of {}", facts.key);
     let last = details.update_events.last();
     let since_ms = last.map_or(state.last_modified_timestamp_ms, |event| event.timestamp_ms);
-    let (at, ago) = (facts.clock.at(since_ms), facts.clock.since(since_ms));
-    let said = last.and_then(|event| event.message.as_deref()).filter(|message| !message.is_empty());
     let by = last.and_then(|event| event.user.as_deref()).filter(|user| !user.is_empty());
-    let by_whom = by.map_or_else(String::new, |user| format!(" by {user}"));
-    let key = &facts.key;
+    let standing = Standing {
+        name: format!("Update {id} of {}", facts.key),
+        status,
+        at: facts.clock.at(since_ms),
+        ago: facts.clock.since(since_ms),
+        said: last.and_then(|event| event.message.as_deref()).filter(|message| !message.is_empty()),
+        by_whom: by.map_or_else(String::new, |user| format!(" by {user}")),
+    };
+    let mut story =
+        Story { subject: id, state: status.name().to_owned(), evidence: evidence(details, facts), ..Story::default() };
     match status {
         JobUpdateStatus::RollingForward | JobUpdateStatus::RollingBack => {
             let direction = if status == JobUpdateStatus::RollingForward { "goes forward" } else { "goes back" };
-            story.headline = format!("{name} {direction} since {at} ({ago}).");
+            story.headline = format!("{} {direction} since {} ({}).", standing.name, standing.at, standing.ago);
             rolling(details, &settings, facts, &mut story);
             if status == JobUpdateStatus::RollingBack {
                 failed_instances(details, facts, &mut story);
             }
         }
-        JobUpdateStatus::RollForwardPaused | JobUpdateStatus::RollBackPaused => {
-            story.cause = "paused".to_owned();
-            story.headline = match said {
-                Some("Update auto paused") => {
-                    format!("{name} paused by itself at {at} ({ago} ago), as its strategy says after each batch.")
-                }
-                _ => format!("{name} was paused{by_whom} at {at} ({ago} ago)."),
-            };
-            if let Some(said) = said.filter(|said| *said != "Update auto paused") {
-                story.say(format!("The note: {said}"));
-            }
-            story.say("As long as it is paused nothing is changed; tasks that end are still replaced.");
-            story.advise(format!("Go on: aurora update resume {key}"));
-            story.advise(format!("Give it up: aurora update abort {key}, or go back: aurora update rollback {key}"));
-        }
+        JobUpdateStatus::RollForwardPaused | JobUpdateStatus::RollBackPaused => paused(&standing, facts, &mut story),
         JobUpdateStatus::RollForwardAwaitingPulse | JobUpdateStatus::RollBackAwaitingPulse => {
-            story.cause = "awaiting-pulse".to_owned();
-            story.headline = format!("{name} waits for a pulse of its coordinator since {at} ({ago}).");
-            let every = span(i64::from(settings.block_if_no_pulses_after_ms.unwrap_or(0)));
-            let last_ms = progress(facts, &id).and_then(|progress| progress.last_pulse_ms);
-            story.say(match last_ms {
-                Some(ms) => format!(
-                    "The last one came at {} ({} ago); it needs one every {every}.",
-                    facts.clock.at(ms),
-                    facts.clock.since(ms)
-                ),
-                None => format!("It needs one every {every}, and none keeps it going now."),
-            });
-            story.advise("Look at the coordinator that should call pulseJobUpdate: it has stopped, or it found the job unhealthy.");
-            story.advise(format!("Give it up: aurora update abort {key}"));
+            awaiting_pulse(&standing, &settings, facts, &mut story);
         }
-        JobUpdateStatus::RolledForward => story.headline = format!("{name} succeeded at {at} ({ago} ago)."),
-        JobUpdateStatus::Aborted => {
-            story.cause = "aborted".to_owned();
-            story.headline =
-                format!("{name} was aborted{by_whom} at {at} ({ago} ago); instances stay as they were then.");
-            said.into_iter().for_each(|said| story.say(format!("The note: {said}")));
-            story.advise("Instances may differ now: start another update to bring them into line.");
-        }
-        JobUpdateStatus::RolledBack | JobUpdateStatus::Failed | JobUpdateStatus::Error => {
-            story.cause = "failed".to_owned();
-            story.headline = match status {
-                JobUpdateStatus::RolledBack => format!("{name} was rolled back; that was done at {at} ({ago} ago)."),
-                JobUpdateStatus::Failed => format!("{name} failed at {at} ({ago} ago)."),
-                _ => format!("{name} ended with an error of the scheduler at {at} ({ago} ago)."),
-            };
-            said.into_iter().for_each(|said| story.say(format!("The scheduler says: {said}")));
-            asked_back(details, facts, &mut story);
-            failed_instances(details, facts, &mut story);
-        }
+        _ => ended(&standing, details, facts, &mut story),
     }
     story
+}
+
+fn paused(standing: &Standing<'_>, facts: &Facts, story: &mut Story) {
+    const BY_ITSELF: &str = "Update auto paused";
+    let (Standing { name, at, ago, by_whom, said, .. }, key) = (standing, &facts.key);
+    story.cause = "paused".to_owned();
+    story.headline = match said {
+        Some(BY_ITSELF) => {
+            format!("{name} paused by itself at {at} ({ago} ago), as its strategy says after each batch.")
+        }
+        _ => format!("{name} was paused{by_whom} at {at} ({ago} ago)."),
+    };
+    if let Some(said) = said.filter(|said| *said != BY_ITSELF) {
+        story.say(format!("The note: {said}"));
+    }
+    story.say("As long as it is paused nothing is changed; tasks that end are still replaced.");
+    story.advise(format!("Go on: aurora update resume {key}"));
+    story.advise(format!("Give it up: aurora update abort {key}, or go back: aurora update rollback {key}"));
+}
+
+fn awaiting_pulse(standing: &Standing<'_>, settings: &JobUpdateSettings, facts: &Facts, story: &mut Story) {
+    let Standing { name, at, ago, .. } = standing;
+    story.cause = "awaiting-pulse".to_owned();
+    story.headline = format!("{name} waits for a pulse of its coordinator since {at} ({ago}).");
+    let every = span(i64::from(settings.block_if_no_pulses_after_ms.unwrap_or(0)));
+    let last_ms = progress(facts, &story.subject).and_then(|progress| progress.last_pulse_ms);
+    story.say(match last_ms {
+        Some(ms) => format!(
+            "The last one came at {} ({} ago); it needs one every {every}.",
+            facts.clock.at(ms),
+            facts.clock.since(ms)
+        ),
+        None => format!("It needs one every {every}, and none keeps it going now."),
+    });
+    story.advise(
+        "Look at the coordinator that should call pulseJobUpdate: it has stopped, or it found the job unhealthy.",
+    );
+    story.advise(format!("Give it up: aurora update abort {}", facts.key));
+}
+
+fn ended(standing: &Standing<'_>, details: &JobUpdateDetails, facts: &Facts, story: &mut Story) {
+    let Standing { name, at, ago, by_whom, said, .. } = standing;
+    story.headline = match standing.status {
+        JobUpdateStatus::RolledForward => format!("{name} succeeded at {at} ({ago} ago)."),
+        JobUpdateStatus::Aborted => {
+            format!("{name} was aborted{by_whom} at {at} ({ago} ago); instances stay as they were then.")
+        }
+        JobUpdateStatus::RolledBack => format!("{name} was rolled back; that was done at {at} ({ago} ago)."),
+        JobUpdateStatus::Failed => format!("{name} failed at {at} ({ago} ago)."),
+        _ => format!("{name} ended with an error of the scheduler at {at} ({ago} ago)."),
+    };
+    match standing.status {
+        JobUpdateStatus::RolledForward => {}
+        JobUpdateStatus::Aborted => {
+            story.cause = "aborted".to_owned();
+            said.iter().for_each(|said| story.say(format!("The note: {said}")));
+            story.advise("Instances may differ now: start another update to bring them into line.");
+        }
+        _ => {
+            story.cause = "failed".to_owned();
+            said.iter().for_each(|said| story.say(format!("The scheduler says: {said}")));
+            asked_back(details, facts, story);
+            failed_instances(details, facts, story);
+        }
+    }
 }
 
 fn progress<'a>(facts: &'a Facts, id: &str) -> Option<&'a UpdateProgress> {
