@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::forecast::obstacles_json;
 
 /// Groups of pending tasks looked at for one question; a job has few.
-const MOST_GROUPS: usize = 16;
+const MOST_GROUPS: usize = 4;
 
 /// What is asked about.
 #[derive(Clone, Debug)]

@@ -19,7 +19,7 @@ use crate::syntax::ClusterJob;
 )]
 pub struct ExplainArguments {
     /// A job (CLUSTER/ROLE/ENV/NAME), one of its instances (…/0), an update (…/ID), or the id of a task or an update
-    #[arg(value_name = "JOB|JOB/INSTANCE|JOB/UPDATE|TASK|UPDATE")]
+    #[arg(value_name = "CLUSTER/ROLE/ENV/NAME[/INSTANCE]|ID")]
     pub target: Target,
     /// Cluster of a task or update that is given by its id only [default: the only one that is defined, or devcluster]
     #[arg(long, value_name = "NAME")]
