@@ -112,15 +112,13 @@ fn tell_reason(reason: Option<&String>, story: &mut Story) {
 
 fn tell_waiting(waiting: &Waiting, facts: &Facts, story: &mut Story) {
     let obstacles = &waiting.obstacles;
-    if waiting.fitting_hosts > 0 {
-        let sentence = waiting.sentence.as_deref().filter(|sentence| sentence.starts_with("goes back"));
-        story.say(match sentence {
-            Some(sentence) => format!("It {sentence}."),
-            None => format!(
-                "{} would take it at this moment; it is about to be tried again.",
-                plural(waiting.fitting_hosts, "machine", "machines")
-            ),
-        });
+    let home = waiting.sentence.as_deref().filter(|sentence| sentence.starts_with("goes back"));
+    if let Some(sentence) = home {
+        // Its agent is kept for it: what others say does not matter.
+        story.say(format!("It {sentence}."));
+    } else if waiting.fitting_hosts > 0 {
+        let hosts = plural(waiting.fitting_hosts, "machine", "machines");
+        story.say(format!("{hosts} would take it at this moment; it is about to be tried again."));
     } else {
         obstacle_lines(obstacles).into_iter().for_each(|line| story.say(line));
         for reason in obstacles.reasons.iter().flat_map(|reason| &reason.reasons) {

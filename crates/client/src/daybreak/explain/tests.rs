@@ -129,6 +129,10 @@ fn a_pending_task_is_told_with_everything_the_scheduler_knows() {
     );
     facts.knowledge.as_mut().unwrap().pending[0].fitting_hosts = 3;
     assert!(of_first(&facts).contains("3 machines would take it at this moment"), "{}", of_first(&facts));
+    let home = "goes back to m1, where it ran before its update, as soon as that offers its room".to_owned();
+    facts.knowledge.as_mut().unwrap().pending[0].sentence = Some(home);
+    let text = of_first(&facts);
+    assert!(text.contains("It goes back to m1, where it ran") && !text.contains("would take it"), "{text}");
     facts.knowledge.as_mut().unwrap().is_connected = false;
     assert!(of_first(&facts).contains("no connection to its machines"), "{}", of_first(&facts));
 }

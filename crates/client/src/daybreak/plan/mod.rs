@@ -354,7 +354,7 @@ fn of_cron(
     let wire = thrift::JobConfiguration::from(job);
     let mut template = Vec::new();
     let of_job = |job: &thrift::JobConfiguration| {
-        let policy = job.cron_collision_policy.map(|policy| format!("{policy:?}"));
+        let policy = job.cron_collision_policy.map(|policy| policy.name().to_owned());
         [
             ("cron_schedule", job.cron_schedule.clone()),
             ("cron_collision_policy", policy),

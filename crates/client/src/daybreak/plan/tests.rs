@@ -167,6 +167,6 @@ fn a_new_cron_job_shows_its_schedule() {
     });
     let ran = run(&world.with_file(Ok(file)), |_| {});
     assert!(ran.out.contains("would schedule it as a new cron job."), "{}", ran.out);
-    assert!(ran.out.contains("  cron_schedule: 0 3 * * *\n"), "{}", ran.out);
+    assert!(ran.out.contains("  cron_schedule: 0 3 * * *\n  cron_collision_policy: KILL_EXISTING\n"), "{}", ran.out);
     assert!(ran.out.contains("aurora cron schedule"), "{}", ran.out);
 }
