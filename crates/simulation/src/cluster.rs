@@ -11,6 +11,7 @@
 //! crash leaves is what was known, and no deadline passes unseen. The engine checks that nothing is launched twice or beyond an agent's
 //! room. At the end, when all is repaired, scheduler and engine must agree about every task.
 
+mod affinity;
 pub mod chance;
 pub mod coverage;
 mod cron;
@@ -20,8 +21,10 @@ mod maintenance;
 pub mod mutation;
 mod observed;
 mod oracle;
+mod restore;
 pub mod run;
 mod schedule;
 mod settings;
+mod words;
 mod workload;
 mod world;

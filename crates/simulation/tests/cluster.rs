@@ -72,68 +72,75 @@ fn in_every_history_the_rules_hold_and_together_they_meet_everything() {
     assert!(missing.is_empty(), "never met in {count} histories: {missing:#?}");
 }
 
+/// Answers and events that a set of histories should have met.
+const MET: &[&str] = &[
+    "create Ok",
+    "create InvalidRequest",
+    "create JobUpdatingError",
+    "create ErrorTransient",
+    "kill Ok",
+    "kill JobUpdatingError",
+    "restart Ok",
+    "restart InvalidRequest",
+    "restart Error",
+    "restart JobUpdatingError",
+    "restart ErrorTransient",
+    "add Ok",
+    "add InvalidRequest",
+    "add JobUpdatingError",
+    "add ErrorTransient",
+    "update Ok",
+    "update InvalidRequest",
+    "update ErrorTransient",
+    "update goes on with room",
+    "control Ok",
+    "control InvalidRequest",
+    "pulse Ok",
+    "quota Ok",
+    "quota InvalidRequest",
+    "quota ErrorTransient",
+    "schedule Ok",
+    "schedule InvalidRequest",
+    "schedule ErrorTransient",
+    "replace Ok",
+    "replace InvalidRequest",
+    "deschedule Ok",
+    "start Ok",
+    "start InvalidRequest",
+    "start ErrorTransient",
+    "cron STARTED",
+    "cron WAITING",
+    "cron CANCELLED",
+    "cron IGNORED",
+    "cron MISSED",
+    "maintenance Ok",
+    "maintenance ErrorTransient",
+    "maintenance SCHEDULED",
+    "maintenance DRAINING",
+    "maintenance DRAINED",
+    "maintenance NONE",
+    "maintenance forced",
+    "maintenance sla",
+    "maintenance allowed",
+    "maintenance asked",
+    "answer doubted",
+    "offers suppressed",
+    "recover Ok",
+    "recover ErrorTransient",
+    "affinity kept",
+    "affinity returned",
+    "affinity expired",
+];
+
 /// What a set of histories should have met and has not.
 fn missing(coverage: &Coverage) -> Vec<String> {
     let table = Table::default();
     let cells = table.cells().filter(|(cell, _)| Table::unasked(*cell).is_none() && !coverage.cells.contains_key(cell));
     let faults = Fault::ALL.into_iter().filter(|fault| !coverage.faults.contains_key(fault));
-    let replies = [
-        "create Ok",
-        "create InvalidRequest",
-        "create JobUpdatingError",
-        "create ErrorTransient",
-        "kill Ok",
-        "kill JobUpdatingError",
-        "restart Ok",
-        "restart InvalidRequest",
-        "restart Error",
-        "restart JobUpdatingError",
-        "restart ErrorTransient",
-        "add Ok",
-        "add InvalidRequest",
-        "add JobUpdatingError",
-        "add ErrorTransient",
-        "update Ok",
-        "update InvalidRequest",
-        "update ErrorTransient",
-        "update goes on with room",
-        "control Ok",
-        "control InvalidRequest",
-        "pulse Ok",
-        "quota Ok",
-        "quota InvalidRequest",
-        "quota ErrorTransient",
-        "schedule Ok",
-        "schedule InvalidRequest",
-        "schedule ErrorTransient",
-        "replace Ok",
-        "replace InvalidRequest",
-        "deschedule Ok",
-        "start Ok",
-        "start InvalidRequest",
-        "start ErrorTransient",
-        "cron STARTED",
-        "cron WAITING",
-        "cron CANCELLED",
-        "cron IGNORED",
-        "cron MISSED",
-        "maintenance Ok",
-        "maintenance ErrorTransient",
-        "maintenance SCHEDULED",
-        "maintenance DRAINING",
-        "maintenance DRAINED",
-        "maintenance NONE",
-        "maintenance forced",
-        "maintenance sla",
-        "maintenance allowed",
-        "maintenance asked",
-        "answer doubted",
-        "offers suppressed",
-    ];
     let updates = model::update::UpdateStatus::ALL.map(model::update::UpdateStatus::name);
     let mut missing: Vec<String> = cells.map(|(cell, _)| cell.to_string()).collect();
     missing.extend(faults.map(|fault| format!("{fault:?}")));
-    missing.extend(replies.into_iter().filter(|reply| !coverage.replies.contains_key(*reply)).map(str::to_owned));
+    missing.extend(MET.iter().filter(|reply| !coverage.replies.contains_key(**reply)).map(|reply| (*reply).to_owned()));
     // An error of the controller itself is nothing that can be asked for.
     let updates = updates.into_iter().filter(|state| *state != "ERROR" && !coverage.updates.contains_key(state));
     missing.extend(updates.map(str::to_owned));
@@ -141,7 +148,7 @@ fn missing(coverage: &Coverage) -> Vec<String> {
 }
 
 /// Each planted bug, and the number of histories within which it must be found.
-const PLANTED: [(Mutation, u64); 29] = [
+const PLANTED: [(Mutation, u64); 32] = [
     (Mutation::ReleasedBeforeDurable, 10),
     (Mutation::AcknowledgedBeforeDurable, 20),
     (Mutation::TaskRecordDropped, 20),
@@ -169,6 +176,9 @@ const PLANTED: [(Mutation, u64); 29] = [
     (Mutation::MaintenanceRecordDropped, 50),
     (Mutation::SlaPolicyIgnored, 100),
     (Mutation::CoordinatorOverruled, 100),
+    (Mutation::AffinityForgotten, 100),
+    (Mutation::RestoreIncomplete, 100),
+    (Mutation::RestoreKillsLater, 100),
     (Mutation::CronEarly, 20),
     (Mutation::NotDeterministic, 5),
 ];

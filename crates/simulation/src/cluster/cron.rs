@@ -186,8 +186,9 @@ impl CronJudge {
         for settled in self.settled.values_mut().filter(|settled| settled.at(wall_ms) > wall_ms + CORRECTION_MS) {
             *settled = Settled { scheduled_ms: Some(wall_ms), ran_ms: None };
         }
-        // What a backup brings is no run of now.
-        if matches!(seen.input, Input::Command { command: Command::Admin(_), .. }) {
+        // What a backup brings is no run of now, and what was due until now may have been met by the state before it.
+        if super::restore::restored(seen).is_some() {
+            self.since_ms = wall_ms;
             return self.learn(seen.after);
         }
         for item in seen.before.cron_jobs.diff(&seen.after.cron_jobs) {

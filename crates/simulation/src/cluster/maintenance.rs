@@ -132,7 +132,7 @@ impl MaintenanceJudge {
         match seen.input {
             Input::Start { .. } => self.started(seen),
             // What a backup brings is no change of now.
-            Input::Command { command: Command::Admin(_), .. } => {
+            _ if super::restore::restored(seen).is_some() => {
                 self.recovered(seen.after);
                 return self.started(seen);
             }

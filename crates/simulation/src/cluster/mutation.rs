@@ -56,6 +56,12 @@ pub enum Mutation {
     SlaPolicyIgnored,
     /// A coordinator's no is passed on as a yes.
     CoordinatorOverruled,
+    /// Instances that an update replaces go anywhere.
+    AffinityForgotten,
+    /// A backup is restored without one of its tasks.
+    RestoreIncomplete,
+    /// A restoration kills what it was asked to keep.
+    RestoreKillsLater,
     /// The core is told a wall clock that is five seconds ahead.
     CronEarly,
     /// Nobody is asked about tasks that were given up.
@@ -66,7 +72,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every bug.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::ReleasedBeforeDurable,
         Self::AcknowledgedBeforeDurable,
         Self::TaskRecordDropped,
@@ -93,6 +99,9 @@ impl Mutation {
         Self::MaintenanceRecordDropped,
         Self::SlaPolicyIgnored,
         Self::CoordinatorOverruled,
+        Self::AffinityForgotten,
+        Self::RestoreIncomplete,
+        Self::RestoreKillsLater,
         Self::CronEarly,
         Self::GivenUpForgotten,
         Self::NotDeterministic,

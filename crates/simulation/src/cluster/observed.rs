@@ -12,8 +12,12 @@ use model::task::SlaPolicy;
 use model::{TaskId, TaskStatus};
 use node::storage::{Epoch, Position, Record, RestoreError, SnapshotRecords};
 use node::{Core, Now, Step};
+use scheduler::admin::AdminCommand;
 use scheduler::command::{Command, Reply};
-use scheduler::{CoordinatorAnswer, Effect, Input, MaintenanceCommand, Output, Scheduler, Settings, View, record};
+use scheduler::restore::LaterTasks;
+use scheduler::{
+    CoordinatorAnswer, Effect, Input, MaintenanceCommand, Output, Scheduler, Settings, Task, View, record,
+};
 
 use super::chance::Chance;
 use super::mutation::Mutation;
@@ -53,7 +57,10 @@ pub(super) struct Observed {
 static UNREPEATABLE: AtomicU64 = AtomicU64::new(1);
 
 impl Observed {
-    pub fn new(settings: Settings, mutation: Option<Mutation>, watch: Rc<RefCell<Watch>>) -> Self {
+    pub fn new(mut settings: Settings, mutation: Option<Mutation>, watch: Rc<RefCell<Watch>>) -> Self {
+        if mutation == Some(Mutation::AffinityForgotten) {
+            settings.enable_update_affinity = false;
+        }
         Self { inner: Scheduler::new(settings), view: View::default(), started: false, mutation, first: None, watch }
     }
 
@@ -103,6 +110,10 @@ impl Observed {
                 Some(Mutation::CoordinatorOverruled),
                 Input::CoordinatorAnswer { question, answer: CoordinatorAnswer::Refused },
             ) => Some(Input::CoordinatorAnswer { question, answer: CoordinatorAnswer::Allowed }),
+            (Some(mutation), Input::Command { request, principal, command: Command::Admin(command) }) => {
+                let command = Command::Admin(spoil_restore(mutation, command));
+                Some(Input::Command { request, principal, command })
+            }
             (_, input) => Some(input),
         }
     }
@@ -186,22 +197,44 @@ impl Observed {
                     }
                 }
             }
-            Some(Mutation::LaunchRepeated) => {
-                let again = output.effects.iter().find(
-                    |effect| matches!(effect, Effect::Engine(Call::Accept { launches, .. }) if !launches.is_empty()),
-                );
-                if let Some(again) = again.cloned()
-                    && chance.per_mille(50)
-                {
-                    output.effects.push(again);
-                }
-            }
-            Some(Mutation::AnsweredTwice) => {
-                let again = output.effects.iter().find(|effect| matches!(effect, Effect::Reply { .. })).cloned();
-                output.effects.extend(again.filter(|_| chance.per_mille(50)));
-            }
-            _ => {}
+            _ => repeat(self.mutation, output, chance),
         }
+    }
+}
+
+/// The planted bugs by which something leaves twice.
+fn repeat(mutation: Option<Mutation>, output: &mut Output, chance: &mut Chance) {
+    match mutation {
+        Some(Mutation::LaunchRepeated) => {
+            let again = output
+                .effects
+                .iter()
+                .find(|effect| matches!(effect, Effect::Engine(Call::Accept { launches, .. }) if !launches.is_empty()));
+            if let Some(again) = again.cloned()
+                && chance.per_mille(50)
+            {
+                output.effects.push(again);
+            }
+        }
+        Some(Mutation::AnsweredTwice) => {
+            let again = output.effects.iter().find(|effect| matches!(effect, Effect::Reply { .. })).cloned();
+            output.effects.extend(again.filter(|_| chance.per_mille(50)));
+        }
+        _ => {}
+    }
+}
+
+fn spoil_restore(mutation: Mutation, command: AdminCommand) -> AdminCommand {
+    match (mutation, command) {
+        (Mutation::RestoreIncomplete, AdminCommand::Restore { staged, later }) => {
+            let wanted = |task: &&Arc<Task>| task.status == TaskStatus::Running && task.config.is_service;
+            let missing = staged.view().tasks.values().find(wanted).map(|task| task.id.clone());
+            AdminCommand::Restore { staged: staged.without(missing.as_slice()), later }
+        }
+        (Mutation::RestoreKillsLater, AdminCommand::Restore { staged, .. }) => {
+            AdminCommand::Restore { staged, later: LaterTasks::Kill }
+        }
+        (_, command) => command,
     }
 }
 

@@ -7,12 +7,15 @@ use engine::{Call, Event, Reason, StatusUpdate, TaskState};
 use imbl::ordmap::DiffItem;
 use model::{InstanceId, JobKey, TaskId, TaskStatus};
 use scheduler::command::{Command, Reply, ReplyCode};
-use scheduler::{Effect, Input, RequestId, Task, View};
+use scheduler::{Effect, Input, RequestId, Settings, Task, View};
 
+use super::affinity::AffinityJudge;
 use super::coverage::Coverage;
 use super::cron::{self, CronJudge};
 use super::expected::{Cell, Replaced, Table, Verdict, reported};
 use super::maintenance::MaintenanceJudge;
+use super::restore::{Restored, restored};
+use super::words::{describe_difference, job_of, kept_events, name_of, short};
 
 /// One step, seen from outside.
 pub(super) struct Seen<'a> {
@@ -69,6 +72,7 @@ pub(super) struct Oracle {
     pub violations: Vec<String>,
     cron: CronJudge,
     maintenance: MaintenanceJudge,
+    affinity: AffinityJudge,
     /// Transient statuses time out after this.
     transient_timeout_ms: u64,
     /// The disk said that it is full.
@@ -103,10 +107,16 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    /// A judge who knows after what time transient statuses must end.
-    pub fn new(transient_timeout_ms: u64, grace_ms: u64, coordinator_patience_ms: u64) -> Self {
-        let maintenance = MaintenanceJudge::new(coordinator_patience_ms);
-        Self { transient_timeout_ms, grace_ms, maintenance, ..Self::default() }
+    /// A judge who knows how the scheduler is set.
+    pub fn new(settings: &Settings) -> Self {
+        let ms = |duration: std::time::Duration| duration.as_millis() as u64;
+        Self {
+            transient_timeout_ms: ms(settings.transient_task_state_timeout),
+            grace_ms: ms(settings.master_failover_grace),
+            maintenance: MaintenanceJudge::new(2 * ms(settings.sla_coordinator_timeout)),
+            affinity: AffinityJudge::new(settings),
+            ..Self::default()
+        }
     }
 
     fn violation(&mut self, text: impl Into<String>) {
@@ -181,6 +191,7 @@ impl Oracle {
         self.published = self.published.max(position);
         self.cron.recovered(view);
         self.maintenance.recovered(view);
+        self.affinity.forget();
         self.active.clear();
         self.transient.clear();
         for task in view.tasks.values() {
@@ -224,6 +235,9 @@ impl Oracle {
             return self.judge_deposed(seen);
         }
         self.judge_timers(seen.now_ms);
+        if let Some(restored) = restored(seen) {
+            return self.judge_restored(&restored, seen);
+        }
         let items: Vec<DiffItem<'_, '_, TaskId, std::sync::Arc<Task>>> =
             seen.before.tasks.diff(&seen.after.tasks).collect();
         let changes: Vec<Change<'_>> = items.iter().map(|item| self.change(item)).collect();
@@ -233,22 +247,9 @@ impl Oracle {
         }
         self.judge_growth(&changes, seen);
         let may_run = !self.space_low && !matches!(seen.input, Input::Engine(Event::Deposed { .. }));
-        self.cron.judge(seen, may_run);
-        self.violations.append(&mut self.cron.violations);
-        for (outcome, count) in std::mem::take(&mut self.cron.met) {
-            *self.coverage.replies.entry(format!("cron {outcome}")).or_default() += count;
-        }
-        self.maintenance.judge(seen);
-        self.violations.append(&mut self.maintenance.violations);
-        for (what, count) in std::mem::take(&mut self.maintenance.met) {
-            *self.coverage.replies.entry(format!("maintenance {what}")).or_default() += count;
-        }
+        self.ask_other_judges(seen, may_run);
         self.follow(&changes, seen.now_ms);
-        for effect in seen.effects {
-            if let Effect::Engine(Call::Kill { task_id, .. }) = effect {
-                self.judge_kill(task_id, seen.after, "killed");
-            }
-        }
+        self.judge_kills(seen);
         // A step may fall idle and find work at the same moment: what it says last counts.
         let about_offers = |effect: &&Effect| matches!(effect, Effect::Engine(Call::Suppress | Call::Revive));
         if let Some(Effect::Engine(Call::Suppress)) = seen.effects.iter().rfind(about_offers) {
@@ -288,6 +289,61 @@ impl Oracle {
         self.cut = seen.more;
         for (_, update) in seen.after.updates.iter().filter(|_| matches!(seen.input, Input::Tick)) {
             *self.coverage.updates.entry(update.status().name()).or_default() += 1;
+        }
+    }
+
+    fn ask_other_judges(&mut self, seen: &Seen<'_>, may_run: bool) {
+        self.cron.judge(seen, may_run);
+        self.violations.append(&mut self.cron.violations);
+        for (outcome, count) in std::mem::take(&mut self.cron.met) {
+            *self.coverage.replies.entry(format!("cron {outcome}")).or_default() += count;
+        }
+        self.maintenance.judge(seen);
+        self.violations.append(&mut self.maintenance.violations);
+        for (what, count) in std::mem::take(&mut self.maintenance.met) {
+            *self.coverage.replies.entry(format!("maintenance {what}")).or_default() += count;
+        }
+        self.affinity.judge(seen);
+        self.violations.append(&mut self.affinity.violations);
+        for (what, count) in std::mem::take(&mut self.affinity.met) {
+            *self.coverage.replies.entry(format!("affinity {what}")).or_default() += count;
+        }
+    }
+
+    /// A backup became the state: it is as good as a new life, except for what was promised of tasks.
+    fn judge_restored(&mut self, restored: &Restored<'_>, seen: &Seen<'_>) {
+        if self.space_low {
+            self.violation("a backup was restored although the disk is full");
+        }
+        let wrong = restored.judge(seen);
+        self.violations.extend(wrong);
+        *self.coverage.replies.entry("recover Ok".to_owned()).or_default() += 1;
+        self.affinity.forget();
+        self.ask_other_judges(seen, true);
+        self.judge_kills(seen);
+        self.active.clear();
+        self.transient.clear();
+        for task in seen.after.tasks.values() {
+            self.note_status(task, seen.now_ms);
+        }
+        let jobs: BTreeSet<JobKey> = self.wanted.keys().chain(seen.after.tasks_by_job.keys()).cloned().collect();
+        for job in jobs {
+            let mut active = seen.after.tasks_of(&job).filter(|task| task.status.is_active()).peekable();
+            let disturbed = restored.is_disturbed(&job, seen) || active.peek().is_none();
+            let lasts = |task: &Task| task.config.is_service && task.status != TaskStatus::Killing;
+            let wanted: Option<BTreeSet<InstanceId>> =
+                active.map(|task| lasts(task).then_some(task.instance)).collect();
+            self.wanted.insert(job, wanted.filter(|_| !disturbed));
+        }
+        self.doubt_until_ms = seen.now_ms + self.grace_ms;
+        self.cut = seen.more;
+    }
+
+    fn judge_kills(&mut self, seen: &Seen<'_>) {
+        for effect in seen.effects {
+            if let Effect::Engine(Call::Kill { task_id, .. }) = effect {
+                self.judge_kill(task_id, seen.after, "killed");
+            }
         }
     }
 
@@ -528,19 +584,7 @@ impl Oracle {
             }
             return;
         }
-        let grows = matches!(
-            command,
-            Command::CreateJob(_)
-                | Command::AddInstances { .. }
-                | Command::StartUpdate { .. }
-                | Command::RestartTasks { .. }
-                | Command::ScheduleCronJob(_)
-                | Command::ReplaceCronTemplate(_)
-                | Command::StartCronJob { .. }
-        );
-        if self.space_low && grows {
-            self.violation(format!("{} was accepted although the disk is full", name_of(command)));
-        }
+        self.judge_growth_asked(command);
         match command {
             Command::CreateJob(job) => {
                 let found = seen.after.tasks_of(&job.key).filter(|task| task.status.is_active()).count();
@@ -579,6 +623,22 @@ impl Oracle {
             Command::ScheduleCronJob(job) | Command::ReplaceCronTemplate(job) => drop(self.wanted.remove(&job.key)),
             Command::DescheduleCronJob { .. } | Command::StartCronJob { .. } => {}
             Command::PulseUpdate { .. } | Command::SetQuota { .. } | Command::Admin(_) | Command::Maintenance(_) => {}
+        }
+    }
+
+    fn judge_growth_asked(&mut self, command: &Command) {
+        let grows = matches!(
+            command,
+            Command::CreateJob(_)
+                | Command::AddInstances { .. }
+                | Command::StartUpdate { .. }
+                | Command::RestartTasks { .. }
+                | Command::ScheduleCronJob(_)
+                | Command::ReplaceCronTemplate(_)
+                | Command::StartCronJob { .. }
+        );
+        if self.space_low && grows {
+            self.violation(format!("{} was accepted although the disk is full", name_of(command)));
         }
     }
 
@@ -676,102 +736,5 @@ impl Oracle {
             self.violation(format!("request {} was answered twice", request.0));
         }
         self.open.remove(&request);
-    }
-}
-
-/// The number of events of `old` that `new` begins with; `None` when history was changed in another way than by the compaction of
-/// X, PARTITIONED, X (spec scheduler 1.6).
-fn kept_events(old: &Task, new: &Task) -> Option<usize> {
-    if new.events.starts_with(&old.events) {
-        return Some(old.events.len());
-    }
-    let (kept, last) = old.events.split_at_checked(old.events.len().checked_sub(2)?)?;
-    let compacted = new.events.starts_with(kept)
-        && last[0].status == TaskStatus::Partitioned
-        && kept.last()?.status == last[1].status
-        && new.events.get(kept.len())?.status == TaskStatus::Partitioned;
-    compacted.then_some(kept.len())
-}
-
-/// What differs in the durable part of two states.
-fn describe_difference(known: &View, recovered: &View) -> Option<String> {
-    if known.tasks != recovered.tasks {
-        let item = known.tasks.diff(&recovered.tasks).next();
-        return Some(match item {
-            Some(DiffItem::Add(id, task)) => format!("{id} ({}) appeared", task.status),
-            Some(DiffItem::Remove(id, task)) => format!("{id} ({}) is missing", task.status),
-            Some(DiffItem::Update { old: (id, old), new: (_, new) }) => {
-                format!("{id} was {} and is {}: {old:?} and {new:?}", old.status, new.status)
-            }
-            None => "tasks".into(),
-        });
-    }
-    if known.tasks_by_job != recovered.tasks_by_job {
-        return Some("tasks by job".into());
-    }
-    if known.updates != recovered.updates {
-        return Some("updates".into());
-    }
-    if (&known.update_progress, &known.update_pulses) != (&recovered.update_progress, &recovered.update_pulses) {
-        return Some("how far updates are".into());
-    }
-    if known.hosts != recovered.hosts {
-        return Some("hosts".into());
-    }
-    if known.maintenance != recovered.maintenance {
-        return Some("what is to be drained".into());
-    }
-    if known.quotas != recovered.quotas {
-        return Some("quotas".into());
-    }
-    if (&known.master, known.master_since_ms) != (&recovered.master, recovered.master_since_ms) {
-        return Some("the engine's leader".into());
-    }
-    if known.framework_id != recovered.framework_id {
-        return Some("the framework id".into());
-    }
-    cron::difference(known, recovered)
-}
-
-/// The job a command is about.
-pub(super) fn job_of(command: &Command) -> Option<&JobKey> {
-    match command {
-        Command::CreateJob(job) | Command::ScheduleCronJob(job) | Command::ReplaceCronTemplate(job) => Some(&job.key),
-        Command::DescheduleCronJob { job } | Command::StartCronJob { job } => Some(job),
-        Command::KillTasks { job, .. } | Command::RestartTasks { job, .. } | Command::AddInstances { job, .. } => {
-            Some(job)
-        }
-        Command::StartUpdate { request, .. } => Some(&request.task.job),
-        Command::ControlUpdate { key, .. } | Command::PulseUpdate { key } => Some(&key.job),
-        Command::SetQuota { .. } | Command::Admin(_) | Command::Maintenance(_) => None,
-    }
-}
-
-/// A command's name, for people.
-pub(super) fn name_of(command: &Command) -> &'static str {
-    match command {
-        Command::CreateJob(_) => "create",
-        Command::KillTasks { .. } => "kill",
-        Command::RestartTasks { .. } => "restart",
-        Command::AddInstances { .. } => "add",
-        Command::StartUpdate { .. } => "update",
-        Command::ControlUpdate { .. } => "control",
-        Command::PulseUpdate { .. } => "pulse",
-        Command::ScheduleCronJob(_) => "schedule",
-        Command::ReplaceCronTemplate(_) => "replace",
-        Command::DescheduleCronJob { .. } => "deschedule",
-        Command::StartCronJob { .. } => "start",
-        Command::SetQuota { .. } => "quota",
-        Command::Admin(_) => "admin",
-        Command::Maintenance(_) => "maintenance",
-    }
-}
-
-fn short(input: &Input) -> String {
-    match input {
-        Input::Command { command, .. } => name_of(command).into(),
-        Input::Engine(Event::Status(status)) => format!("status {:?} of {}", status.state, status.task_id),
-        Input::Engine(Event::Offers(offers)) => format!("{} offers", offers.len()),
-        other => format!("{other:?}"),
     }
 }

@@ -21,6 +21,7 @@ use super::maintenance;
 use super::mutation::Mutation;
 use super::observed::{Observed, Watch};
 use super::oracle::Oracle;
+use super::restore::Backups;
 use super::schedule::Happening;
 use super::settings::{node_settings, rates, settings};
 use super::workload;
@@ -131,6 +132,7 @@ struct Simulation {
     advances: u64,
     /// The scheduler was told that another one took its place, and said that it stops.
     deposed: bool,
+    backups: Backups,
 }
 
 impl Simulation {
@@ -140,9 +142,7 @@ impl Simulation {
         let node_settings = node_settings(&mut chance);
         let agent_count = chance.between(1, 5) as usize;
         let grace_ms = settings.master_failover_grace.as_millis() as u64;
-        let patience_ms = 2 * settings.sla_coordinator_timeout.as_millis() as u64;
-        let timeout_ms = settings.transient_task_state_timeout.as_millis() as u64;
-        let oracle = Oracle::new(timeout_ms, grace_ms, patience_ms);
+        let oracle = Oracle::new(&settings);
         let watch = Rc::new(RefCell::new(Watch::new(oracle, Chance::new(seed ^ 0x5eed), options.verbose)));
         let old_journal = chance.per_mille(120);
         let mut world = World::new(chance, agent_count);
@@ -173,6 +173,7 @@ impl Simulation {
             sync_planned: 0,
             advances: 0,
             deposed: false,
+            backups: Backups::default(),
         };
         simulation.start();
         simulation.world.schedule.after(10, Happening::Round);
@@ -343,7 +344,8 @@ impl Simulation {
                 }
             }
             Happening::Command => {
-                let command = workload::next_command(&self.view, &mut self.world.chance);
+                let restore = self.backups.next_command(&self.view, &mut self.world.chance);
+                let command = restore.unwrap_or_else(|| workload::next_command(&self.view, &mut self.world.chance));
                 self.submit(command);
                 let delay = self.world.chance.between(50, 4000);
                 self.world.schedule.after(delay, Happening::Command);

@@ -67,7 +67,7 @@ pub(super) fn next_command(view: &View, chance: &mut Chance) -> Command {
         8..=19 if updating.is_some() => control(chance, updating.expect("just seen")),
         20..=24 if updating.is_some() => Command::PulseUpdate { key: updating.expect("just seen") },
         _ if active.is_empty() => create(job, chance),
-        8..=24 => Command::StartUpdate { request: Box::new(update(job, chance)), message: None },
+        8..=24 => Command::StartUpdate { request: Box::new(update(view, job, chance)), message: None },
         25..=34 => Command::AddInstances {
             job,
             template: *active.first().expect("there are some"),
@@ -92,15 +92,24 @@ fn create(job: JobKey, chance: &mut Chance) -> Command {
     }))
 }
 
-fn update(job: JobKey, chance: &mut Chance) -> UpdateRequest {
+fn update(view: &View, job: JobKey, chance: &mut Chance) -> UpdateRequest {
     let group_size = chance.between(1, 3) as i32;
     let strategy = match chance.below(3) {
         0 => UpdateStrategy::Queue { group_size },
         1 => UpdateStrategy::Batch { group_size, autopause_after_batch: chance.per_mille(300) },
         _ => UpdateStrategy::VariableBatch { group_sizes: vec![1, group_size], autopause_after_batch: false },
     };
-    let mut task = task_config(job, chance);
+    let mut task = task_config(job.clone(), chance);
     task.is_service = true;
+    // Often an update asks for nothing more than what is there.
+    if chance.per_mille(500)
+        && let Some(old) = view.tasks_of(&job).find(|task| task.status.is_active())
+    {
+        task.resources = old.config.resources;
+        task.constraints.clone_from(&old.config.constraints);
+        task.requested_ports.clone_from(&old.config.requested_ports);
+    }
+    let sla_aware = task.sla_policy.is_some() && chance.per_mille(500);
     UpdateRequest {
         task,
         instance_count: chance.between(1, 5) as i32,
@@ -111,6 +120,7 @@ fn update(job: JobKey, chance: &mut Chance) -> UpdateRequest {
             min_wait_in_running_ms: chance.below(8000) as i32,
             rollback_on_failure: chance.per_mille(600),
             block_if_no_pulses_after_ms: chance.per_mille(250).then_some(5000),
+            sla_aware,
             ..UpdateSettings::default()
         },
         metadata: BTreeSet::new(),
