@@ -237,7 +237,8 @@ fn build(present: &Store, staged: &View, tasks: &BTreeMap<TaskId, Arc<Task>>) ->
     for task in tasks.values() {
         let intern = || target.intern_as(present, TaskConfig::clone(&task.config));
         let config = known.entry(Arc::as_ptr(&task.config).addr()).or_insert_with(intern).clone();
-        target.restore_task(Task { config, ..Task::clone(task) });
+        let is_shared = Arc::ptr_eq(&config, &task.config);
+        target.restore_task(if is_shared { task.clone() } else { Arc::new(Task { config, ..Task::clone(task) }) });
         let role = present.view.offer_roles.get(&task.id).or_else(|| staged.offer_roles.get(&task.id));
         if let Some(role) = role {
             target.view.offer_roles.insert(task.id.clone(), role.clone());

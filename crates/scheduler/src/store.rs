@@ -102,7 +102,7 @@ impl Store {
             Some(number)
                 if !self.view.configs.contains_key(number) && !self.config_by_content.contains_key(&config) =>
             {
-                let shared = Arc::new(config);
+                let shared = other.view.configs.get(number).cloned().unwrap_or_else(|| Arc::new(config));
                 self.add_config(*number, shared.clone());
                 self.unused_configs.insert(*number);
                 shared
@@ -185,10 +185,10 @@ impl Store {
     /// Puts a task, new or changed as a whole.
     pub(crate) fn put_task(&mut self, task: Task) {
         self.changed_tasks.push(task.id.clone());
-        self.place_task(task);
+        self.place_task(Arc::new(task));
     }
 
-    fn place_task(&mut self, task: Task) {
+    fn place_task(&mut self, task: Arc<Task>) {
         let number = self.config_number(&task.config);
         self.use_config(number);
         let job = &task.config.job;
@@ -196,7 +196,7 @@ impl Store {
             Some(ids) => drop(ids.insert(task.id.clone())),
             None => drop(self.view.tasks_by_job.insert(job.clone(), OrdSet::unit(task.id.clone()))),
         }
-        let old = self.view.tasks.insert(task.id.clone(), Arc::new(task));
+        let old = self.view.tasks.insert(task.id.clone(), task);
         if let Some(number) = old.and_then(|old| self.config_numbers.get(&address(&old.config)).copied()) {
             self.release_config(number);
         }
@@ -485,28 +485,8 @@ impl Store {
                 Ok(())
             }
             record::TABLE_CRON_JOBS | record::TABLE_CRON_RUNS => self.apply_cron(record),
-            record::TABLE_HOSTS => {
-                let host = text()?;
-                match decode::<HostMessage>(value).map_err(malformed)? {
-                    Some(message) => {
-                        let value = convert::host_of(message).map_err(malformed)?;
-                        self.view.hosts.insert(host, Arc::new(value));
-                    }
-                    None => drop(self.view.hosts.remove(&host)),
-                }
-                Ok(())
-            }
-            record::TABLE_MAINTENANCE => {
-                let host = text()?;
-                match decode::<MaintenanceMessage>(value).map_err(malformed)? {
-                    Some(message) => {
-                        let request = convert::maintenance_of(message).map_err(malformed)?;
-                        self.view.maintenance.insert(host, Arc::new(request));
-                    }
-                    None => drop(self.view.maintenance.remove(&host)),
-                }
-                Ok(())
-            }
+            record::TABLE_HOSTS => self.apply_host(text()?, value).map_err(malformed),
+            record::TABLE_MAINTENANCE => self.apply_maintenance(text()?, value).map_err(malformed),
             record::TABLE_QUOTAS => {
                 let role = text()?;
                 match decode::<ResourcesMessage>(value).map_err(malformed)? {
@@ -524,6 +504,22 @@ impl Store {
                 Ok(())
             }
         }
+    }
+
+    fn apply_host(&mut self, host: Host, value: Option<&[u8]>) -> Result<(), String> {
+        match decode::<HostMessage>(value)? {
+            Some(message) => drop(self.view.hosts.insert(host, Arc::new(convert::host_of(message)?))),
+            None => drop(self.view.hosts.remove(&host)),
+        }
+        Ok(())
+    }
+
+    fn apply_maintenance(&mut self, host: Host, value: Option<&[u8]>) -> Result<(), String> {
+        match decode::<MaintenanceMessage>(value)? {
+            Some(message) => drop(self.view.maintenance.insert(host, Arc::new(convert::maintenance_of(message)?))),
+            None => drop(self.view.maintenance.remove(&host)),
+        }
+        Ok(())
     }
 
     fn apply_config(&mut self, number: u64, value: Option<&[u8]>) -> Result<(), String> {
@@ -588,7 +584,7 @@ impl Store {
             host: message.host.map(|host| self.shared_host(&host)),
             ports,
         };
-        self.place_task(task);
+        self.place_task(Arc::new(task));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The whole state as records, or one table of it: for snapshots, backups and their restoration.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use model::update::Update;
 use model::{InstanceId, TaskId, UpdateKey};
@@ -67,7 +68,7 @@ pub(crate) fn task_deletion(id: &TaskId) -> Record {
 
 impl Store {
     /// Takes a task in whose record somebody else sees to.
-    pub(crate) fn restore_task(&mut self, task: Task) {
+    pub(crate) fn restore_task(&mut self, task: Arc<Task>) {
         self.place_task(task);
     }
 
