@@ -190,7 +190,7 @@ pub fn custom_executor() {
         cluster.write(
             "foreign.aurora",
             &format!(
-                "main = Process(name = 'main', cmdline = 'true')\n\
+                "main = Process(name = 'main', cmdline = 'listen {{{{thermos.ports[http]}}}}')\n\
                  jobs = [Service(cluster = 'devcluster', environment = 'devel', role = '{ROLE}', name = 'foreign',\n\
                  executor_config = ExecutorConfig(name = '{executor}', data = 'be polite'),\n\
                  task = Task(processes = [main], resources = Resources(cpu = 0.1, ram = 16*MB, disk = 8*MB)))]\n"
@@ -206,8 +206,19 @@ pub fn custom_executor() {
     wait_for("the executor's own output", Duration::from_secs(20), || {
         cluster.log(&ids[0], "foreign", "stdout").contains("told to be polite").then_some(())
     });
+    // Its port and what lies in its sandbox are on the pages.
+    let port = cluster.daemon.tasks(&job).0[0]["assignedTask"]["assignedPorts"]["http"].as_u64().unwrap();
+    let page = cluster.daemon.get(&format!("/scheduler/{ROLE}/devel/foreign/task/{}", ids[0])).1;
+    assert!(page.contains("http") && page.contains(&port.to_string()), "{port}: {page}");
+    let page = cluster.daemon.get(&format!("/scheduler/{ROLE}/devel/foreign/task/{}/files", ids[0])).1;
+    assert!(page.contains("foreign.py") && page.contains("stdout"), "{page}");
     cluster.daemon.aurora(&["job", "killall", &job]).expect_code(0);
     cluster.wait_for_status(&job, "KILLED");
+    // The other client speaks Thrift.
+    cluster.daemon.aurora(&["job", "create", &job, &file("foreign")]).expect_code(0);
+    cluster.wait_for_active(&job, "RUNNING", 1);
+    assert_eq!(wire::kill(&cluster.daemon.url, ROLE, "foreign").unwrap().0, wire::OK);
+    wait_for("its end", Duration::from_secs(40), || cluster.daemon.tasks(&job).0.is_empty().then_some(()));
 }
 
 pub fn compose() {
