@@ -117,7 +117,7 @@ impl Clusters {
     pub fn add_file(&mut self, path: &Path, text: &str) -> Outcome {
         let bad =
             |why: String| Failure::new(Exit::InvalidConfiguration, format!("{} is not usable: {why}", path.display()));
-        let value: Value = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+        let value: Value = serde_json::from_str(text).map_err(|error| bad(format!("it is not JSON ({error})")))?;
         let entries: Vec<&Value> = match &value {
             Value::Array(entries) => entries.iter().collect(),
             Value::Object(entries) => entries.values().collect(),

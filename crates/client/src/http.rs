@@ -205,6 +205,10 @@ fn transport_error(error: ureq::Error) -> TransportError {
     if let Some(why) = crate::tls::distrust(&error) {
         return TransportError::Untrusted(format!("its certificate is not accepted: {why}"));
     }
+    if crate::tls::is_no_tls(&error) {
+        let cure = "if it speaks plain HTTP, its address begins with http:// instead of https://";
+        return TransportError::Foreign(format!("it does not speak TLS; {cure}"));
+    }
     match error {
         ureq::Error::HostNotFound => TransportError::Connect("unknown host".into()),
         ureq::Error::ConnectionFailed => TransportError::Connect("connection failed".into()),
@@ -216,11 +220,16 @@ fn transport_error(error: ureq::Error) -> TransportError {
             | ErrorKind::HostUnreachable
             | ErrorKind::NetworkUnreachable
             | ErrorKind::AddrNotAvailable => TransportError::Connect(plain(&error)),
+            // The standard library has no kind for it.
+            _ if error.to_string().contains("failed to lookup address") => {
+                TransportError::Connect("unknown host".into())
+            }
             _ => TransportError::Broken(plain(&error)),
         },
         ureq::Error::Protocol(error) => TransportError::Foreign(format!("it does not speak HTTP ({error})")),
         ureq::Error::TlsRequired => TransportError::Foreign("it redirects from http to https: write https".into()),
         ureq::Error::Rustls(error) => TransportError::Foreign(format!("it does not speak TLS as it should ({error})")),
+        ureq::Error::Http(why) => TransportError::Foreign(format!("the address is malformed ({why})")),
         ureq::Error::BadUri(why) => TransportError::Foreign(format!("the address is malformed ({why})")),
         ureq::Error::BodyExceedsLimit(bytes) => TransportError::Foreign(format!("its answer exceeds {bytes} bytes")),
         other => TransportError::Broken(other.to_string()),
@@ -366,6 +375,14 @@ mod tests {
         let (url, server) = serve(vec![http("404 Not Found", "", "nope")]);
         assert_eq!(HttpTransport::new(&url).ask("/api/v1/explain?job=a", None).unwrap().status, 404);
         assert!(server.join().unwrap()[0].starts_with("GET /api/v1/explain?job=a HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_right_are_told_apart_from_schedulers_that_are_away() {
+        let error = |url: &str| HttpTransport::new(url).call(&jobs_call()).unwrap_err();
+        let lookup = std::io::Error::other("failed to lookup address information: Name or service not known");
+        assert_eq!(transport_error(ureq::Error::Io(lookup)), TransportError::Connect("unknown host".into()));
+        assert!(matches!(error("http://not a url"), TransportError::Foreign(why) if why.contains("malformed")));
     }
 
     #[test]

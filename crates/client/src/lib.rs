@@ -71,6 +71,6 @@ pub fn main_daybreak(arguments: impl IntoIterator<Item = OsString>, hooks: &Hook
 }
 
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod json_tests;
+#[cfg(test)]
+mod testing;

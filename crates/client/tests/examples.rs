@@ -35,6 +35,9 @@ fn main() {
     std::env::set_current_dir(&root).unwrap();
     let examples = root.join("examples");
     check(&examples, "hello.aurora", 1, false, 100);
+    for data in ["hello.yaml", "hello.json", "hello.toml"] {
+        check(&examples, data, 1, false, 100);
+    }
     check(&examples, "service.aurora", 2, true, 100);
     check(&examples, "parallel.aurora", 100, false, 100);
     check(&examples, "retry.aurora", 1, false, 100);

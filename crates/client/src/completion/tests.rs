@@ -141,7 +141,7 @@ fn who_answered_is_not_asked_again_at_once_and_who_does_not_answer_offers_nothin
 #[test]
 fn every_shell_gets_a_script_that_calls_back() {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        for command in ["daybreak", "aurora", "aurora_admin"] {
+        for command in ["daybreak", "aurora", "aurora_admin", "thermos"] {
             let script = String::from_utf8(script(shell, command)).unwrap();
             assert!(script.contains(VARIABLE) && script.contains(command), "{shell:?}: {script}");
         }

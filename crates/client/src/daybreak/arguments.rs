@@ -310,7 +310,7 @@ pub struct CompletionArguments {
     /// Which shell
     pub shell: CompletionShell,
     /// For which command
-    #[arg(long, default_value = "daybreak", value_parser = ["daybreak", "aurora", "aurora_admin"])]
+    #[arg(long, default_value = "daybreak", value_parser = ["daybreak", "aurora", "aurora_admin", "thermos"])]
     pub command: String,
 }
 

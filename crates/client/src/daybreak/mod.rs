@@ -187,7 +187,13 @@ fn with_clusters(run: impl FnOnce(Clusters, Console) -> Exit) -> ExitCode {
     let mut console = Console::standard();
     let clusters = match Clusters::load() {
         Ok(clusters) => clusters,
-        Err(failure) => return ExitCode::from(command::finish(&mut console, Err(failure)).code()),
+        Err(failure) => {
+            // The command line has not been read yet; who asks for JSON gets this as JSON too.
+            if std::env::args_os().any(|word| word == "--json") {
+                console.be_json();
+            }
+            return ExitCode::from(command::finish(&mut console, Err(failure)).code());
+        }
     };
     ExitCode::from(run(clusters, console).code())
 }

@@ -85,6 +85,9 @@ fn load(arguments: &RunArguments, world: &RealWorld, console: &mut Console) -> O
     if let Some(schedule) = job.configuration.cron_schedule.take() {
         console.err(format!("{} has the cron schedule '{schedule}'; it runs once now.", job.key.job));
     }
+    if job.has_hooks {
+        console.err("The file's hooks do not run here: they are around the calls of `aurora` verbs.");
+    }
     Ok(job)
 }
 

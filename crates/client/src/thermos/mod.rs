@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::CommandFactory as _;
 use observer::detect::Root;
 use observer::store::{Store, Task, Which};
 use regex::Regex;
@@ -29,6 +30,10 @@ use arguments::{Roots, Thermos, Verb};
 /// Runs `thermos`; the first argument is the name it was called by.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let mut console = Console::standard();
+    if let Some(candidates) = crate::completion::requested(&arguments, Thermos::command) {
+        console.out_bytes(&candidates);
+        return ExitCode::SUCCESS;
+    }
     if arguments.len() <= 1 {
         command::help::<Thermos>(&mut console);
         return ExitCode::SUCCESS;

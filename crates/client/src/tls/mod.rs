@@ -48,6 +48,18 @@ pub fn distrust(error: &ureq::Error) -> Option<String> {
     }
 }
 
+/// Whether the other side answered something that is no TLS at all.
+pub fn is_no_tls(error: &ureq::Error) -> bool {
+    let of_rustls = |error: &rustls::Error| matches!(error, rustls::Error::InvalidMessage(_));
+    match error {
+        ureq::Error::Rustls(error) => of_rustls(error),
+        ureq::Error::Io(error) => {
+            error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some_and(of_rustls)
+        }
+        _ => false,
+    }
+}
+
 fn plain(why: &rustls::CertificateError) -> String {
     use rustls::CertificateError as Why;
     match why {
