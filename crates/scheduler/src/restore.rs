@@ -13,6 +13,9 @@
 //! - Tasks created after the backup are kept, or killed and forgotten, as the operator asks ([`LaterTasks`]). One that is kept
 //!   keeps its instance.
 //!
+//! One step takes as long as it takes: some five seconds of a processor for a million tasks, for which commands and statuses wait.
+//! Readers go on from the view before it.
+//!
 //! Who the scheduler is (epoch, framework id, the engine's leader) is never restored on-line: the engine knows better.
 
 use std::collections::{BTreeMap, BTreeSet};
