@@ -85,7 +85,7 @@ fn rows(config: &TaskConfig) -> Vec<(&'static str, String)> {
     if !config.is_service {
         let failures = match config.max_task_failures {
             -1 => "without limit".into(),
-            1 => "none: the first failure is final".into(),
+            0 | 1 => "none: the first failure is final".into(),
             count => format!("fails for good at failure {count}"),
         };
         add("Failures allowed", failures);
