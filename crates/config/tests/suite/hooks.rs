@@ -177,3 +177,10 @@ fn without_enable_hooks_none_runs() {
     };
     assert!(session.run(&call).unwrap().passed);
 }
+
+#[test]
+fn hooks_written_for_python_2_find_what_they_knew() {
+    let class = "class Old(object):\n  def pre_kill_job(self, *arguments, **names):\n    \
+                 return {'a': 1}.has_key('a') and map(str, [1])[0] == '1' and '%s' % b'x' == 'x'\n";
+    assert!(Hooked::new(class, "[Old()]").passes());
+}

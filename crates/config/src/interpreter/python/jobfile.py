@@ -88,6 +88,7 @@ class _Loader(object):
     """Runs files in one namespace."""
 
     def __init__(self):
+        jobfile_python2.install()
         self.names = _names()
         self.names['include'] = self.include
         self.names['export'] = self.export
@@ -191,7 +192,6 @@ def _failure(error, files, names):
 def evaluate(path):
     """Runs the file; delivers its jobs or its failure."""
     sys.path[:] = []
-    jobfile_python2.install()
     loader = _Loader()
     try:
         loader.run(path, path)
