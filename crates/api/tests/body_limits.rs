@@ -313,7 +313,7 @@ async fn damaged_calls() {
         *statuses.entry(seen.0.as_u16()).or_default() += 1;
         check(&what, sent.body.len(), seen);
         rounds += 1;
-        if rounds % 1_000 == 0 {
+        if rounds.is_multiple_of(1_000) {
             // What damaged calls created must not pile up.
             house = House::new().await;
         }
