@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, StatusCode};
@@ -83,8 +84,12 @@ async fn plan(
     State(state): State<ForecastState>,
     principal: Option<Extension<Principal>>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return refuse(rejection.status(), format!("{}.", rejection.body_text())),
+    };
     if !is_json(&headers) {
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send an object with Content-Type application/json.");
     }
@@ -134,7 +139,11 @@ struct Wanted {
     task: Option<String>,
 }
 
-async fn explain(State(state): State<ForecastState>, Query(wanted): Query<Wanted>) -> Response {
+async fn explain(State(state): State<ForecastState>, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
+    let wanted = match wanted {
+        Ok(Query(wanted)) => wanted,
+        Err(rejection) => return refuse(StatusCode::BAD_REQUEST, format!("{}.", rejection.body_text())),
+    };
     let subject = match (wanted.job, wanted.task) {
         (Some(job), None) => match job.parse() {
             Ok(job) => Subject::Job { job, instance: wanted.instance },

@@ -79,19 +79,22 @@ async fn what_is_no_question_is_refused_in_a_sentence() {
         (json!({"method": "nothing", "arguments": {}}).to_string(), StatusCode::BAD_REQUEST, "createJob"),
         (json!({"method": "createJob", "arguments": {}}).to_string(), StatusCode::BAD_REQUEST, "description"),
         (json!({"method": "createJob", "arguments": {"description": 7}}).to_string(), StatusCode::BAD_REQUEST, "read"),
-        ("x".repeat(5000), StatusCode::PAYLOAD_TOO_LARGE, ""),
+        ("x".repeat(5000), StatusCode::PAYLOAD_TOO_LARGE, "limit"),
     ] {
         let seen = house.send(question(body.clone())).await;
         assert_eq!(seen.status, status, "{body:.60}: {}", seen.text());
-        assert!(seen.text().contains(part), "{}", seen.text());
+        let error = seen.json()["error"].as_str().unwrap_or_default().to_owned();
+        assert!(error.contains(part), "{error}");
     }
     let plain = Request::post("/api/v1/plan").header("content-type", "text/plain").body(Body::from("{}")).unwrap();
     assert_eq!(house.send(plain).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let get = Request::get("/api/v1/plan").body(Body::empty()).unwrap();
     assert_eq!(house.send(get).await.status, StatusCode::METHOD_NOT_ALLOWED);
-    for query in ["", "?job=x", "?job=a/b/c&task=t", "?instance=1"] {
+    for query in ["", "?job=x", "?job=a/b/c&task=t", "?instance=1", "?job=a/b/c&instance=x"] {
         let request = Request::get(format!("/api/v1/explain{query}")).body(Body::empty()).unwrap();
-        assert_eq!(house.send(request).await.status, StatusCode::BAD_REQUEST, "{query}");
+        let seen = house.send(request).await;
+        assert_eq!(seen.status, StatusCode::BAD_REQUEST, "{query}");
+        assert!(seen.json()["error"].is_string(), "{}", seen.text());
     }
     for query in ["?job=a/b/c", "?task=nobody", "?job=vagrant/prod/x&instance=99"] {
         let request = Request::get(format!("/api/v1/explain{query}")).body(Body::empty()).unwrap();
