@@ -10,6 +10,7 @@
 //! - `interpreter`: the Python classes around them and running a file.
 //! - `child`: the evaluating process and its limits. `evaluate`: what happens inside it.
 //! - `hooks`: running a file's hooks around a client's calls.
+//! - `data`: job files in YAML, JSON and TOML, for which nothing is run; their JSON Schema; writing jobs in another format.
 //! - `job`, `convert`, `settings`: from an evaluated job to the scheduler's words; `payload`: those for the executor, to the byte.
 //! - `task`: the tasks that a file exports, which run without a scheduler.
 //! - `error`, `place`, `python2`: what the user is told when something is wrong.

@@ -25,13 +25,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, ErrorKind};
 use crate::job::{in_standard_scope, no_jobs};
-use crate::object::{Binding, Environment, Object, Raw};
+use crate::object::{Binding, Environment, Object, Raw, within_bytes};
 use crate::request::{Evaluation, EvaluationRequest};
 use crate::schema::Schema;
 use build::Builder;
 pub use json_schema::json_schema;
 use node::{Entry, FILE_BYTES_MAX, Node, Source, Value};
 pub use write::{Conversion, convert};
+
+/// How long all texts of a file may become by filling in references, bytes. Two thousand large jobs need a hundredth of it.
+const TEXT_BYTES_MAX: usize = 1 << 30;
 
 /// What is advised when a reference without quotes was taken for a map.
 const QUOTE_REFERENCES: &str = "put references in quotes, as in '{{name}}'";
@@ -91,11 +94,13 @@ pub(crate) fn evaluate(request: &EvaluationRequest, format: Format, text: &str) 
         Format::Json | Format::Python => json::read(&source),
     }?;
     let user = (!request.keep_user).then(login).flatten();
-    let mut file = File { source: &source, user, jobs: Vec::new(), tasks: Vec::new() };
-    for document in &documents {
-        file.document(document, request.as_tasks)?;
-    }
-    file.evaluated(request)
+    within_bytes(TEXT_BYTES_MAX, || {
+        let mut file = File { source: &source, user, jobs: Vec::new(), tasks: Vec::new() };
+        for document in &documents {
+            file.document(document, request.as_tasks)?;
+        }
+        file.evaluated(request)
+    })
 }
 
 /// The objects of a file, each with what it was made of.
@@ -245,4 +250,22 @@ fn login() -> Option<String> {
         let user = nix::unistd::User::from_uid(nix::unistd::Uid::current()).ok()??;
         Some(user.name)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::Type;
+
+    #[test]
+    fn texts_that_grow_without_measure_are_refused() {
+        let text = Object::construct(&Type::string(), Raw::text("{{a}}{{a}}")).unwrap();
+        let mut names = Environment::default();
+        names.bind_raw(&Raw::text("a"), Raw::text("x".repeat(400))).unwrap();
+        let bound = text.bind(vec![Binding::Environment(Rc::new(names))]).unwrap();
+        assert_eq!(within_bytes(10_000, || bound.text()).unwrap().len(), 800);
+        let refused = within_bytes(1000, || bound.text()).unwrap_err();
+        assert!(refused.to_string().contains("takes more memory than it may"), "{refused}");
+        assert!(bound.text().is_ok(), "the bound ends with the work");
+    }
 }

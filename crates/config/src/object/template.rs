@@ -1,5 +1,6 @@
 //! Texts with references in them: taking them apart and filling them in (spec config-dsl 1.5).
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::fault::Fault;
@@ -12,6 +13,25 @@ const PASSES_MAX: usize = 100;
 /// How long a text may become by filling in; no command line may be a tenth of it. References that double each other reach this
 /// long before the passes end.
 const TEXT_BYTES_MAX: usize = 1 << 20;
+
+thread_local! {
+    static BYTES_LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// Runs `work`, during which texts may become `bytes` in all by filling in: a bound for where no limit on the process's memory holds.
+pub(crate) fn within_bytes<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    let before = BYTES_LEFT.replace(bytes);
+    let result = work();
+    BYTES_LEFT.set(before);
+    result
+}
+
+/// Takes the bytes of a text from what may be used.
+fn use_bytes(bytes: usize) -> Result<(), Fault> {
+    let left = BYTES_LEFT.get().checked_sub(bytes);
+    left.map(|left| BYTES_LEFT.set(left))
+        .ok_or_else(|| Fault::Endless("filling in the references of the file takes more memory than it may".to_owned()))
+}
 
 /// A part of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +117,7 @@ pub fn resolve(text: &str, scopes: &Chain) -> Result<(String, Vec<Reference>), F
                 }
             }
         }
+        use_bytes(next.len())?;
         if !replaced {
             return finish(&next);
         }

@@ -220,6 +220,16 @@ fn what_repeats_itself_without_end_is_refused() {
 }
 
 #[test]
+fn what_inspect_writes_as_json_is_read_without_saying_that_it_is_auroras() {
+    let fields = "announce: {primary_port: http}\nupdate_config: {update_strategy: {batch_sizes: [1, 2]}}\n\
+                  container: {image: {name: a, tag: b}}\nsla_policy: {count: 1, duration_secs: 2}";
+    let written = submission("job.yaml", &job_with(fields));
+    let again = submission("job.json", &written.raw.to_string());
+    assert_eq!(again.raw, written.raw);
+    assert_eq!(again.job.task.container, written.job.task.container);
+}
+
+#[test]
 fn a_file_without_jobs_says_so() {
     for (name, text) in
         [("a.yaml", ""), ("a.yaml", "# nothing\n"), ("a.yaml", "jobs: []\n"), ("a.json", "[]"), ("a.json", "")]
