@@ -1,5 +1,7 @@
 //! Job files that are data: the same jobs as the files in Python give, errors with their places, the published schema, conversions.
 
+// Not all of the helpers are needed here.
+#[allow(dead_code)]
 #[path = "../suite/common.rs"]
 mod common;
 mod convert;

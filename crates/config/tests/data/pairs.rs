@@ -2,7 +2,7 @@
 
 use config::{Format, Submission};
 
-use crate::common::{Files, request};
+use crate::common::request;
 use crate::read;
 
 pub fn submissions(evaluation: &config::Evaluation) -> Vec<Submission> {
