@@ -26,7 +26,7 @@ pub use raw::Raw;
 pub use reference::{Component, Reference};
 pub use render::{float_text, text_literal};
 pub use scope::{Binding, Chain, Environment};
-pub use template::{Piece, resolve, split};
 pub(crate) use template::within_bytes;
+pub use template::{Piece, resolve, split};
 pub use types::{Field, Shape, Type, TypeRef};
 pub use value::{Object, Origin};
