@@ -73,8 +73,8 @@ fn every_check_that_is_named_exists() {
             };
             let path = root().join("crates").join(file);
             let text = std::fs::read_to_string(&path).unwrap_or_default();
-            // Suites with a harness of their own list their cases by function, too.
-            if !text.contains(&format!("fn {name}(")) {
+            // Suites with a harness of their own list their cases by function, too; some tests are rows: their name and their file.
+            if !text.contains(&format!("fn {name}(")) && !text.contains(&format!("\n    {name}: \"")) {
                 wrong.push(format!("{section}, {item}: there is no test {check}"));
             }
         }
