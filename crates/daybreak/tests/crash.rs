@@ -106,7 +106,7 @@ fn check(daemon: &Daemon, ledger: &Ledger, before: &BTreeMap<String, (i64, Strin
         }
     }
     // A task that ran when the daemon died and was not killed must not have been replaced.
-    for (id, _) in before {
+    for id in before.keys() {
         let task = settled.iter().find(|task| task.id == *id);
         let wanted = task.is_some_and(|task| ledger.alive.contains(&task.job));
         assert!(!wanted || task.is_some_and(WireTask::is_running), "round {round}: {id} was lost: {task:?}");

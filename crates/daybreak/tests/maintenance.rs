@@ -168,11 +168,14 @@ fn drains_heed_counts_and_percentages_through_a_crash() {
     house.maintain(&percentage);
 }
 
+/// What a coordinator was asked: first lines of requests and their bodies.
+type Asked = Arc<Mutex<Vec<(String, Value)>>>;
+
 /// A coordinator that lets go of instance 0 only, and what it was asked.
-fn coordinator() -> (String, Arc<Mutex<Vec<(String, Value)>>>) {
+fn coordinator() -> (String, Asked) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/drain", listener.local_addr().unwrap());
-    let asked: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+    let asked = Asked::default();
     let kept = Arc::clone(&asked);
     std::thread::spawn(move || {
         for stream in listener.incoming() {

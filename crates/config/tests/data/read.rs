@@ -187,9 +187,11 @@ fn tasks_run_without_a_scheduler_from_every_format() {
         task.to_owned(),
         format!("tasks:\n- {indented}"),
         format!("cluster: c\nrole: r\nenvironment: devel\ntask:\n  {indented}"),
-        format!(
-            "jobs:\n- cluster: c\n  role: r\n  environment: devel\n  task: {{processes: [{{name: p, cmdline: 'echo {{{{who}}}}'}}], name: t}}\n"
-        ),
+        concat!(
+            "jobs:\n- cluster: c\n  role: r\n  environment: devel\n",
+            "  task: {processes: [{name: p, cmdline: 'echo {{who}}'}], name: t}\n"
+        )
+        .to_owned(),
     ] {
         let evaluation = as_task(&text);
         let task = evaluation.select_task(Some("t")).unwrap().checked("f").unwrap();
