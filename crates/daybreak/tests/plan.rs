@@ -95,7 +95,7 @@ fn a_new_job_is_planned_with_room_quota_and_what_stands_in_the_way() {
     has(
         &text,
         &[
-            "3 new tasks: 1 would find room, 2 stay pending.",
+            "3 new tasks: 1 would find room, 2 would stay pending.",
             "m1 takes 1",
             "2 machines (m1, m2): not enough cpu free",
             "Nearest fit: m2 lacks 1 cpu (needs 3, has 2 free)",

@@ -184,8 +184,8 @@ fn placement_lines(plan: &Plan, placement: &Placement, paint: Paint) -> Vec<Stri
         _ if fitting == wanted && wanted == 1 => "it would find room".to_owned(),
         _ if fitting == wanted => "all would find room".to_owned(),
         0 if wanted == 1 => "it would find no room and stay pending".to_owned(),
-        0 => "none would find room, all stay pending".to_owned(),
-        _ => format!("{fitting} would find room, {} stay pending", wanted - fitting),
+        0 => "none would find room, all would stay pending".to_owned(),
+        _ => format!("{fitting} would find room, {} would stay pending", wanted - fitting),
     };
     let line = format!("{what}: {all}.");
     lines.push(if fitting == wanted { paint.good(&line) } else { paint.notable(&line) });
