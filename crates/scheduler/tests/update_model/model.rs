@@ -318,7 +318,8 @@ impl Model {
             } else {
                 self.evaluate(Some((instance, self.active_task(instance))));
             }
-            self.follow();
+            // A question that falls due at once waits behind what was due before it.
+            self.follow_changes();
         }
         self.now = end;
     }
@@ -486,7 +487,6 @@ impl Model {
         }
     }
 
-    /// Looks at changes in the order in which they happened; one that is out of date is passed over.
     /// What follows from changes; then, with everybody back who is to be, policies are asked.
     fn follow(&mut self) {
         loop {
@@ -503,6 +503,7 @@ impl Model {
         }
     }
 
+    /// Looks at changes in the order in which they happened; one that is out of date is passed over.
     fn follow_changes(&mut self) {
         while let Some((task, state)) = self.changes.pop_front() {
             if self.tasks[task].state != state {
