@@ -88,6 +88,8 @@ pub(super) struct Oracle {
     /// The same of a leader that was elected and has not been met, with its name: what is still on its way, be it a greeting, was
     /// said by the one before.
     next_leader: Option<(String, BTreeSet<TaskId>, u64)>,
+    /// Tasks that were placed and are not since a backup was restored.
+    displaced: BTreeSet<TaskId>,
     /// Another scheduler took this one's place.
     deposed: bool,
     active: BTreeMap<(JobKey, InstanceId), TaskId>,
@@ -317,6 +319,9 @@ impl Oracle {
         }
         let wrong = restored.judge(seen);
         self.violations.extend(wrong);
+        let has_agent = |view: &View, id: &TaskId| view.tasks.get(id).is_some_and(|task| task.agent_id.is_some());
+        let lost = seen.before.tasks.keys().filter(|id| has_agent(seen.before, id) && !has_agent(seen.after, id));
+        self.displaced.extend(lost.cloned());
         *self.coverage.replies.entry("recover Ok".to_owned()).or_default() += 1;
         self.affinity.forget();
         self.ask_other_judges(seen, true);
@@ -503,6 +508,15 @@ impl Oracle {
             && matches!(task.status, Pending | Throttled | Assigned | Starting | Running)
         {
             self.violation(format!("{id} is {how}, and is {}", task.status));
+        }
+    }
+
+    /// What is launched must be recorded as placed. A restoration may have become durable with the launch, before that left: then the
+    /// kill that the restoration asks for follows it.
+    pub fn judge_launch(&mut self, id: &TaskId, view: &View) {
+        let is_placed = view.tasks.get(id).is_some_and(|task| task.agent_id.is_some());
+        if !is_placed && !self.displaced.contains(id) {
+            self.violation(format!("{id} is launched, and not recorded as placed"));
         }
     }
 

@@ -546,10 +546,7 @@ impl Simulation {
         match call {
             Call::Accept { launches, .. } => {
                 for launch in launches {
-                    let placed = self.view.tasks.get(&launch.task_id).is_some_and(|task| task.agent_id.is_some());
-                    if !placed {
-                        self.world.violation(format!("{} is launched, and not recorded as placed", launch.task_id));
-                    }
+                    self.watch.borrow_mut().oracle.judge_launch(&launch.task_id, &self.view);
                 }
             }
             Call::Kill { task_id, .. } => {
