@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::{Call, Event, Reason, StatusUpdate, TaskState};
 use imbl::ordmap::DiffItem;
 use model::{InstanceId, JobKey, TaskId, TaskStatus};
+use scheduler::admin::AdminCommand;
 use scheduler::command::{Command, Reply, ReplyCode};
 use scheduler::{Effect, Input, RequestId, Settings, Task, View};
 
@@ -168,6 +169,9 @@ impl Oracle {
         for command in open {
             if let Some(job) = job_of(&command) {
                 self.wanted.insert(job.clone(), None);
+            } else if matches!(command, Command::Admin(AdminCommand::Restore { .. })) {
+                // It is about every job.
+                self.wanted.values_mut().for_each(|wanted| *wanted = None);
             }
         }
         self.space_low = false;
