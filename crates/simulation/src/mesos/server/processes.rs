@@ -239,6 +239,15 @@ fn fetch(uri: &Uri, sandbox: &Path) -> io::Result<()> {
         fs::copy(value.strip_prefix("file://").unwrap_or(value), &target)?;
     }
     if uri.executable() {
+        // A file that anybody holds open for writing cannot be executed, and any thread here may have forked while this one wrote:
+        // another process makes the file that is executed, as the fetcher of an agent does.
+        let fetched = target.with_extension("fetched");
+        fs::rename(&target, &fetched)?;
+        let status = Command::new("cp").arg(&fetched).arg(&target).status()?;
+        fs::remove_file(&fetched)?;
+        if !status.success() {
+            return Err(io::Error::other(format!("{name} could not be copied")));
+        }
         return fs::set_permissions(&target, fs::Permissions::from_mode(0o755));
     }
     let archive = [".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz"];
