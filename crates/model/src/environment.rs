@@ -1,6 +1,7 @@
 //! Which environments jobs may be in (spec scheduler 9.2): a regular expression that the whole name must match.
 
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use regex::Regex;
 
@@ -49,8 +50,11 @@ impl FromStr for EnvironmentPattern {
 }
 
 impl Default for EnvironmentPattern {
+    /// Aurora's own, compiled once: settings are made anew more often than anybody sets another.
     fn default() -> Self {
-        DEFAULT.parse().expect("the default is a regular expression")
+        static AURORAS: LazyLock<EnvironmentPattern> =
+            LazyLock::new(|| DEFAULT.parse().expect("the default is a regular expression"));
+        AURORAS.clone()
     }
 }
 
