@@ -145,7 +145,7 @@ impl World {
             instance_count: tasks as i32,
         };
         let command = Command::CreateJob(Box::new(job));
-        self.step(Input::Command { request: RequestId(0), principal: Principal::unsecure(), command });
+        self.step(Input::command(RequestId(0), Principal::unsecure(), command));
     }
 
     /// One input and all that follows from it; what readers see is published after each step.

@@ -128,8 +128,7 @@ fn set_quota(arguments: SetQuotaArguments) -> MethodResult<Command> {
 /// The answer that a command's reply makes.
 pub fn answer(reply: Reply) -> Answer {
     let result = match &reply.outcome {
-        Outcome::None | Outcome::Tasks(_) => None,
-        Outcome::Hosts(_) => None,
+        Outcome::None | Outcome::Tasks(_) | Outcome::Hosts(_) | Outcome::KeyOfAnother => None,
         Outcome::Update(update) => Some(started_update(update, reply.code == ReplyCode::Ok)),
         Outcome::Pulse { active } => {
             let status = if *active { JobUpdatePulseStatus::Ok } else { JobUpdatePulseStatus::Finished };

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use scheduler::{Command, Input, Principal, Reply, ReplyCode, RequestId, Transition, View};
+use scheduler::{Command, Idempotency, Input, Principal, Reply, ReplyCode, RequestId, Transition, View};
 use tokio::sync::{broadcast, oneshot};
 
 pub use permission::{Authorizer, Everyone, Permission};
@@ -90,6 +90,12 @@ impl Gateway {
     ///
     /// A refusal changes nothing. If the process ends meanwhile the outcome is unknown: ERROR_TRANSIENT.
     pub async fn submit(&self, principal: Principal, command: Command) -> Reply {
+        self.submit_once(principal, command, None).await
+    }
+
+    /// As [`Self::submit`], and if the request was carried out before under the same key, that answer is given again and nothing else
+    /// happens. Where the outcome is unknown, whoever gave a key may ask again.
+    pub async fn submit_once(&self, principal: Principal, command: Command, idempotency: Option<Idempotency>) -> Reply {
         let allowed = self
             .authorise(&principal, &permission::demanded(&command))
             .and_then(|()| policy::authorise(&self.policy, &command));
@@ -103,7 +109,7 @@ impl Gateway {
             Command::KillTasks { .. } | Command::Admin(_) | Command::Maintenance(_) => Lane::Urgent,
             _ => Lane::Normal,
         };
-        if !self.door.enter(lane, Input::Command { request, principal, command }) {
+        if !self.door.enter(lane, Input::Command { request, principal, command, idempotency }) {
             self.lock_waiting().remove(&request);
             return Reply::refused(ReplyCode::ErrorTransient, "The scheduler is busy; nothing was changed. Try again.");
         }

@@ -120,7 +120,7 @@ impl Life {
     fn ask(&mut self, command: Command) -> RequestId {
         self.requests += 1;
         let request = RequestId(self.requests);
-        self.send(Input::Command { request, principal: Principal::unsecure(), command });
+        self.send(Input::command(request, Principal::unsecure(), command));
         request
     }
 

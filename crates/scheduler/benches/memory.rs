@@ -114,7 +114,7 @@ fn with_running_tasks(tasks: usize) -> Scheduler {
             instance_count: PER_JOB as i32,
         };
         let command = Command::CreateJob(Box::new(job));
-        step(&mut scheduler, Input::Command { request: RequestId(0), principal: Principal::unsecure(), command });
+        step(&mut scheduler, Input::command(RequestId(0), Principal::unsecure(), command));
         for agent in 0..PER_JOB / 100 {
             step(&mut scheduler, Input::Engine(Event::Offers(vec![offer(agent)])));
         }
@@ -151,7 +151,7 @@ fn kill(scheduler: &mut Scheduler, id: &TaskId) {
     let (job, instances) = (task.config.job.clone(), [task.instance].into());
     drop(task);
     let command = Command::KillTasks { job, instances, message: None };
-    step(scheduler, Input::Command { request: RequestId(0), principal: Principal::unsecure(), command });
+    step(scheduler, Input::command(RequestId(0), Principal::unsecure(), command));
     status(scheduler, id, TaskState::Killed);
 }
 

@@ -103,7 +103,7 @@ fn create(task: TaskConfig, instance_count: i32) -> Input {
         instance_count,
     };
     let command = Command::CreateJob(Box::new(job));
-    Input::Command { request: RequestId(0), principal: Principal::unsecure(), command }
+    Input::command(RequestId(0), Principal::unsecure(), command)
 }
 
 fn launched(output: &Output) -> usize {

@@ -45,7 +45,7 @@ fn step(scheduler: &mut Scheduler, input: Input) {
 }
 
 fn command(scheduler: &mut Scheduler, command: Command) {
-    step(scheduler, Input::Command { request: RequestId(0), principal: Principal::unsecure(), command });
+    step(scheduler, Input::command(RequestId(0), Principal::unsecure(), command));
 }
 
 fn status(scheduler: &mut Scheduler, id: &TaskId, state: TaskState) {
@@ -112,7 +112,7 @@ fn stage(scheduler: &Scheduler) -> Staged {
 
 fn restore(scheduler: &mut Scheduler, staged: &Staged, what: &str) {
     let command = Command::Admin(AdminCommand::Restore { staged: staged.clone(), later: LaterTasks::Keep });
-    let input = Input::Command { request: RequestId(1), principal: Principal::unsecure(), command };
+    let input = Input::command(RequestId(1), Principal::unsecure(), command);
     let began = Spent::so_far();
     let mut output: Output = scheduler.step(now(), input);
     let first = began.elapsed();

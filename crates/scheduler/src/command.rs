@@ -166,6 +166,8 @@ pub enum Outcome {
     Hosts(Vec<(Host, MaintenanceMode)>),
     /// The update started, or the one already in progress.
     Update(Box<Update>),
+    /// The idempotency key of the request is that of another one: nothing was looked at.
+    KeyOfAnother,
     /// Whether a pulsed update is still active and coordinated.
     Pulse {
         /// True: OK, false: FINISHED.

@@ -9,6 +9,7 @@ use model::{InstanceId, JobConfiguration, JobKey, Resources, TaskConfig, TaskId,
 
 use crate::admission;
 use crate::command::{Command, MaintenanceCommand, Outcome, Reply, ReplyCode};
+use crate::idempotency::Idempotency;
 use crate::input::Principal;
 use crate::scheduler::Scheduler;
 use crate::tasks::reschedule::Origin;
@@ -27,8 +28,13 @@ pub(crate) fn invalid<T>(message: impl Into<String>) -> Checked<T> {
 }
 
 impl Scheduler {
-    /// Carries out a command and answers it.
-    pub(crate) fn command(&mut self, principal: &Principal, command: Command) -> Reply {
+    /// Answers a command: as it was answered before, if it was made under the same key, and else by carrying it out.
+    pub(crate) fn answer(
+        &mut self,
+        principal: &Principal,
+        command: Command,
+        idempotency: Option<Idempotency>,
+    ) -> Reply {
         if !self.core.started {
             return Reply::refused(ReplyCode::ErrorTransient, "The scheduler is still reading its journal: ask again.");
         }
@@ -38,6 +44,17 @@ impl Scheduler {
                 "This scheduler is not in charge any more; nothing was changed. Ask its successor.",
             );
         }
+        let Some(idempotency) = idempotency else { return self.command(principal, command) };
+        if let Some(reply) = self.core.answered_before(principal, &idempotency) {
+            return reply;
+        }
+        let reply = self.command(principal, command);
+        self.core.keep_answer(principal, idempotency, &reply);
+        reply
+    }
+
+    /// Carries out a command.
+    fn command(&mut self, principal: &Principal, command: Command) -> Reply {
         if self.core.space_low && grows_state(&command) {
             return Reply::refused(
                 ReplyCode::ErrorTransient,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use engine::Call;
 use model::{InstanceId, JobKey, Resources, TaskConfig, TaskId, TaskStatus};
 
+use crate::idempotency::Forgetting;
 use crate::input::{Effect, Now};
 use crate::maintenance::Draining;
 use crate::placement::affinity::Affinity;
@@ -67,6 +68,7 @@ pub(crate) struct Core {
     pub(crate) suppressed: bool,
     /// Says so, when nothing has been pending for long enough.
     pub(crate) idle: Option<TimerKey>,
+    pub(crate) forgetting: Forgetting,
     pub(crate) draining: Draining,
     pub(crate) coordinators: Coordinators,
     status_counts: [i64; TaskStatus::ALL.len()],
@@ -121,6 +123,7 @@ impl Core {
             reconciliation: Reconciliation::default(),
             suppressed: false,
             idle: None,
+            forgetting: Forgetting::default(),
             draining: Draining::default(),
             coordinators: Coordinators::default(),
             status_counts: [0; TaskStatus::ALL.len()],

@@ -4,6 +4,7 @@ use engine::{Call, Event};
 use model::{InstanceId, JobKey, TaskId, TaskStatus};
 
 use crate::command::{Command, Reply};
+use crate::idempotency::Idempotency;
 use crate::record::Record;
 use crate::sla::coordinator::{CoordinatorAnswer, CoordinatorQuestion};
 
@@ -54,6 +55,8 @@ pub enum Input {
         principal: Principal,
         /// What.
         command: Command,
+        /// By what a repetition is known, if the client gave it a key.
+        idempotency: Option<Idempotency>,
     },
     /// Something from the engine.
     Engine(Event),
@@ -71,6 +74,11 @@ pub enum Input {
 }
 
 impl Input {
+    /// A command without a key.
+    pub fn command(request: RequestId, principal: Principal, command: Command) -> Self {
+        Self::Command { request, principal, command, idempotency: None }
+    }
+
     /// How many tasks it touches, as far as that can be seen from it alone; at least 1.
     pub fn work(&self) -> usize {
         let Self::Command { command, .. } = self else { return 1 };

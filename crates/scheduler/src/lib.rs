@@ -19,6 +19,7 @@ mod core;
 pub mod cron;
 mod engine_events;
 pub mod forecast;
+pub mod idempotency;
 pub mod input;
 pub mod maintenance;
 mod placement;
@@ -42,6 +43,7 @@ pub mod view;
 
 pub use admin::AdminCommand;
 pub use command::{Command, MaintenanceCommand, Reply, ReplyCode};
+pub use idempotency::{Idempotency, IdempotencyKey};
 pub use input::{Effect, Input, Now, Output, Principal, RequestId, Transition};
 pub use record::{Record, RecordError};
 pub use scheduler::{PlacementWork, Scheduler};

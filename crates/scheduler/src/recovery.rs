@@ -29,6 +29,7 @@ impl Scheduler {
         core.store.begin_epoch(epoch);
         core.rebuild();
         core.resume_maintenance();
+        core.resume_forgetting();
         core.arm_reconciliation();
         core.resume_grace();
         core.store.view.disconnected_since_ms = Some(core.now.wall_ms);

@@ -89,8 +89,8 @@ impl Scheduler {
             Input::Engine(_) | Input::SpaceLow(_) | Input::CoordinatorAnswer { .. } if self.core.deposed => {}
             Input::Start { seed, epoch } => self.start(seed, epoch),
             Input::Tick | Input::Resume => {}
-            Input::Command { request, principal, command } => {
-                let reply = self.command(&principal, command);
+            Input::Command { request, principal, command, idempotency } => {
+                let reply = self.answer(&principal, command, idempotency);
                 self.core.effects.push(Effect::Reply { request, reply });
             }
             Input::Engine(event) => self.engine_event(event),
@@ -173,6 +173,7 @@ impl Scheduler {
             Timer::DrainDeadline(host) => core.drain_deadline(&host),
             Timer::DrainRecheck(job) => core.recheck_job(&job),
             Timer::CoordinatorSilence(question) => self.coordinator_silent(question),
+            Timer::ForgetAnswers => core.forget_answers(),
             Timer::Idle => core.fall_idle(),
         }
     }

@@ -117,6 +117,10 @@ pub struct Settings {
     pub max_parallel_coordinated_maintenance: usize,
     /// How long a coordinator may take to answer.
     pub sla_coordinator_timeout: Duration,
+    /// The answer of a change that was asked for under a key is kept this long, and given again to a repetition.
+    pub idempotency_key_retention: Duration,
+    /// Answers kept at most; then the oldest goes first.
+    pub max_idempotency_keys: usize,
     /// Bound of work of one step, in tasks touched; the rest follows after [`crate::Input::Resume`].
     pub max_step_work: usize,
 }
@@ -171,6 +175,8 @@ impl Default for Settings {
             host_maintenance_polling_interval: secs(60),
             max_parallel_coordinated_maintenance: 10,
             sla_coordinator_timeout: secs(60),
+            idempotency_key_retention: secs(86_400),
+            max_idempotency_keys: 100_000,
             max_step_work: 4096,
         }
     }

@@ -10,6 +10,7 @@ use model::{Host, InstanceId, JobKey, Resources, Role, TaskConfig, TaskId, Updat
 use prost::Message;
 
 use crate::cron::CronRun;
+use crate::idempotency::AnswerKey;
 use crate::record::schema::{
     ConfigMessage, HostMessage, IdentityMessage, InstanceEventMessage, MaintenanceMessage, ProgressMessage,
     PulseMessage, ResourcesMessage, TaskMessage, UpdateEventMessage, UpdateMessage,
@@ -19,6 +20,7 @@ use crate::task::{SharedText, Task};
 use crate::updates::progress::InstanceProgress;
 use crate::view::{HostRecord, MaintenanceRequest, View};
 
+mod answers;
 mod cron;
 mod dump;
 
@@ -48,6 +50,8 @@ pub(crate) struct Store {
     agents: BTreeSet<Arc<str>>,
     /// Messages of the latest events: many are alike.
     messages: VecDeque<SharedText>,
+    /// Kept answers, the oldest first.
+    answers_by_number: BTreeMap<u64, AnswerKey>,
     early: Early,
 }
 
@@ -87,12 +91,14 @@ impl Store {
         *self.config_numbers.get(&address(config)).expect("every task's configuration is interned")
     }
 
-    /// An empty store that gives no number a second time which this one gave, and belongs to the same scheduler.
+    /// An empty store that gives no number a second time which this one gave, and belongs to the same scheduler; what was answered
+    /// stays answered.
     pub(crate) fn after(present: &Store) -> Store {
         let (now, mut store) = (&present.view, Store { next_config: present.next_config, ..Store::default() });
         (store.view.framework_id, store.view.epoch) = (now.framework_id.clone(), now.epoch);
         (store.view.master, store.view.master_since_ms) = (now.master.clone(), now.master_since_ms);
         store.view.settings = now.settings.clone();
+        store.take_answers_of(present);
         store
     }
 
@@ -485,6 +491,9 @@ impl Store {
                 Ok(())
             }
             record::TABLE_CRON_JOBS | record::TABLE_CRON_RUNS => self.apply_cron(record),
+            record::TABLE_ANSWERS => {
+                self.apply_answer(&record.key, value).ok_or_else(malformed_key)?.map_err(malformed)
+            }
             record::TABLE_HOSTS => self.apply_host(text()?, value).map_err(malformed),
             record::TABLE_MAINTENANCE => self.apply_maintenance(text()?, value).map_err(malformed),
             record::TABLE_QUOTAS => {

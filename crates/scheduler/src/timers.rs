@@ -62,6 +62,8 @@ pub(crate) enum Timer {
     DrainRecheck(JobKey),
     /// The host of this scheduler has not said what a coordinator answered to that question.
     CoordinatorSilence(u64),
+    /// Answers may have been kept for long enough.
+    ForgetAnswers,
     /// Nothing has been pending for long enough to want no more offers.
     Idle,
 }

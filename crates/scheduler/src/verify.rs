@@ -29,6 +29,7 @@ impl Scheduler {
         self.core.verify_affinity()?;
         self.core.verify_given_up()?;
         self.core.verify_maintenance()?;
+        self.core.verify_answers()?;
         self.verify_updates()?;
         self.verify_cron()?;
         self.core.store.verify()

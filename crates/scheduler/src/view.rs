@@ -13,6 +13,7 @@ use model::{
 };
 
 use crate::cron::CronJob;
+use crate::idempotency::{AnswerKey, KeptAnswer};
 use crate::settings::Settings;
 use crate::task::Task;
 use crate::updates::progress::InstanceProgress;
@@ -168,6 +169,8 @@ pub struct View {
     pub configs: OrdMap<u64, Arc<TaskConfig>>,
     /// Quota by role: CPU, memory and disk. A role without one has none.
     pub quotas: OrdMap<Role, Resources>,
+    /// Answers of changes that were asked for under a client's key.
+    pub answers: OrdMap<AnswerKey, Arc<KeptAnswer>>,
     /// Id the engine knows this scheduler by, for engines that give one.
     pub framework_id: Option<Arc<str>>,
     /// The engine's leader that was seen last, for engines that have one.

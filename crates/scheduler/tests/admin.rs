@@ -370,7 +370,7 @@ fn the_same_restoration_gives_the_same_records_and_effects() {
         world.create(batch("later"), 3);
         let command = AdminCommand::Restore { staged, later: LaterTasks::Kill };
         let principal = Principal { name: "jane".into() };
-        let input = Input::Command { request: RequestId(9), principal, command: Command::Admin(command) };
+        let input = Input::command(RequestId(9), principal, Command::Admin(command));
         let output = world.scheduler.step(world.now, input);
         (output.records, output.effects)
     };

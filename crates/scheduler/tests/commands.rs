@@ -144,11 +144,7 @@ fn while_the_journal_is_short_of_room_nothing_grows_but_kills_and_statuses_go_on
 #[test]
 fn before_the_start_every_command_is_asked_to_come_again() {
     let mut scheduler = Scheduler::new(Settings::default());
-    let input = Input::Command {
-        request: RequestId(1),
-        principal: Principal::unsecure(),
-        command: create(configuration(batch("b"), 1)),
-    };
+    let input = Input::command(RequestId(1), Principal::unsecure(), create(configuration(batch("b"), 1)));
     let output = scheduler.step(Default::default(), input);
     assert!(output.records.is_empty());
     let [scheduler::Effect::Reply { reply: Reply { code, .. }, .. }] = &output.effects[..] else {

@@ -247,7 +247,7 @@ mod tests {
         };
         let command = scheduler::Command::CreateJob(Box::new(job));
         let principal = scheduler::Principal::unsecure();
-        scheduler.step(now, Input::Command { request: scheduler::RequestId(1), principal, command });
+        scheduler.step(now, Input::command(scheduler::RequestId(1), principal, command));
         View { position: 9, ..scheduler.freeze() }
     }
 

@@ -139,7 +139,7 @@ fn step(
     scheduler.step(now, Input::Start { seed, epoch: moment.epoch.0 });
     let command = Command::Admin(AdminCommand::Restore { staged: staged.clone(), later });
     let principal = Principal { name: "daybreak journal restore".into() };
-    let output = scheduler.step(now, Input::Command { request: RequestId(1), principal, command });
+    let output = scheduler.step(now, Input::command(RequestId(1), principal, command));
     let reply = output.effects.into_iter().find_map(|effect| match effect {
         Effect::Reply { reply, .. } => Some(reply),
         _ => None,

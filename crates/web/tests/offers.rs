@@ -116,7 +116,7 @@ async fn a_quota_counts_updates_at_their_larger_side_and_cron_jobs_before_they_r
     let principal = scheduler::Principal::unsecure();
     let mut ask = |command| {
         let request = scheduler::RequestId(1);
-        let output = scheduler.step(now, scheduler::Input::Command { request, principal: principal.clone(), command });
+        let output = scheduler.step(now, scheduler::Input::command(request, principal.clone(), command));
         let reply = output.effects.into_iter().find_map(|effect| match effect {
             scheduler::Effect::Reply { reply, .. } => Some(reply),
             _ => None,

@@ -65,7 +65,7 @@ fn stored() {
         Command::SetQuota { role: "www-data".into(), quota: model::Resources::ZERO },
         Command::ScheduleCronJob(Box::new(JobConfiguration { key: JobKey::new("www-data", "prod", "cron"), ..job() })),
     ] {
-        let input = Input::Command { request: RequestId(1), principal: Principal::unsecure(), command };
+        let input = Input::command(RequestId(1), Principal::unsecure(), command);
         records.extend(scheduler.step(now, input).records);
     }
     for length in [1, 3, records.len()] {

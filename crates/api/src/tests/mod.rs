@@ -30,7 +30,7 @@ struct PlayedScheduler {
 
 impl Door for PlayedScheduler {
     fn enter(&self, _: Lane, input: Input) -> bool {
-        let Input::Command { request, principal, command } = input else { return false };
+        let Input::Command { request, principal, command, .. } = input else { return false };
         self.asked.lock().unwrap().push((principal, command));
         let gateway = self.gateway.get().and_then(Weak::upgrade).expect("the gateway lives");
         gateway.deliver(request, self.reply.clone());

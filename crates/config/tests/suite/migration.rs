@@ -34,7 +34,7 @@ impl World {
     }
 
     fn ask(&mut self, command: Command) -> Reply {
-        let input = Input::Command { request: RequestId(self.ms), principal: Principal::unsecure(), command };
+        let input = Input::command(RequestId(self.ms), Principal::unsecure(), command);
         let reply = self.step(input).into_iter().find_map(|effect| match effect {
             Effect::Reply { reply, .. } => Some(reply),
             _ => None,

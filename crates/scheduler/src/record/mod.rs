@@ -4,6 +4,7 @@
 //! Values are field-numbered protobuf (`schema`), read and written by `convert`. A table this program does not know is an
 //! error that names it; an unknown field of a known table is passed over.
 
+pub(crate) mod answers;
 pub(crate) mod convert;
 pub(crate) mod cron;
 pub(crate) mod schema;
@@ -35,6 +36,9 @@ pub const TABLE_UPDATE_PROGRESS: u32 = 13;
 /// Table of the latest pulses of active updates.
 pub const TABLE_UPDATE_PULSES: u32 = 14;
 
+/// Table of answers that are kept under the keys of clients.
+pub const TABLE_ANSWERS: u32 = 15;
+
 /// Table of cron jobs.
 pub const TABLE_CRON_JOBS: u32 = 9;
 /// Table of the runs of cron jobs.
@@ -56,6 +60,7 @@ pub fn table_name(table: u32) -> Option<&'static str> {
         TABLE_MAINTENANCE => "maintenance",
         TABLE_UPDATE_PROGRESS => "update_progress",
         TABLE_UPDATE_PULSES => "update_pulses",
+        TABLE_ANSWERS => "answers",
         _ => return None,
     })
 }

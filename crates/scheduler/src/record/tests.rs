@@ -9,6 +9,7 @@ use model::update::*;
 use model::{CpuMillis, JobKey, Resources, TaskConfig, TaskId, TaskStatus, UpdateKey};
 
 use super::*;
+use crate::idempotency::{AnswerKey, KeptOutcome};
 use crate::store::{Store, records};
 use crate::task::{Task, TaskEvent};
 use crate::updates::progress::{InstanceProgress, InstanceStage};
@@ -175,6 +176,22 @@ fn full_store() -> Store {
         HostRecord { agent_id: "agent".into(), attributes, mode: model::MaintenanceMode::Draining },
     );
     store.put_quota(&"role".to_owned(), Resources { cpu: CpuMillis(1), ram_mb: 2, disk_mb: 3, ports: 0, gpus: 0 });
+    let modes = model::MaintenanceMode::ALL.map(|mode| (format!("{mode:?}"), mode)).to_vec();
+    let outcomes = [
+        KeptOutcome::None,
+        KeptOutcome::Tasks(0),
+        KeptOutcome::Tasks(u32::MAX),
+        KeptOutcome::Hosts(Vec::new()),
+        KeptOutcome::Hosts(modes),
+        KeptOutcome::Update(key),
+        KeptOutcome::Pulse { active: false },
+        KeptOutcome::Pulse { active: true },
+    ];
+    for (at, outcome) in outcomes.into_iter().enumerate() {
+        let key =
+            AnswerKey { principal: ["", "jane\0doe"][at % 2].into(), key: format!("key-{}", at / 2).parse().unwrap() };
+        store.keep_answer(key, [at as u8; 16], -7, vec!["said".into(); at % 3], outcome);
+    }
     store
 }
 
@@ -186,6 +203,7 @@ fn assert_same(one: &View, other: &View) {
     assert_eq!(one.hosts, other.hosts);
     assert_eq!(one.quotas, other.quotas);
     assert_eq!(one.configs, other.configs);
+    assert_eq!(one.answers, other.answers);
     assert_eq!((&one.framework_id, one.epoch), (&other.framework_id, other.epoch));
 }
 
@@ -234,9 +252,11 @@ fn deleting_everything_leaves_nothing() {
     ids.iter().for_each(|id| drop(store.remove_task(id)));
     let key = UpdateKey { job: job(), id: "u-1".into() };
     store.remove_update(&key);
+    (0..store.kept_answers()).for_each(|_| store.forget_oldest_answer());
     store.take_records().iter().for_each(|record| replayed.apply(record).unwrap());
     assert_same(&replayed.view, &store.view);
     assert!(store.view.tasks.is_empty() && store.view.configs.is_empty() && store.view.updates.is_empty());
+    assert!(store.view.answers.is_empty());
     assert!(store.view.update_progress.is_empty() && store.view.update_pulses.is_empty());
     assert!(replayed.dangling().is_empty(), "{:?}", replayed.dangling());
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::update::Update;
 use model::{InstanceId, TaskId, UpdateKey};
 
-use super::{Store, address, config_record, cron, identity_message, task_record};
+use super::{Store, address, answers, config_record, cron, identity_message, task_record};
 use crate::record::schema::PulseMessage;
 use crate::record::{self, Record, convert};
 use crate::task::Task;
@@ -24,7 +24,7 @@ pub fn records(view: &View) -> impl Iterator<Item = Record> + Send + use<> {
         .clone()
         .into_iter()
         .map(move |(id, task)| task_record(&task, numbers[&address(&task.config)], offer_roles.get(&id)));
-    identity_and_configs(view).chain(tasks).chain(whole_tables(view))
+    identity_and_configs(view).chain(tasks).chain(whole_tables(view)).chain(answers::records(view))
 }
 
 /// Who the scheduler is, and the configurations.
@@ -34,7 +34,7 @@ pub(crate) fn identity_and_configs(view: &View) -> impl Iterator<Item = Record> 
     std::iter::once(identity).chain(configs)
 }
 
-/// Every other table, tasks excepted.
+/// Every other table, tasks and kept answers excepted.
 pub(crate) fn whole_tables(view: &View) -> impl Iterator<Item = Record> + Send + use<> {
     let updates = view.updates.clone().into_iter().flat_map(|(key, update)| update_records(&key, &update));
     let progress = view.update_progress.clone().into_iter().flat_map(|(key, progress)| {

@@ -17,8 +17,8 @@ use model::{
 };
 use scheduler::settings::SecondOffer;
 use scheduler::{
-    Command, CoordinatorQuestion, Effect, Input, Now, Output, Principal, Record, Reply, RequestId, Scheduler, Settings,
-    Task, Transition, View,
+    Command, CoordinatorQuestion, Effect, Idempotency, Input, Now, Output, Principal, Record, Reply, RequestId,
+    Scheduler, Settings, Task, Transition, View,
 };
 
 pub type Journal = BTreeMap<(u32, Vec<u8>), Vec<u8>>;
@@ -276,7 +276,21 @@ impl World {
         self.next_request += 1;
         let request = RequestId(self.next_request);
         let principal = Principal { name: "jane".into() };
-        self.step(Input::Command { request, principal, command }).expect("every command is answered")
+        self.step(Input::command(request, principal, command)).expect("every command is answered")
+    }
+
+    /// A command of that user under that key. What is asked is known by its `Debug` form.
+    pub fn command_once(&mut self, user: &str, key: &str, command: Command) -> Reply {
+        let mut fingerprint = [0; 16];
+        for (at, byte) in format!("{command:?}").bytes().enumerate() {
+            let slot: &mut u8 = &mut fingerprint[at % 16];
+            *slot = slot.wrapping_mul(31).wrapping_add(byte);
+        }
+        let idempotency = Some(Idempotency { key: key.parse().unwrap(), fingerprint });
+        self.next_request += 1;
+        let (request, principal) = (RequestId(self.next_request), Principal { name: user.into() });
+        let input = Input::Command { request, principal, command, idempotency };
+        self.step(input).expect("every command is answered")
     }
 
     pub fn create(&mut self, task: TaskConfig, instances: i32) -> Reply {

@@ -115,7 +115,7 @@ impl Real {
 
     fn command(&mut self, command: Command) -> Reply {
         let principal = Principal { name: "jane".into() };
-        self.step(Input::Command { request: RequestId(1), principal, command }).expect("every command is answered")
+        self.step(Input::command(RequestId(1), principal, command)).expect("every command is answered")
     }
 
     fn config(&self, version: i32) -> TaskConfig {

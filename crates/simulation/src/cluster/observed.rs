@@ -100,19 +100,20 @@ impl Observed {
                     request,
                     principal,
                     command: Command::Maintenance(MaintenanceCommand::SlaDrain { hosts, timeout_secs, .. }),
+                    idempotency,
                 },
             ) => {
                 let default_policy = SlaPolicy::Percentage { percentage_bits: 0, duration_secs: 0 };
-                let command = MaintenanceCommand::SlaDrain { hosts, timeout_secs, default_policy };
-                Some(Input::Command { request, principal, command: Command::Maintenance(command) })
+                let command = Command::Maintenance(MaintenanceCommand::SlaDrain { hosts, timeout_secs, default_policy });
+                Some(Input::Command { request, principal, command, idempotency })
             }
             (
                 Some(Mutation::CoordinatorOverruled),
                 Input::CoordinatorAnswer { question, answer: CoordinatorAnswer::Refused },
             ) => Some(Input::CoordinatorAnswer { question, answer: CoordinatorAnswer::Allowed }),
-            (Some(mutation), Input::Command { request, principal, command: Command::Admin(command) }) => {
+            (Some(mutation), Input::Command { request, principal, command: Command::Admin(command), idempotency }) => {
                 let command = Command::Admin(spoil_restore(mutation, command));
-                Some(Input::Command { request, principal, command })
+                Some(Input::Command { request, principal, command, idempotency })
             }
             (_, input) => Some(input),
         }
@@ -133,92 +134,93 @@ impl Observed {
 
     /// The planted bugs that spoil what comes out.
     fn spoil_output(&self, output: &mut Output, before: &View, watch: &mut Watch) {
-        let chance = &mut watch.chance;
-        let is_task = |record: &Record| record.table == record::TABLE_TASKS;
-        match self.mutation {
-            Some(Mutation::TaskRecordDropped) => {
-                output.records.retain(|record| !(is_task(record) && record.value.is_some() && chance.per_mille(20)));
-            }
-            Some(Mutation::CronRunRecordDropped) => {
-                let is_run = |record: &Record| record.table == record::TABLE_CRON_RUNS && record.value.is_some();
-                output.records.retain(|record| !(is_run(record) && chance.per_mille(300)));
-            }
-            Some(Mutation::UpdateProgressRecordDropped) => {
-                output
-                    .records
-                    .retain(|record| !(record.table == record::TABLE_UPDATE_PROGRESS && chance.per_mille(100)));
-            }
-            Some(Mutation::MaintenanceRecordDropped) => {
-                output.records.retain(|record| !(record.table == record::TABLE_MAINTENANCE && chance.per_mille(300)));
-            }
-            Some(Mutation::DeletionDropped) => {
-                output.records.retain(|record| !(is_task(record) && record.value.is_none() && chance.per_mille(300)));
-            }
-            Some(Mutation::ConfigRecordDropped) => {
-                output.records.retain(|record| !(record.table == record::TABLE_CONFIGS && chance.per_mille(300)));
-            }
-            Some(Mutation::KillDropped) => {
-                output.effects.retain(|effect| !matches!(effect, Effect::Engine(Call::Kill { .. })));
-            }
-            Some(Mutation::StrayTolerated) => output.effects.retain(|effect| match effect {
-                Effect::Engine(Call::Kill { task_id, .. }) => before.tasks.contains_key(task_id),
+        let Some(mutation) = self.mutation else { return };
+        drop_records(mutation, &mut output.records, &mut watch.chance);
+        spoil_calls(mutation, &mut output.effects, before, watch);
+        repeat(mutation, &mut output.effects, &mut watch.chance);
+    }
+}
+
+/// The planted bugs by which records never reach the journal.
+fn drop_records(mutation: Mutation, records: &mut Vec<Record>, chance: &mut Chance) {
+    let (is_meant, per_mille): (fn(&Record) -> bool, _) = match mutation {
+        Mutation::TaskRecordDropped => (|record| record.table == record::TABLE_TASKS && record.value.is_some(), 20),
+        Mutation::DeletionDropped => (|record| record.table == record::TABLE_TASKS && record.value.is_none(), 300),
+        Mutation::CronRunRecordDropped => {
+            (|record| record.table == record::TABLE_CRON_RUNS && record.value.is_some(), 300)
+        }
+        Mutation::UpdateProgressRecordDropped => (|record| record.table == record::TABLE_UPDATE_PROGRESS, 100),
+        Mutation::MaintenanceRecordDropped => (|record| record.table == record::TABLE_MAINTENANCE, 300),
+        Mutation::ConfigRecordDropped => (|record| record.table == record::TABLE_CONFIGS, 300),
+        _ => return,
+    };
+    records.retain(|record| !(is_meant(record) && chance.per_mille(per_mille)));
+}
+
+/// The planted bugs by which the engine is told something else, or nothing.
+fn spoil_calls(mutation: Mutation, effects: &mut Vec<Effect>, before: &View, watch: &mut Watch) {
+    let chance = &mut watch.chance;
+    match mutation {
+        Mutation::KillDropped => {
+            effects.retain(|effect| !matches!(effect, Effect::Engine(Call::Kill { .. })));
+        }
+        Mutation::StrayTolerated => effects.retain(|effect| match effect {
+            Effect::Engine(Call::Kill { task_id, .. }) => before.tasks.contains_key(task_id),
+            _ => true,
+        }),
+        Mutation::AcknowledgedBeforeDurable => {
+            let calls = effects.iter().filter_map(|effect| match effect {
+                Effect::Engine(call @ Call::Acknowledge { .. }) => Some(call.clone()),
+                _ => None,
+            });
+            watch.early.extend(calls);
+        }
+        Mutation::AcknowledgementDropped => {
+            effects.retain(|effect| !matches!(effect, Effect::Engine(Call::Acknowledge { .. })));
+        }
+        Mutation::ReviveDropped => {
+            effects.retain(|effect| !matches!(effect, Effect::Engine(Call::Revive)));
+        }
+        Mutation::GivenUpForgotten => {
+            let is_lost = |id: &TaskId| before.tasks.get(id).is_some_and(|task| task.status == TaskStatus::Lost);
+            effects.retain_mut(|effect| match effect {
+                Effect::Engine(Call::Reconcile { tasks }) if !tasks.is_empty() => {
+                    tasks.retain(|(id, _)| !is_lost(id));
+                    !tasks.is_empty()
+                }
                 _ => true,
-            }),
-            Some(Mutation::AcknowledgedBeforeDurable) => {
-                let calls = output.effects.iter().filter_map(|effect| match effect {
-                    Effect::Engine(call @ Call::Acknowledge { .. }) => Some(call.clone()),
-                    _ => None,
-                });
-                watch.early.extend(calls);
-            }
-            Some(Mutation::AcknowledgementDropped) => {
-                output.effects.retain(|effect| !matches!(effect, Effect::Engine(Call::Acknowledge { .. })));
-            }
-            Some(Mutation::ReviveDropped) => {
-                output.effects.retain(|effect| !matches!(effect, Effect::Engine(Call::Revive)));
-            }
-            Some(Mutation::GivenUpForgotten) => {
-                let is_lost = |id: &TaskId| before.tasks.get(id).is_some_and(|task| task.status == TaskStatus::Lost);
-                output.effects.retain_mut(|effect| match effect {
-                    Effect::Engine(Call::Reconcile { tasks }) if !tasks.is_empty() => {
-                        tasks.retain(|(id, _)| !is_lost(id));
-                        !tasks.is_empty()
-                    }
-                    _ => true,
-                });
-            }
-            Some(Mutation::KillMisdirected) => {
-                for effect in &mut output.effects {
-                    if let Effect::Engine(Call::Kill { task_id, .. }) = effect
-                        && chance.per_mille(50)
-                        && let Some(other) = before.tasks.keys().nth(chance.below(before.tasks.len() as u64) as usize)
-                    {
-                        *task_id = other.clone();
-                    }
+            });
+        }
+        Mutation::KillMisdirected => {
+            for effect in effects.iter_mut() {
+                if let Effect::Engine(Call::Kill { task_id, .. }) = effect
+                    && chance.per_mille(50)
+                    && let Some(other) = before.tasks.keys().nth(chance.below(before.tasks.len() as u64) as usize)
+                {
+                    *task_id = other.clone();
                 }
             }
-            _ => repeat(self.mutation, output, chance),
         }
+        _ => {}
     }
 }
 
 /// The planted bugs by which something leaves twice.
-fn repeat(mutation: Option<Mutation>, output: &mut Output, chance: &mut Chance) {
+fn repeat(mutation: Mutation, effects: &mut Vec<Effect>, chance: &mut Chance) {
     match mutation {
-        Some(Mutation::LaunchRepeated) => {
-            let again = output
-                .effects
+        Mutation::LaunchRepeated => {
+            let again = effects
                 .iter()
                 .find(|effect| matches!(effect, Effect::Engine(Call::Accept { launches, .. }) if !launches.is_empty()));
             if let Some(again) = again.cloned()
                 && chance.per_mille(50)
             {
-                output.effects.push(again);
+                effects.push(again);
             }
         }
-        Some(Mutation::AnsweredTwice) => {
-            let again = output.effects.iter().find(|effect| matches!(effect, Effect::Reply { .. })).cloned();
-            output.effects.extend(again.filter(|_| chance.per_mille(50)));
+        Mutation::AnsweredTwice => {
+            let again = effects.iter().find(|effect| matches!(effect, Effect::Reply { .. })).cloned();
+            effects.extend(again.filter(|_| chance.per_mille(50)));
         }
         _ => {}
     }

@@ -362,7 +362,7 @@ impl Simulation {
         self.next_request += 1;
         let request = RequestId(self.next_request);
         self.watch.borrow_mut().oracle.open.insert(request, command.clone());
-        self.send(Lane::Normal, Input::Command { request, principal: Principal::unsecure(), command });
+        self.send(Lane::Normal, Input::command(request, Principal::unsecure(), command));
     }
 
     fn send(&self, lane: Lane, input: Input) {

@@ -271,7 +271,7 @@ impl Daybreak {
     /// Hands a command over and waits for its answer.
     pub fn command(&self, command: Command) -> Reply {
         let number = self.requests.fetch_add(1, Ordering::SeqCst);
-        let input = Input::Command { request: RequestId(number), principal: Principal::unsecure(), command };
+        let input = Input::command(RequestId(number), Principal::unsecure(), command);
         self.sender.send(Lane::Normal, input).expect("the loop runs");
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
