@@ -17,9 +17,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use gateway::Gateway;
-use model::update::{Update, from_ranges};
+use model::update::from_ranges;
 use model::{ResourceType, Resources, TaskId};
-use scheduler::forecast::{Forecast, Obstacles, PlacementForecast, QuotaForecast, Shortfall, forecast};
+use scheduler::forecast::{Forecast, Obstacles, PlacementForecast, QuotaForecast, Shortfall, UpdateForecast, forecast};
 use scheduler::{Principal, Reply};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,6 +30,8 @@ use crate::answer::response_code;
 use crate::change;
 use crate::explanation::{self, Subject};
 use crate::negotiation::is_json;
+use crate::rest::judgement::{ExplainParameters, Explanation, Plan, PlanQuestion, PlanRefused};
+use crate::rest::problem::{ErrorCode, LookingRefused};
 
 /// Forecasts under way at the same time: they are work, and nobody's service depends on them.
 const AT_ONCE: usize = 2;
@@ -55,7 +57,14 @@ fn answer(status: StatusCode, value: &Value) -> Response {
 }
 
 fn refuse(status: StatusCode, sentence: impl Into<String>) -> Response {
-    answer(status, &json!({"error": sentence.into()}))
+    let code = match status {
+        StatusCode::NOT_FOUND => ErrorCode::NotFound,
+        StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::BodyTooLarge,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ErrorCode::UnsupportedMediaType,
+        StatusCode::INTERNAL_SERVER_ERROR => ErrorCode::Error,
+        _ => ErrorCode::InvalidRequest,
+    };
+    answer(status, &json!({"error": sentence.into(), "code": code}))
 }
 
 impl ForecastState {
@@ -80,7 +89,18 @@ struct Question {
     arguments: Value,
 }
 
-async fn plan(
+/// Tells what would come of a change
+///
+/// Nothing is changed. `docs/explain.md` tells every field of the answer.
+#[utoipa::path(
+    post,
+    path = "/api/v1/plan",
+    operation_id = "plan",
+    tag = "judgement",
+    request_body(content = PlanQuestion, description = "The change."),
+    responses((status = 200, description = "What would come of it.", body = Plan), PlanRefused)
+)]
+pub(crate) async fn plan(
     State(state): State<ForecastState>,
     principal: Option<Extension<Principal>>,
     headers: HeaderMap,
@@ -139,7 +159,21 @@ struct Wanted {
     task: Option<String>,
 }
 
-async fn explain(State(state): State<ForecastState>, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
+/// Tells why a job or a task is as it is
+///
+/// `docs/explain.md` tells every field of the answer.
+#[utoipa::path(
+    get,
+    path = "/api/v1/explain",
+    operation_id = "explain",
+    tag = "judgement",
+    params(ExplainParameters),
+    responses((status = 200, description = "What is known.", body = Explanation), LookingRefused)
+)]
+pub(crate) async fn explain(
+    State(state): State<ForecastState>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Response {
     let wanted = match wanted {
         Ok(Query(wanted)) => wanted,
         Err(rejection) => return refuse(StatusCode::BAD_REQUEST, format!("{}.", rejection.body_text())),
@@ -250,10 +284,16 @@ fn refusal_json(refusal: &Reply) -> Value {
     json!({"code": response_code(refusal.code).name(), "messages": refusal.messages})
 }
 
-fn update_json(update: &Update) -> Value {
+fn update_json(forecast: &UpdateForecast) -> Value {
+    let update = &forecast.update;
     let initial: usize = update.initial.iter().map(|config| from_ranges(&config.instances).len()).sum();
     let desired = update.desired.as_ref().map_or(0, |config| from_ranges(&config.instances).len());
-    json!({"replacedInstances": initial, "wantedInstances": desired})
+    json!({
+        "replacedInstances": initial,
+        "wantedInstances": desired,
+        "groups": forecast.groups,
+        "leastDurationMs": forecast.least_duration_ms,
+    })
 }
 
 fn forecast_json(frozen_ms: i64, forecast: &Forecast) -> Value {

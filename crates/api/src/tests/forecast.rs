@@ -70,6 +70,38 @@ async fn a_creation_is_foretold_and_nothing_is_submitted() {
 }
 
 #[tokio::test]
+async fn the_groups_of_an_update_are_told() {
+    let mut view = view();
+    for (id, task) in view.tasks.clone() {
+        let mut task = Arc::unwrap_or_clone(task);
+        Arc::make_mut(&mut task.config).is_service = true;
+        view.tasks.insert(id, Arc::new(task));
+    }
+    let house = House::new(view, Reply::ok());
+    let mut task = TaskConfig::new(JobKey::new("vagrant", "prod", "x"), 0.25, 16, 32, "{}");
+    task.is_service = true;
+    let settings = model::update::UpdateSettings {
+        strategy: model::update::UpdateStrategy::Batch { group_size: 2, autopause_after_batch: false },
+        min_wait_in_running_ms: 1000,
+        ..Default::default()
+    };
+    let request = model::update::UpdateRequest { task, instance_count: 5, settings, metadata: Default::default() };
+    let request: Value =
+        serde_json::from_slice(&thrift::encode_plain(&thrift::JobUpdateRequest::from(&request))).unwrap();
+    let body = json!({"method": "startJobUpdate", "arguments": {"request": request}});
+    let said = house.send(question(body.to_string())).await.json();
+    assert_eq!(said["refusal"], Value::Null);
+    let told = json!({
+        "replacedInstances": 4,
+        "wantedInstances": 5,
+        "groups": [[4, 0], [1, 2], [3]],
+        "leastDurationMs": 3000,
+    });
+    assert_eq!(said["update"], told);
+    assert_eq!(house.commands(), []);
+}
+
+#[tokio::test]
 async fn what_is_no_question_is_refused_in_a_sentence() {
     let settings = ApiSettings { max_body_bytes: 4096, ..ApiSettings::default() };
     let house = House::with_settings(view(), Reply::ok(), settings);

@@ -2,7 +2,8 @@
 //!
 //! Pure functions. They change nothing, need no scheduler and run in any thread, so that no question ever holds up the loop. What is
 //! judged is judged by the very code that decides: admission and quota by [`crate::admission`], agents by the filter and the
-//! preemption of [`crate::placement`]. Their work is bounded by the agents and the tasks of the view ([`MOST_LOOKS`]).
+//! preemption of [`crate::placement`], the course of an update by the controller of [`crate::updates`]. Their work is bounded by the
+//! agents and the tasks of the view ([`MOST_LOOKS`]).
 //!
 //! Not here: promises. Between a forecast and the change itself others may take the room.
 
@@ -22,6 +23,7 @@ use crate::input::Principal;
 use crate::quota;
 use crate::task::Task;
 use crate::tasks::reschedule::flapped;
+use crate::updates;
 use crate::view::{PendingReason, View};
 
 pub use obstacles::{ConstraintSeen, Nearest, Obstacle, Obstacles, PreemptionHelp, Shortfall};
@@ -39,8 +41,20 @@ pub struct Forecast {
     pub quota: Option<QuotaForecast>,
     /// Where its new tasks would find room; absent when nothing would be created at once.
     pub placement: Option<PlacementForecast>,
-    /// In which groups of instances the update would go, as far as can be told.
-    pub update: Option<Update>,
+    /// How the update would go; absent when there is nothing to update, and when it is refused before that is known.
+    pub update: Option<UpdateForecast>,
+}
+
+/// The course of an update that nothing goes wrong with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpdateForecast {
+    /// What it replaces, and by what; without id and events.
+    pub update: Update,
+    /// Its instances in the groups and in the order in which they are taken: those added first, then those changed, then those
+    /// removed. With a queue the next instance begins as soon as one is done, so that groups overlap.
+    pub groups: Vec<Vec<InstanceId>>,
+    /// It cannot take less, in ms: new tasks are watched group by group. Starting, stopping, pauses and pulses come on top.
+    pub least_duration_ms: i64,
 }
 
 /// Quota, as the check sees it (spec scheduler 2.11).
@@ -176,8 +190,17 @@ fn update_of(view: &View, now_ms: i64, update: Update) -> Forecast {
         }
         forecast.placement = Some(placement_of(rooms, instances.len() as u32, fitting));
     }
-    forecast.update = Some(update);
+    forecast.update = course_of(update);
     forecast
+}
+
+/// `None` for what could not be carried out, which admission refuses.
+fn course_of(update: Update) -> Option<UpdateForecast> {
+    let groups = updates::foretell_groups(&update).ok()?;
+    let desired = update.desired.as_ref().map(|desired| from_ranges(&desired.instances)).unwrap_or_default();
+    let watched = groups.iter().filter(|group| group.iter().any(|instance| desired.contains(instance)));
+    let least_duration_ms = i64::from(update.settings.min_wait_in_running_ms) * watched.count() as i64;
+    Some(UpdateForecast { update, groups, least_duration_ms })
 }
 
 /// Why a pending task waits, looked at anew.

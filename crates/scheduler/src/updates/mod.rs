@@ -23,6 +23,7 @@ use crate::tasks::table::State;
 use crate::timers::Timer;
 use progress::InstanceProgress;
 use status::{Cause, Cell};
+pub(crate) use updater::foretell_groups;
 use updater::{Found, Standing, Step, Updater};
 
 /// What the controller remembers beyond the stored tables; a restart builds it anew from them.

@@ -82,17 +82,23 @@ pub(crate) struct Updater {
 }
 
 impl Updater {
-    /// For an update that is rolling, from what is known of its instances. Those to create come first, then those to change, then
-    /// those to remove; a rollback takes the reverse of that order. The error says why the update cannot be carried out.
+    /// For an update that is rolling, from what is known of its instances. The error says why the update cannot be carried out.
     pub(crate) fn new(
         update: &Update,
         progress: Option<&OrdMap<InstanceId, InstanceProgress>>,
     ) -> Result<Self, String> {
+        let mut updater = Self::heading(update, status::is_forward(update.status()))?;
+        updater.restore(progress);
+        Ok(updater)
+    }
+
+    /// At its beginning. Those to create come first, then those to change, then those to remove; a rollback takes the reverse of
+    /// that order.
+    fn heading(update: &Update, forward: bool) -> Result<Self, String> {
         let sizes = group_sizes(&update.settings.strategy);
         if sizes.is_empty() || sizes.iter().any(|size| *size <= 0) {
             return Err(format!("its groups have the sizes {sizes:?}"));
         }
-        let forward = status::is_forward(update.status());
         let initial = spread(&update.initial);
         let desired = spread(update.desired.as_slice());
         let mut order: Vec<InstanceId> = initial.keys().chain(desired.keys()).copied().collect();
@@ -110,7 +116,7 @@ impl Updater {
             order.reverse();
         }
         let side = if forward { &desired } else { &initial };
-        let mut updater = Self {
+        Ok(Self {
             job: update.key.job.clone(),
             forward,
             settings: update.settings.clone(),
@@ -125,9 +131,7 @@ impl Updater {
             timers: BTreeMap::new(),
             sla_tries: BTreeMap::new(),
             held: BTreeSet::new(),
-        };
-        updater.restore(progress);
-        Ok(updater)
+        })
     }
 
     fn restore(&mut self, progress: Option<&OrdMap<InstanceId, InstanceProgress>>) {
@@ -195,24 +199,28 @@ impl Updater {
             found.push(self.look(core, instance, actual, false));
         }
         while !core.space_low && self.standing() == Standing::Working {
-            let progress = Progress {
-                total: self.targets.len(),
-                idle: self.idle.len(),
-                in_flight: self.working.len(),
-                forward: self.forward,
-            };
-            let size = next_group_size(&self.settings.strategy, progress);
-            if size == 0 {
-                break;
-            }
-            let group = self.idle.split_off(self.idle.len() - size);
-            for instance in group.into_iter().rev() {
-                self.working.insert(instance);
+            let Some(group) = self.take_group() else { break };
+            for instance in group {
                 let actual = core.active_task(&self.job, instance).cloned();
                 found.push(self.look(core, instance, actual, true));
             }
         }
         (found, self.standing())
+    }
+
+    /// Takes what the strategy takes now of the instances that are left; `None` when that is nothing.
+    fn take_group(&mut self) -> Option<Vec<InstanceId>> {
+        let progress = Progress {
+            total: self.targets.len(),
+            idle: self.idle.len(),
+            in_flight: self.working.len(),
+            forward: self.forward,
+        };
+        let size = next_group_size(&self.settings.strategy, progress);
+        let mut group = self.idle.split_off(self.idle.len() - size);
+        group.reverse();
+        self.working.extend(&group);
+        (!group.is_empty()).then_some(group)
     }
 
     fn standing(&self) -> Standing {
@@ -330,6 +338,18 @@ impl Updater {
     pub(crate) fn working_action(&self) -> UpdateAction {
         if self.forward { UpdateAction::InstanceUpdating } else { UpdateAction::InstanceRollingBack }
     }
+}
+
+/// The groups in which an update that begins now takes its instances, when all of a group are done before others are taken. The
+/// error says why it cannot be carried out.
+pub(crate) fn foretell_groups(update: &Update) -> Result<Vec<Vec<InstanceId>>, String> {
+    let mut updater = Updater::heading(update, true)?;
+    let mut groups = Vec::new();
+    while let Some(group) = updater.take_group() {
+        updater.succeeded.append(&mut updater.working);
+        groups.push(group);
+    }
+    Ok(groups)
 }
 
 /// The configuration of each instance.
