@@ -93,33 +93,62 @@ pub struct LoadedJob {
     pub has_hooks: bool,
 }
 
-/// Evaluates a job file in a child process of this program, and checks the job that is wanted.
+/// A job file that was evaluated: its jobs are worked out from that, without another evaluation.
+pub trait EvaluatedFile {
+    /// What the request wants of the file; what else it says of the file is what the file was evaluated with. An error is the text for
+    /// the user.
+    fn load(&self, request: &EvaluationRequest) -> Result<Evaluation, String>;
+}
+
+/// Evaluates a job file in a child process of this program.
 #[cfg(feature = "evaluator")]
+pub fn evaluate_file(request: &EvaluationRequest) -> Result<Box<dyn EvaluatedFile>, String> {
+    Ok(Box::new(Evaluated(config::evaluate(&question_of(request)).map_err(text_of)?)))
+}
+
+/// Evaluates a job file and checks the job that is wanted.
 pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluation, String> {
-    let text = |error: config::ConfigError| error.render().trim_start_matches("error: ").trim_end().to_owned();
-    let mut question = question_of(request);
-    let wanted = question.wanted.clone();
-    let evaluation = config::evaluate(&question).map_err(text)?;
-    let keys = evaluation.jobs.iter().map(config::Job::key).collect();
-    if request.wanted == Wanted::Keys {
-        return Ok(Evaluation { keys, ..Evaluation::default() });
+    evaluate_file(request)?.load(request)
+}
+
+#[cfg(feature = "evaluator")]
+struct Evaluated(config::Evaluation);
+
+#[cfg(feature = "evaluator")]
+fn text_of(error: config::ConfigError) -> String {
+    error.render().trim_start_matches("error: ").trim_end().to_owned()
+}
+
+#[cfg(feature = "evaluator")]
+impl EvaluatedFile for Evaluated {
+    fn load(&self, request: &EvaluationRequest) -> Result<Evaluation, String> {
+        let keys = self.0.jobs.iter().map(config::Job::key).collect();
+        if request.wanted == Wanted::Keys {
+            return Ok(Evaluation { keys, ..Evaluation::default() });
+        }
+        let mut question = question_of(request);
+        let wanted = question.wanted.clone();
+        let found = image_bindings(self.0.select(wanted.as_ref()).map_err(text_of)?, request)?;
+        let rebound;
+        let evaluation = if found.is_empty() {
+            &self.0
+        } else {
+            // What an image's tag stands for is known only now, and the file may use it anywhere.
+            question.bindings.extend(found);
+            rebound = config::evaluate(&question).map_err(text_of)?;
+            &rebound
+        };
+        let job = evaluation.select(wanted.as_ref()).map_err(text_of)?;
+        let submission = job.submission(&crate::world::login(), &request.tiers).map_err(text_of)?;
+        let loaded = LoadedJob {
+            key: ClusterJob { cluster: submission.cluster, job: submission.job.key.clone() },
+            configuration: submission.job,
+            update: job.update_settings(&[]).map_err(text_of),
+            raw: submission.raw,
+            has_hooks: submission.enable_hooks && !evaluation.hooks.is_empty(),
+        };
+        Ok(Evaluation { keys, job: Some(loaded), warnings: submission.warnings })
     }
-    let mut evaluation = evaluation;
-    let found = image_bindings(evaluation.select(wanted.as_ref()).map_err(text)?, request)?;
-    if !found.is_empty() {
-        question.bindings.extend(found);
-        evaluation = config::evaluate(&question).map_err(text)?;
-    }
-    let job = evaluation.select(wanted.as_ref()).map_err(text)?;
-    let submission = job.submission(&crate::world::login(), &request.tiers).map_err(text)?;
-    let loaded = LoadedJob {
-        key: ClusterJob { cluster: submission.cluster, job: submission.job.key.clone() },
-        configuration: submission.job,
-        update: job.update_settings(&[]).map_err(text),
-        raw: submission.raw,
-        has_hooks: submission.enable_hooks && !evaluation.hooks.is_empty(),
-    };
-    Ok(Evaluation { keys, job: Some(loaded), warnings: submission.warnings })
 }
 
 /// The request in the evaluator's words.
@@ -169,14 +198,13 @@ pub fn evaluate_task(
     bindings: &[Binding],
     wanted: Option<&str>,
 ) -> Result<LoadedTask, String> {
-    let text = |error: config::ConfigError| error.render().trim_start_matches("error: ").trim_end().to_owned();
     let mut question = config::EvaluationRequest::new(path.to_string_lossy());
     question.as_tasks = true;
     question.read_json = is_json;
     question.bindings = bindings.iter().map(|binding| (binding.name.clone(), binding.value.clone())).collect();
-    let evaluation = config::evaluate(&question).map_err(text)?;
-    let task = evaluation.select_task(wanted).map_err(text)?;
-    let raw = task.checked(&evaluation.path).map_err(text)?.clone();
+    let evaluation = config::evaluate(&question).map_err(text_of)?;
+    let task = evaluation.select_task(wanted).map_err(text_of)?;
+    let raw = task.checked(&evaluation.path).map_err(text_of)?.clone();
     let port = |address: &str| address.strip_prefix("thermos.ports[")?.strip_suffix(']').map(str::to_owned);
     let ports = task.content.unbound.iter().filter_map(|unbound| port(&unbound.address)).collect();
     Ok(LoadedTask { name: task.name.shown().to_owned(), raw, ports })
@@ -195,6 +223,6 @@ pub fn evaluate_task(
 
 /// Evaluates a job file in a child process.
 #[cfg(not(feature = "evaluator"))]
-pub fn evaluate(_request: &EvaluationRequest) -> Result<Evaluation, String> {
+pub fn evaluate_file(_request: &EvaluationRequest) -> Result<Box<dyn EvaluatedFile>, String> {
     Err("this program was built without the evaluator of job files".into())
 }

@@ -17,7 +17,7 @@ use thrift::{
 
 use crate::clusters::{Cluster, Clusters};
 use crate::console::Console;
-use crate::evaluation::{Evaluation, EvaluationRequest, LoadedJob, Wanted};
+use crate::evaluation::{EvaluatedFile, Evaluation, EvaluationRequest, LoadedJob, Wanted};
 use crate::exit::Exit;
 use crate::hooks::{HookEvent, HookOutcome, HookRunner, HookVerdict, HookedCall};
 use crate::leader::Announced;
@@ -39,6 +39,8 @@ struct Inner {
     answer: RefCell<Answer>,
     pages: RefCell<Pages>,
     evaluation: RefCell<Result<Evaluation, String>>,
+    more_jobs: RefCell<Vec<LoadedJob>>,
+    evaluations: Cell<u32>,
     calls: RefCell<Vec<Call>>,
     opened: RefCell<Vec<String>>,
     ran: RefCell<Vec<String>>,
@@ -67,6 +69,8 @@ impl FakeWorld {
             answer: RefCell::new(Box::new(answer)),
             pages: RefCell::new(Box::new(|_| Page { status: 404, ..Page::default() })),
             evaluation: RefCell::new(Ok(hello_file())),
+            more_jobs: RefCell::default(),
+            evaluations: Cell::default(),
             calls: RefCell::default(),
             opened: RefCell::default(),
             attended_files: RefCell::default(),
@@ -115,6 +119,20 @@ impl FakeWorld {
     pub fn with_file(self, evaluation: Result<Evaluation, String>) -> Self {
         *self.0.evaluation.borrow_mut() = evaluation;
         self
+    }
+
+    /// The file has these jobs as well.
+    pub fn with_more_jobs(self, jobs: Vec<LoadedJob>) -> Self {
+        if let Ok(evaluation) = &mut *self.0.evaluation.borrow_mut() {
+            evaluation.keys.extend(jobs.iter().map(|job| job.key.to_string()));
+        }
+        *self.0.more_jobs.borrow_mut() = jobs;
+        self
+    }
+
+    /// How often a file was evaluated.
+    pub fn evaluations(&self) -> u32 {
+        self.0.evaluations.get()
     }
 
     /// What the scheduler was asked, by the methods' names, tiers and reading of tasks left out.
@@ -280,14 +298,10 @@ impl World for FakeWorld {
         self.0.leaders.borrow_mut().pop_front().unwrap_or_else(|| Err("no ZooKeeper in this test".into()))
     }
 
-    fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, String> {
-        let mut evaluation = self.0.evaluation.borrow().clone()?;
-        match &request.wanted {
-            Wanted::Keys => evaluation.job = None,
-            Wanted::Only => {}
-            Wanted::Job(key) => evaluation.job = evaluation.job.filter(|job| job.key == *key),
-        }
-        Ok(evaluation)
+    fn evaluate_file(&self, _: &EvaluationRequest) -> Result<Box<dyn EvaluatedFile>, String> {
+        self.0.evaluations.set(self.0.evaluations.get() + 1);
+        let evaluation = self.0.evaluation.borrow().clone()?;
+        Ok(Box::new(FakeFile { evaluation, more_jobs: self.0.more_jobs.borrow().clone() }))
     }
 
     fn start_hooks(
@@ -362,6 +376,27 @@ impl World for FakeWorld {
 /// The job of most tests.
 pub fn hello_key() -> ClusterJob {
     "c1/www-data/devel/hello_world".parse().unwrap()
+}
+
+/// A file that was evaluated.
+struct FakeFile {
+    evaluation: Evaluation,
+    more_jobs: Vec<LoadedJob>,
+}
+
+impl EvaluatedFile for FakeFile {
+    fn load(&self, request: &EvaluationRequest) -> Result<Evaluation, String> {
+        let mut evaluation = self.evaluation.clone();
+        match &request.wanted {
+            Wanted::Keys => evaluation.job = None,
+            Wanted::Only => {}
+            Wanted::Job(key) => {
+                let mut jobs = evaluation.job.into_iter().chain(self.more_jobs.iter().cloned());
+                evaluation.job = jobs.find(|job| job.key == *key);
+            }
+        }
+        Ok(evaluation)
+    }
 }
 
 /// A file with that job.

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::clusters::Cluster;
-use crate::evaluation::{Evaluation, EvaluationRequest};
+use crate::evaluation::{EvaluatedFile, Evaluation, EvaluationRequest};
 use crate::hooks::HookRunner;
 use crate::http::HttpTransport;
 use crate::leader::Announced;
@@ -21,7 +21,11 @@ pub trait World {
     /// Base address of the leading scheduler that is announced there; an error is a sentence for the user.
     fn locate(&self, announced: &Announced) -> Result<String, String>;
     /// Evaluates a job file; an error is the text for the user.
-    fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, String>;
+    fn evaluate_file(&self, request: &EvaluationRequest) -> Result<Box<dyn EvaluatedFile>, String>;
+    /// Evaluates a job file for one question.
+    fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, String> {
+        self.evaluate_file(request)?.load(request)
+    }
     /// Starts the hooks of the job that the request wants; `job` is that job under the wire's names. An error is the text for the user.
     fn start_hooks(
         &self,
@@ -84,8 +88,8 @@ impl World for RealWorld {
         crate::leader::find(announced)
     }
 
-    fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, String> {
-        crate::evaluation::evaluate(request)
+    fn evaluate_file(&self, request: &EvaluationRequest) -> Result<Box<dyn EvaluatedFile>, String> {
+        crate::evaluation::evaluate_file(request)
     }
 
     fn start_hooks(

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use client::aurora::inspect_text;
-use client::evaluation::{EvaluationRequest, LoadedJob, Wanted, evaluate};
+use client::evaluation::{EvaluationRequest, LoadedJob, Wanted, evaluate, evaluate_file};
 
 fn load(path: PathBuf) -> LoadedJob {
     let request = EvaluationRequest { path: path.clone(), wanted: Wanted::Only, ..EvaluationRequest::default() };
@@ -47,7 +47,29 @@ fn main() {
     let tutorial = check(&examples, "tutorial/hello_world.aurora", 1, true, 1000);
     assert_eq!(tutorial.update.unwrap().min_wait_in_running_ms, 5000);
 
+    jobs_of_a_file_are_loaded_from_one_evaluation();
     broken_files_say_where();
+}
+
+fn jobs_of_a_file_are_loaded_from_one_evaluation() {
+    let path = std::env::temp_dir().join(format!("daybreak-several-{}.aurora", std::process::id()));
+    let text = "t = SimpleTask(name = 't', command = 'true')\n\
+                jobs = [Job(cluster = 'c1', role = 'r', environment = 'devel', name = n, task = t) for n in ('one', 'two')]\n";
+    std::fs::write(&path, text).unwrap();
+    let request = EvaluationRequest { path: path.clone(), ..EvaluationRequest::default() };
+    let file = evaluate_file(&request).unwrap();
+    // Nothing could be evaluated again.
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(file.load(&request).unwrap().keys, ["c1/r/devel/one", "c1/r/devel/two"]);
+    for key in ["c1/r/devel/two", "c1/r/devel/one"] {
+        let wanted = Wanted::Job(key.parse().unwrap());
+        let loaded = file.load(&EvaluationRequest { wanted, ..request.clone() }).unwrap();
+        assert_eq!(loaded.job.unwrap().key.to_string(), key);
+    }
+    let other = Wanted::Job("c1/r/devel/three".parse().unwrap());
+    let why = file.load(&EvaluationRequest { wanted: other, ..request.clone() }).unwrap_err();
+    assert!(why.contains("defines no job c1/r/devel/three"), "{why}");
+    println!("test jobs of a file are loaded from one evaluation ... ok");
 }
 
 fn broken_files_say_where() {

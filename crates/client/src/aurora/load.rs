@@ -8,7 +8,7 @@ use thrift::{GetTierConfigResult, GetTierConfigsArguments, ResponseResult};
 
 use super::arguments::{ConfigListArguments, FileOptions, HookFile};
 use super::{Context, inspect};
-use crate::evaluation::{EvaluationRequest, LoadedJob, Wanted};
+use crate::evaluation::{EvaluatedFile, Evaluation, EvaluationRequest, LoadedJob, Wanted};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::hooks::Hooks;
 use crate::scheduler::Scheduler;
@@ -27,6 +27,48 @@ pub fn load_job(
     let job = load_with_tiers(key, path, file, known, context)?;
     tiers?;
     Ok(job)
+}
+
+/// A job file whose jobs are loaded one by one.
+pub struct WholeFile<'a> {
+    path: &'a Path,
+    options: &'a FileOptions,
+    evaluated: Box<dyn EvaluatedFile>,
+    /// Keys of its jobs in their order; at least one.
+    pub keys: Vec<ClusterJob>,
+}
+
+impl<'a> WholeFile<'a> {
+    /// Evaluates a file.
+    pub fn evaluate(path: &'a Path, options: &'a FileOptions, context: &Context<'_>) -> Outcome<Self> {
+        let request = EvaluationRequest {
+            path: path.to_owned(),
+            bindings: options.bindings.clone(),
+            is_json: options.read_json,
+            format: options.format,
+            wanted: Wanted::Keys,
+            ..EvaluationRequest::default()
+        };
+        let evaluated = context.world.evaluate_file(&request).map_err(cannot_load)?;
+        let keys = evaluated.load(&request).map_err(cannot_load)?.keys;
+        if keys.is_empty() {
+            return Err(cannot_load(format!("{} defines no jobs", path.display())));
+        }
+        let keys = keys.iter().map(|key| key.parse().map_err(cannot_load)).collect::<Outcome<_>>()?;
+        Ok(Self { path, options, evaluated, keys })
+    }
+
+    /// Loads one of its jobs with the cluster's tiers.
+    pub fn load(
+        &self,
+        key: &ClusterJob,
+        scheduler: &mut Scheduler<'_>,
+        context: &mut Context<'_>,
+    ) -> Outcome<LoadedJob> {
+        let tiers = fetch_tiers(scheduler, context)?;
+        let request = request_for(key, self.path, self.options, tiers, context);
+        wanted_job(key, self.path, self.evaluated.load(&request), context)
+    }
 }
 
 /// Loads the job `key` of a file without asking anybody: the built-in tiers apply.
@@ -94,14 +136,25 @@ fn load_with_tiers(
     context: &mut Context<'_>,
 ) -> Outcome<LoadedJob> {
     let request = request_for(key, path, file, tiers, context);
-    let loading = |why: String| {
-        Failure::new(Exit::InvalidConfiguration, format!("Error loading configuration: {}", why.trim_end()))
-    };
-    let evaluation = context.world.evaluate(&request).map_err(loading)?;
+    wanted_job(key, path, context.world.evaluate(&request), context)
+}
+
+/// The job that was asked for, with the warnings told.
+fn wanted_job(
+    key: &ClusterJob,
+    path: &Path,
+    evaluation: Result<Evaluation, String>,
+    context: &mut Context<'_>,
+) -> Outcome<LoadedJob> {
+    let evaluation = evaluation.map_err(cannot_load)?;
     for warning in &evaluation.warnings {
         context.console.warning(warning);
     }
-    evaluation.job.ok_or_else(|| loading(format!("{} defines no job {key}", path.display())))
+    evaluation.job.ok_or_else(|| cannot_load(format!("{} defines no job {key}", path.display())))
+}
+
+fn cannot_load(why: String) -> Failure {
+    Failure::new(Exit::InvalidConfiguration, format!("Error loading configuration: {}", why.trim_end()))
 }
 
 fn fetch_tiers(scheduler: &mut Scheduler<'_>, context: &mut Context<'_>) -> Outcome<Tiers> {

@@ -19,6 +19,18 @@ pub struct Forecast {
     pub quota: Option<Quota>,
     /// Room.
     pub placement: Option<Placement>,
+    /// Course of an update.
+    pub update: Option<Course>,
+}
+
+/// How an update would go. Schedulers before this was told leave both out.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Course {
+    /// Instances in the groups and the order in which they are taken.
+    pub groups: Option<Vec<Vec<u32>>>,
+    /// It cannot take less.
+    pub least_duration_ms: Option<i64>,
 }
 
 /// A refusal in the scheduler's words.

@@ -1,7 +1,7 @@
 //! `daybreak plan`: what a create, an update or a schedule would do, instance by instance, and what the scheduler would say of it.
 //!
-//! The difference comes from calls that every Aurora knows (populateJobConfig, getJobUpdateDiff, getJobs); quota, room and refusals from
-//! the scheduler's own forecast ([`super::judgement`]), where it has one. Nothing is changed.
+//! The difference comes from calls that every Aurora knows (populateJobConfig, getJobUpdateDiff, getJobs); quota, room, refusals and the
+//! groups of an update from the scheduler's own forecast ([`super::judgement`]), where it has one. Nothing is changed.
 
 pub mod arguments;
 mod difference;
@@ -22,7 +22,7 @@ use thrift::{
 use super::judgement::{self, Forecast};
 use super::telling::ranges;
 use crate::aurora::{Context, load};
-use crate::evaluation::{EvaluationRequest, LoadedJob, Wanted};
+use crate::evaluation::LoadedJob;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::paint::Paint;
 use crate::scheduler::{CallError, Scheduler, missing_result, model_key};
@@ -110,14 +110,18 @@ pub fn plan(arguments: &PlanArguments, context: &mut Context<'_>) -> Outcome {
     if arguments.output.json {
         context.console.be_json();
     }
-    let keys = match &arguments.key {
-        Some(key) => vec![key.clone()],
-        None => keys_of(arguments, context)?,
+    let plans = match &arguments.key {
+        Some(key) => {
+            let (path, file) = (&arguments.path, &arguments.file);
+            vec![plan_job(
+                key,
+                |scheduler, context| load::load_job(key, path, file, scheduler, context),
+                arguments,
+                context,
+            )?]
+        }
+        None => plan_every_job(arguments, context)?,
     };
-    let mut plans = Vec::new();
-    for key in keys {
-        plans.push(plan_job(&key, arguments, context)?);
-    }
     if arguments.output.json {
         let jobs: Vec<Value> = plans.iter().map(|plan| plan.json(arguments)).collect();
         context.console.out_json(&json!({ "jobs": jobs }));
@@ -140,27 +144,24 @@ pub fn plan(arguments: &PlanArguments, context: &mut Context<'_>) -> Outcome {
     }
 }
 
-/// Keys of the file's jobs.
-fn keys_of(arguments: &PlanArguments, context: &mut Context<'_>) -> Outcome<Vec<ClusterJob>> {
-    let failed = |why: String| Failure::new(Exit::InvalidConfiguration, format!("Error loading configuration: {why}"));
-    let request = EvaluationRequest {
-        path: arguments.path.clone(),
-        bindings: arguments.file.bindings.clone(),
-        is_json: arguments.file.read_json,
-        format: arguments.file.format,
-        wanted: Wanted::Keys,
-        ..EvaluationRequest::default()
-    };
-    let evaluation = context.world.evaluate(&request).map_err(|why| failed(why.trim_end().to_owned()))?;
-    if evaluation.keys.is_empty() {
-        return Err(failed(format!("{} defines no jobs", arguments.path.display())));
+/// Plans of all jobs of the file, which is evaluated once.
+fn plan_every_job(arguments: &PlanArguments, context: &mut Context<'_>) -> Outcome<Vec<Plan>> {
+    let file = load::WholeFile::evaluate(&arguments.path, &arguments.file, context)?;
+    let mut plans = Vec::new();
+    for key in &file.keys {
+        plans.push(plan_job(key, |scheduler, context| file.load(key, scheduler, context), arguments, context)?);
     }
-    evaluation.keys.iter().map(|key| key.parse::<ClusterJob>().map_err(failed)).collect()
+    Ok(plans)
 }
 
-fn plan_job(key: &ClusterJob, arguments: &PlanArguments, context: &mut Context<'_>) -> Outcome<Plan> {
+fn plan_job(
+    key: &ClusterJob,
+    load: impl FnOnce(&mut Scheduler<'_>, &mut Context<'_>) -> Outcome<LoadedJob>,
+    arguments: &PlanArguments,
+    context: &mut Context<'_>,
+) -> Outcome<Plan> {
     let mut scheduler = context.scheduler(&key.cluster)?;
-    let loaded = load::load_job(key, &arguments.path, &arguments.file, &mut scheduler, context)?;
+    let loaded = load(&mut scheduler, context)?;
     let job = &loaded.configuration;
     let mut settings = loaded.update.clone().unwrap_or_default();
     if let Some(ids) = arguments.instances.as_ref().and_then(|instances| instances.named()) {
@@ -182,10 +183,9 @@ fn plan_job(key: &ClusterJob, arguments: &PlanArguments, context: &mut Context<'
     // What the file says of updates matters only where one is meant.
     let refusal = refusal.or_else(|| loaded.update.clone().err().filter(|_| action == Action::Update));
     let difference = difference.ok();
-    let rollout = difference
-        .as_ref()
-        .filter(|_| action == Action::Update)
-        .map(|difference| Rollout::new(&settings, &difference.add, &difference.changed(), &difference.remove));
+    let course = forecast.as_ref().and_then(|(forecast, _)| forecast.update.as_ref());
+    let is_update_known = action == Action::Update && difference.is_some();
+    let rollout = is_update_known.then(|| Rollout::new(&settings, course));
     let command = command_of(action, &loaded, arguments);
     Ok(Plan { key: key.clone(), action, difference, rollout, forecast, refusal, command })
 }

@@ -1,8 +1,10 @@
-//! How an update would go: the groups of its strategy, the shortest time it takes, what stops it and what turns it round.
+//! How an update would go: the groups that the scheduler foretells, and what the job file says of watching, pausing, failing and going
+//! back. Nothing is worked out here: where the scheduler does not tell the groups, nothing is said of them.
 
 use model::update::{UpdateSettings, UpdateStrategy};
 use serde::Serialize;
 
+use crate::daybreak::judgement::Course;
 use crate::daybreak::telling::{plural, ranges, span};
 
 /// The steps of an update, as far as can be told before.
@@ -11,13 +13,12 @@ use crate::daybreak::telling::{plural, ranges, span};
 pub struct Rollout {
     /// `queue`, `batch` or `variable batch`.
     pub strategy: &'static str,
-    /// Instances of each group, in order: those added first, then those changed, then those removed. With a queue the next instance
-    /// begins as soon as one is done, so that groups overlap.
-    pub groups: Vec<Vec<u32>>,
+    /// Instances of each group, in order. With a queue the next instance begins as soon as one is done, so that groups overlap.
+    pub groups: Option<Vec<Vec<u32>>>,
     /// How long each new task must stay RUNNING, in ms.
     pub watch_ms: i64,
     /// It cannot take less, in ms: new tasks are watched group by group. Starting and stopping come on top.
-    pub least_duration_ms: i64,
+    pub least_duration_ms: Option<i64>,
     /// It waits for somebody to resume it after each group.
     pub pauses_after_each_group: bool,
     /// Failed instances it tolerates.
@@ -33,25 +34,8 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// Of instances to add, to change and to remove.
-    pub fn new(settings: &UpdateSettings, add: &[u32], change: &[u32], remove: &[u32]) -> Self {
-        let order: Vec<u32> = add.iter().chain(change).chain(remove).copied().collect();
-        let watched = add.len() + change.len();
-        let mut groups = Vec::new();
-        let mut left = order.as_slice();
-        while !left.is_empty() {
-            let (group, rest) = left.split_at(group_size(&settings.strategy, groups.len()).min(left.len()));
-            groups.push(group.to_vec());
-            left = rest;
-        }
-        let mut begun = 0;
-        let watches = groups.iter().filter(|group| {
-            let has_new = begun < watched;
-            begun += group.len();
-            has_new
-        });
-        let watch_ms = i64::from(settings.min_wait_in_running_ms);
-        let least_duration_ms = watch_ms * watches.count() as i64;
+    /// With the settings of the job file, and the course that the scheduler foretells.
+    pub fn new(settings: &UpdateSettings, course: Option<&Course>) -> Self {
         let (strategy, pauses) = match &settings.strategy {
             UpdateStrategy::Queue { .. } => ("queue", false),
             UpdateStrategy::Batch { autopause_after_batch, .. } => ("batch", *autopause_after_batch),
@@ -59,9 +43,9 @@ impl Rollout {
         };
         Self {
             strategy,
-            groups,
-            watch_ms,
-            least_duration_ms,
+            groups: course.and_then(|course| course.groups.clone()),
+            watch_ms: i64::from(settings.min_wait_in_running_ms),
+            least_duration_ms: course.and_then(|course| course.least_duration_ms),
             pauses_after_each_group: pauses,
             max_failed_instances: settings.max_failed_instances,
             max_failures_per_instance: settings.max_per_instance_failures,
@@ -73,29 +57,17 @@ impl Rollout {
 
     /// The same for people, a sentence a line.
     pub fn sentences(&self) -> Vec<String> {
-        const MOST_GROUPS: usize = 6;
-        let mut lines = Vec::new();
-        let largest = self.groups.iter().map(Vec::len).max().unwrap_or(0) as u64;
-        let shown = |group: &Vec<u32>| ranges(group.iter().copied());
-        let groups: Vec<String> = self.groups.iter().take(MOST_GROUPS).map(shown).collect();
-        let more = self.groups.len().saturating_sub(MOST_GROUPS);
-        let more = if more > 0 { format!(" | … {more} more") } else { String::new() };
-        let count = self.groups.len() as u64;
-        lines.push(match (self.strategy, count) {
-            (_, 1) => format!("All {} at once: {}", plural(largest, "instance", "instances"), groups.join(" | ")),
-            ("queue", _) => format!(
-                "{} at a time, the next as soon as one is done, in this order: {}{more}",
-                plural(largest, "instance", "instances"),
-                groups.join(" | ")
-            ),
-            _ => format!("{count} batches, one after the other: {}{more}", groups.join(" | ")),
-        });
-        if self.watch_ms > 0 && self.least_duration_ms > 0 {
-            lines.push(format!(
+        let mut lines: Vec<String> = self.groups.iter().map(|groups| self.groups_sentence(groups)).collect();
+        match self.least_duration_ms {
+            Some(least_ms) if self.watch_ms > 0 && least_ms > 0 => lines.push(format!(
                 "Each new task is watched for {} once it runs; the whole takes {} at least, and what starting and stopping takes.",
                 span(self.watch_ms),
-                span(self.least_duration_ms)
-            ));
+                span(least_ms)
+            )),
+            None if self.watch_ms > 0 => {
+                lines.push(format!("Each new task is watched for {} once it runs.", span(self.watch_ms)));
+            }
+            _ => {}
         }
         if self.pauses_after_each_group {
             lines.push("Pauses after each batch until somebody resumes it (aurora update resume).".to_owned());
@@ -124,44 +96,69 @@ impl Rollout {
         }
         lines
     }
+
+    fn groups_sentence(&self, groups: &[Vec<u32>]) -> String {
+        const MOST_GROUPS: usize = 6;
+        let largest = groups.iter().map(Vec::len).max().unwrap_or(0) as u64;
+        let shown: Vec<String> = groups.iter().take(MOST_GROUPS).map(|group| ranges(group.iter().copied())).collect();
+        let shown = shown.join(" | ");
+        let more = groups.len().saturating_sub(MOST_GROUPS);
+        let more = if more > 0 { format!(" | … {more} more") } else { String::new() };
+        match (self.strategy, groups.len()) {
+            (_, 1) => format!("All {} at once: {shown}", plural(largest, "instance", "instances")),
+            ("queue", _) => format!(
+                "{} at a time, the next as soon as one is done, in this order: {shown}{more}",
+                plural(largest, "instance", "instances")
+            ),
+            (_, count) => format!("{count} batches, one after the other: {shown}{more}"),
+        }
+    }
 }
 
 fn times(count: i32) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
-/// Size of a group by its number, from 0, when those before it are done. At least 1, so that what would be refused has an end, too.
-fn group_size(strategy: &UpdateStrategy, number: usize) -> usize {
-    let size = match strategy {
-        UpdateStrategy::Queue { group_size } | UpdateStrategy::Batch { group_size, .. } => *group_size,
-        UpdateStrategy::VariableBatch { group_sizes, .. } => {
-            group_sizes.get(number).or(group_sizes.last()).copied().unwrap_or(1)
-        }
-    };
-    usize::try_from(size).unwrap_or(1).max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn settings(strategy: UpdateStrategy) -> UpdateSettings {
-        UpdateSettings { strategy, ..UpdateSettings::default() }
+    fn course(groups: &[&[u32]], least_duration_ms: i64) -> Course {
+        let groups = groups.iter().map(|group| group.to_vec()).collect();
+        Course { groups: Some(groups), least_duration_ms: Some(least_duration_ms) }
+    }
+
+    fn told(strategy: UpdateStrategy, course: Option<&Course>) -> Vec<String> {
+        Rollout::new(&UpdateSettings { strategy, ..UpdateSettings::default() }, course).sentences()
     }
 
     #[test]
-    fn groups_are_those_of_the_strategy_and_new_instances_come_first() {
-        let queue = settings(UpdateStrategy::Queue { group_size: 2 });
-        let rollout = Rollout::new(&queue, &[5, 6], &[0, 1, 2], &[7]);
-        assert_eq!(rollout.groups, [vec![5, 6], vec![0, 1], vec![2, 7]]);
-        assert_eq!(rollout.least_duration_ms, 3 * 45_000);
-        assert_eq!(Rollout::new(&queue, &[], &[], &[0, 1, 2]).least_duration_ms, 0, "what only goes is not watched");
-        let sizes = UpdateStrategy::VariableBatch { group_sizes: vec![1, 3], autopause_after_batch: true };
-        let rollout = Rollout::new(&settings(sizes), &[], &[0, 1, 2, 3, 4, 5, 6, 7], &[]);
-        assert_eq!(rollout.groups, [vec![0], vec![1, 2, 3], vec![4, 5, 6], vec![7]]);
-        assert!(rollout.sentences().iter().any(|line| line.contains("Pauses after each batch")));
-        let none = settings(UpdateStrategy::VariableBatch { group_sizes: vec![], autopause_after_batch: false });
-        assert_eq!(Rollout::new(&none, &[0, 1], &[], &[]).groups.len(), 2);
+    fn groups_are_told_in_the_words_of_the_strategy() {
+        let queue = UpdateStrategy::Queue { group_size: 2 };
+        let batches = UpdateStrategy::VariableBatch { group_sizes: vec![1, 3], autopause_after_batch: true };
+        let some = course(&[&[5, 6], &[0, 1], &[2, 7]], 135_000);
+        let lines = told(queue.clone(), Some(&some));
+        assert_eq!(lines[0], "2 instances at a time, the next as soon as one is done, in this order: 5-6 | 0-1 | 2,7");
+        assert!(lines[1].contains("watched for 45 s") && lines[1].contains("takes 2 min 15 s at least"), "{lines:?}");
+        let lines = told(batches.clone(), Some(&some));
+        assert_eq!(lines[0], "3 batches, one after the other: 5-6 | 0-1 | 2,7");
+        assert!(lines[2].contains("Pauses after each batch"), "{lines:?}");
+        assert_eq!(told(batches, Some(&course(&[&[3]], 45_000)))[0], "All 1 instance at once: 3");
+        let many: Vec<[u32; 1]> = (0..9).map(|instance| [instance]).collect();
+        let many: Vec<&[u32]> = many.iter().map(|group| group.as_slice()).collect();
+        let lines = told(queue, Some(&course(&many, 0)));
+        assert!(lines[0].ends_with("in this order: 0 | 1 | 2 | 3 | 4 | 5 | … 3 more"), "{lines:?}");
+        assert!(!lines[1].contains("watched"), "what only goes is not watched: {lines:?}");
+    }
+
+    #[test]
+    fn without_the_scheduler_s_word_nothing_is_said_of_groups() {
+        let queue = UpdateStrategy::Queue { group_size: 2 };
+        for unknown in [None, Some(Course::default())] {
+            let lines = told(queue.clone(), unknown.as_ref());
+            assert_eq!(lines[0], "Each new task is watched for 45 s once it runs.");
+            assert_eq!(lines[1], "Rolls back to what runs now upon the first failure of a new task.");
+        }
     }
 
     #[test]
@@ -179,12 +176,11 @@ mod tests {
                 rollback_on_failure: rolls_back,
                 ..base.clone()
             };
-            let lines = Rollout::new(&settings, &[0], &[], &[]).sentences();
+            let lines = Rollout::new(&settings, None).sentences();
             assert!(lines.iter().any(|line| line == expected), "{lines:?}");
         }
         let settings = UpdateSettings { block_if_no_pulses_after_ms: Some(60_000), sla_aware: true, ..base };
-        let lines = Rollout::new(&settings, &[], &[0, 1], &[]).sentences();
-        assert!(lines[0].starts_with("1 instance at a time, the next as soon as one is done"), "{lines:?}");
+        let lines = Rollout::new(&settings, None).sentences();
         assert!(lines.iter().any(|line| line.contains("none came for 60 s")), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains("SLA policy")), "{lines:?}");
     }

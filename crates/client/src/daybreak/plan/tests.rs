@@ -7,7 +7,7 @@ use crate::clusters::{Cluster, Clusters};
 use crate::console::Console;
 use crate::scheduler::Page;
 use crate::syntax::Instances;
-use crate::testing::{Buffer, FakeWorld, Ran, hello_file_as, hello_key, refused, with_result};
+use crate::testing::{Buffer, FakeWorld, Ran, hello_file, hello_file_as, hello_key, refused, with_result};
 
 fn run(world: &FakeWorld, change: impl FnOnce(&mut PlanArguments)) -> Ran {
     let mut clusters = Clusters::default();
@@ -70,7 +70,8 @@ fn pages(document: &'static str) -> impl FnMut(&str) -> Page {
 
 const FITS: &str = r#"{"refusal": null, "quota": {"role": "www-data", "isNeeded": true, "quota": {"cpus": 4, "ramMb": 64, "diskMb": 64},
     "held": {"cpus": 2, "ramMb": 5, "diskMb": 5}, "needed": {"cpus": 6.5, "ramMb": 7, "diskMb": 7}},
-    "placement": {"wanted": 5, "fitting": 5, "isComplete": true, "isConnected": true, "hosts": {"m1": 2, "m2": 3}}}"#;
+    "placement": {"wanted": 5, "fitting": 5, "isComplete": true, "isConnected": true, "hosts": {"m1": 2, "m2": 3}},
+    "update": {"groups": [[5], [6], [0], [1], [2], [4]], "leastDurationMs": 225000}}"#;
 
 #[test]
 fn a_plan_is_told_instance_by_instance_and_changes_nothing() {
@@ -120,10 +121,28 @@ fn a_scheduler_of_auroras_leaves_room_unknown() {
     assert_eq!(ran.exit, Exit::Ok);
     assert!(ran.out.contains("~ change  0-2"), "{}", ran.out);
     assert!(ran.out.contains("whether there is quota and room is unknown"), "{}", ran.out);
+    assert!(ran.out.contains("How it would go\n  Each new task is watched for 45 s once it runs.\n"), "{}", ran.out);
     let json = run(&world, |arguments| arguments.output.json = true);
     let document: Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(document["jobs"][0]["isForecastKnown"], false);
     assert_eq!(document["jobs"][0]["placement"], Value::Null);
+    let rollout = &document["jobs"][0]["rollout"];
+    assert_eq!((&rollout["groups"], &rollout["strategy"]), (&Value::Null, &json!("queue")));
+}
+
+#[test]
+fn groups_are_the_scheduler_s_and_unknown_where_it_does_not_tell_them() {
+    let groups_in = |document: &'static str| {
+        let json =
+            run(&FakeWorld::new(scheduler).with_pages(pages(document)), |arguments| arguments.output.json = true);
+        serde_json::from_str::<Value>(&json.out).unwrap()["jobs"][0]["rollout"].clone()
+    };
+    // Another order than anybody would work out: it is shown as it was told.
+    let told = groups_in(r#"{"refusal": null, "update": {"groups": [[2, 0], [6]], "leastDurationMs": 7}}"#);
+    assert_eq!((&told["groups"], &told["leastDurationMs"]), (&json!([[2, 0], [6]]), &json!(7)));
+    let older = groups_in(r#"{"refusal": null, "update": {"replacedInstances": 4, "wantedInstances": 5}}"#);
+    assert_eq!((&older["groups"], &older["leastDurationMs"]), (&Value::Null, &Value::Null));
+    assert_eq!(older["watchMs"], 45_000);
 }
 
 #[test]
@@ -169,4 +188,31 @@ fn a_new_cron_job_shows_its_schedule() {
     assert!(ran.out.contains("would schedule it as a new cron job."), "{}", ran.out);
     assert!(ran.out.contains("  cron_schedule: 0 3 * * *\n  cron_collision_policy: KILL_EXISTING\n"), "{}", ran.out);
     assert!(ran.out.contains("aurora cron schedule"), "{}", ran.out);
+}
+
+#[test]
+fn without_a_key_every_job_is_planned_from_one_evaluation() {
+    let other = |name: &str| {
+        let key: ClusterJob = format!("c1/www-data/devel/{name}").parse().unwrap();
+        let mut job = hello_file().job.expect("a job");
+        job.configuration.key = key.job.clone();
+        job.configuration.task.job = key.job.clone();
+        job.key = key;
+        job
+    };
+    let world = FakeWorld::new(scheduler).with_more_jobs(vec![other("second"), other("third")]);
+    let ran = run(&world, |arguments| {
+        arguments.key = None;
+        arguments.output.json = true;
+    });
+    let document: Value = serde_json::from_str(&ran.out).unwrap();
+    let keys: Vec<&Value> = document["jobs"].as_array().unwrap().iter().map(|job| &job["job"]).collect();
+    assert_eq!(keys, ["c1/www-data/devel/hello_world", "c1/www-data/devel/second", "c1/www-data/devel/third"]);
+    assert_eq!(world.evaluations(), 1);
+    let world = FakeWorld::new(scheduler).with_file(Err("NameError: p".to_owned()));
+    run(&world, |arguments| arguments.key = None).expect(
+        Exit::InvalidConfiguration,
+        "",
+        "Error loading configuration: NameError: p\n",
+    );
 }
