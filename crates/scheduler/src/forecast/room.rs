@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{Host, Resources, TaskConfig, TaskConstraint, Tier};
+use model::{Constraint, Host, Resources, TaskConfig, TaskConstraint, Tier};
 
 use super::MOST_LOOKS;
 use super::obstacles::{Obstacles, PreemptionHelp};
@@ -32,8 +32,12 @@ pub(super) struct Rooms<'a> {
     tier: Option<Tier>,
     looks: usize,
     was_cut: bool,
-    /// Slots whose room grew since the last look at all of them; all others are known to have none.
-    grown: Option<BTreeSet<usize>>,
+    /// Slots that may have room; all others are known to have none.
+    open: BTreeSet<usize>,
+    /// Slots of each agent, one for each role.
+    slots: BTreeMap<String, Vec<usize>>,
+    /// Slots by the attributes that limits speak of: where a task leaves, those of the same value may have room again.
+    alike: BTreeMap<String, BTreeMap<String, Vec<usize>>>,
     taken: BTreeMap<Host, u32>,
 }
 
@@ -76,8 +80,14 @@ impl<'a> Rooms<'a> {
             revocable: tier.is_some_and(|tier| tier.revocable),
             unavailable_until_ms: now_ms.saturating_add(threshold_ms),
         };
-        let (looks, was_cut, grown, taken) = (0, false, None, BTreeMap::new());
-        Self { view, query, counts, agents, reserved, tier, looks, was_cut, grown, taken }
+        let open = (0..agents.len()).filter(|slot| !reserved[*slot]).collect();
+        let mut slots: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (slot, agent) in agents.iter().enumerate() {
+            slots.entry(agent.id.clone()).or_default().push(slot);
+        }
+        let alike = alike(config, &agents);
+        let (looks, was_cut, taken) = (0, false, BTreeMap::new());
+        Self { view, query, counts, agents, reserved, tier, looks, was_cut, open, slots, alike, taken }
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -93,20 +103,25 @@ impl<'a> Rooms<'a> {
         self.view.settings.missing_executor(self.query.config)
     }
 
-    /// Puts up to `count` tasks on one agent; how many.
+    /// Puts up to `count` tasks on one agent; how many. An agent that takes fewer is not asked again before its room grows.
     fn put(&mut self, slot: usize, count: u64) -> u64 {
         self.looks += 1;
         let agent = &self.agents[slot];
         let usable = agent.left(self.query.revocable);
-        if self.reserved[slot] || self.query.veto(agent, &usable, &self.counts).is_some() {
-            return 0;
+        let placed = if self.reserved[slot] || self.query.veto(agent, &usable, &self.counts).is_some() {
+            0
+        } else {
+            let room = self.query.limit_room(&agent.attributes, &self.counts).min(count);
+            usable.fits(&self.query.demand, room)
+        };
+        if placed < count {
+            self.open.remove(&slot);
         }
-        let room = self.query.limit_room(&agent.attributes, &self.counts).min(count);
-        let placed = usable.fits(&self.query.demand, room);
-        let attributes = agent.attributes.clone();
-        *self.taken.entry(agent.host.clone()).or_default() += placed as u32;
-        self.counts.add(&attributes, placed as i64);
-        self.change_room(slot, self.query.demand, self.query.revocable, -(placed as i64));
+        if placed > 0 {
+            self.counts.add(&agent.attributes, placed as i64);
+            *self.taken.entry(agent.host.clone()).or_default() += placed as u32;
+            self.change_room(slot, self.query.demand, self.query.revocable, -(placed as i64));
+        }
         placed
     }
 
@@ -125,23 +140,16 @@ impl<'a> Rooms<'a> {
         if self.missing_executor().is_some() {
             return 0;
         }
-        let mut left = u64::from(count);
-        let slots: Vec<usize> = match self.grown.take() {
-            Some(grown) => grown.into_iter().collect(),
-            None => (0..self.agents.len()).collect(),
-        };
-        for slot in slots {
-            if left == 0 {
-                return count;
-            }
+        let (mut left, mut from) = (u64::from(count), 0);
+        while left > 0
+            && let Some(slot) = self.open.range(from..).next().copied()
+        {
             if self.looks >= MOST_LOOKS {
                 self.was_cut = true;
                 break;
             }
             left -= self.put(slot, left);
-        }
-        if left > 0 {
-            self.grown = Some(BTreeSet::new());
+            from = slot + 1;
         }
         count - left as u32
     }
@@ -152,31 +160,31 @@ impl<'a> Rooms<'a> {
         self.fill(1)
     }
 
+    /// Where a task is.
+    fn slot_of(&self, task: &Task) -> Option<usize> {
+        let slots = self.slots.get(task.agent_id.as_deref()?)?;
+        let role = self.view.offer_roles.get(&task.id);
+        let of_role = |slot: &&usize| role.is_none() || self.agents[**slot].role.as_ref() == role;
+        slots.iter().find(of_role).or(slots.first()).copied()
+    }
+
     fn give_back(&mut self, old: &Task) {
-        let (Some(agent_id), Some(host)) = (old.agent_id.as_deref(), old.host.as_deref()) else { return };
-        let role = self.view.offer_roles.get(&old.id);
-        let of_agent = |agent: &Agent| agent.id == agent_id;
-        let slot =
-            (self.agents.iter().position(|agent| of_agent(agent) && (role.is_none() || agent.role.as_ref() == role)))
-                .or_else(|| self.agents.iter().position(of_agent));
-        if let Some(known) = self.view.hosts.get(host) {
+        let known = old.host.as_deref().and_then(|host| self.view.hosts.get(host));
+        if let Some(known) = known {
             self.counts.add(&known.attributes, -1);
+            // Others of the same rack may serve now.
+            for (name, slots) in &self.alike {
+                let values = known.attributes.get(name).into_iter().flatten();
+                let alike = values.filter_map(|value| slots.get(value)).flatten();
+                self.open.extend(alike.filter(|slot| !self.reserved[**slot]));
+            }
         }
-        let Some(slot) = slot else { return };
+        let Some(slot) = self.slot_of(old) else { return };
         let settings = &self.view.settings;
         let revocable = settings.tier_of(&old.config).is_some_and(|tier| tier.revocable);
         self.change_room(slot, settings.demand(&old.config), revocable, 1);
-        if self
-            .query
-            .config
-            .constraints
-            .iter()
-            .any(|constraint| matches!(constraint.constraint, TaskConstraint::Limit { .. }))
-        {
-            // Others of the same rack may serve now.
-            self.grown = None;
-        } else if let Some(grown) = &mut self.grown {
-            grown.insert(slot);
+        if !self.reserved[slot] {
+            self.open.insert(slot);
         }
     }
 
@@ -269,4 +277,19 @@ impl<'a> Rooms<'a> {
         }
         agents
     }
+}
+
+/// Slots by the values of the attributes that the limits of a configuration speak of.
+fn alike(config: &TaskConfig, agents: &[Agent]) -> BTreeMap<String, BTreeMap<String, Vec<usize>>> {
+    let is_limit = |constraint: &&Constraint| matches!(constraint.constraint, TaskConstraint::Limit { .. });
+    let mut alike: BTreeMap<String, BTreeMap<String, Vec<usize>>> = BTreeMap::new();
+    for constraint in config.constraints.iter().filter(is_limit) {
+        let slots = alike.entry(constraint.name.clone()).or_default();
+        for (slot, agent) in agents.iter().enumerate() {
+            for value in agent.attributes.get(&constraint.name).into_iter().flatten() {
+                slots.entry(value.clone()).or_default().push(slot);
+            }
+        }
+    }
+    alike
 }
