@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use api::tasks_reply::{Frame, body};
+use api::streamed::tasks::Tasks;
+use api::streamed::{Frame, body};
 use http_body_util::BodyExt;
 use model::{JobKey, TaskConfig, TaskId, TaskStatus};
 use scheduler::{SharedText, Task, TaskEvent};
@@ -79,13 +80,12 @@ async fn measure<W: Writer + Send + 'static>(name: &str, tasks: &[Arc<Task>]) {
         let frame = Frame {
             envelope: Some((Method::GetTasksStatus, 1)),
             server_info: ServerInfo { cluster_name: "devcluster".to_owned(), stats_url_prefix: String::new() },
-            scheduler_host: "scheduler.example.org".into(),
-            with_executor_data: true,
         };
+        let listing = Tasks::new("scheduler.example.org".into(), true);
         let before = IN_USE.load(Ordering::Relaxed);
         PEAK.store(before, Ordering::Relaxed);
         let started = Instant::now();
-        let mut body = body::<W>(selected, frame);
+        let mut body = body::<W, Tasks>(selected, listing, frame);
         let mut bytes = 0;
         while let Some(piece) = body.frame().await {
             bytes += piece.expect("a piece").into_data().map_or(0, |data| data.len());

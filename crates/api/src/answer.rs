@@ -6,6 +6,8 @@ use model::JobKey;
 use scheduler::{Reply, ReplyCode, Task};
 use thrift::{Response, ResponseCode, ResponseDetail, ResponseResult, ServerInfo};
 
+use crate::streamed::jobs::Job;
+
 /// The answer of a method.
 #[derive(Debug)]
 pub enum Answer {
@@ -18,6 +20,10 @@ pub enum Answer {
         /// Whether the executor's document goes along.
         with_executor_data: bool,
     },
+    /// Jobs with the counts of their tasks, encoded one by one likewise.
+    JobSummaries(Vec<Job>),
+    /// Configurations of jobs, encoded one by one likewise.
+    Jobs(Vec<Job>),
 }
 
 /// Why a method is refused.
@@ -75,7 +81,7 @@ impl Answer {
     pub fn code(&self) -> ResponseCode {
         match self {
             Answer::Whole(response) => response.response_code.unwrap_or(ResponseCode::Error),
-            Answer::Tasks { .. } => ResponseCode::Ok,
+            Answer::Tasks { .. } | Answer::JobSummaries(_) | Answer::Jobs(_) => ResponseCode::Ok,
         }
     }
 

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderName, HeaderValue, Method as HttpMethod, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -24,9 +24,11 @@ use crate::answer::{Answer, Refusal};
 use crate::inspection::{self, Inspection};
 use crate::negotiation::{is_json, request_protocol, response_protocol};
 use crate::operations::{NoOperations, Operations};
+use crate::rest::{self, JobFiles, NoJobFiles, Rest};
 use crate::statistics::{self, CallStatistics, Gauges};
-use crate::tasks_reply::{self, Frame};
-use crate::{access, change, forecast, maintenance, read};
+use crate::streamed::{self, Frame, Listing};
+use crate::change::{self, Asker};
+use crate::{access, forecast, idempotency, maintenance, read};
 
 /// What the operator sets.
 #[derive(Clone, Debug)]
@@ -70,6 +72,7 @@ pub struct ApiState {
     scheduler_host: Arc<str>,
     calls: Arc<CallStatistics>,
     operations: Arc<dyn Operations>,
+    job_files: Arc<dyn JobFiles>,
 }
 
 impl ApiState {
@@ -85,6 +88,7 @@ impl ApiState {
             calls: Arc::new(CallStatistics::with_gauges(settings.gauges.clone())),
             settings: Arc::new(settings),
             operations: Arc::new(NoOperations),
+            job_files: Arc::new(NoJobFiles),
         }
     }
 
@@ -92,10 +96,15 @@ impl ApiState {
     pub fn with_operations(self, operations: Arc<dyn Operations>) -> Self {
         ApiState { operations, ..self }
     }
+
+    /// The same with a reader of job files, for the REST API.
+    pub fn with_job_files(self, job_files: Arc<dyn JobFiles>) -> Self {
+        ApiState { job_files, ..self }
+    }
 }
 
 /// Views with more tasks than this are read on a thread that may be busy for long.
-const MANY_TASKS: usize = 10_000;
+pub(crate) const MANY_TASKS: usize = 10_000;
 
 /// The routes for programs, task files excepted.
 pub fn router(state: ApiState) -> Router {
@@ -103,6 +112,12 @@ pub fn router(state: ApiState) -> Router {
         .route("/api", any(thrift_call))
         .layer(middleware::from_fn_with_state(state.clone(), cross_origin));
     let forecast = forecast::router(Arc::clone(&state.gateway), state.settings.max_body_bytes);
+    let rest = Rest::new(
+        Arc::clone(&state.gateway),
+        &state.settings.cluster_name,
+        state.settings.admission.tiers.clone(),
+        Arc::clone(&state.job_files),
+    );
     let inspection = inspection::router(Inspection {
         gateway: Arc::clone(&state.gateway),
         admission: Arc::new(state.settings.admission.clone()),
@@ -118,7 +133,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/metrics", get(metrics))
         .merge(api)
         .with_state(state)
-        .merge(forecast)
+        .merge(rest::router(rest, forecast))
         .merge(inspection)
 }
 
@@ -131,7 +146,7 @@ async fn cross_origin(State(state): State<ApiState>, request: Request, next: Nex
         headers.insert("access-control-allow-origin", origin);
         let methods = HeaderValue::from_static("DELETE,GET,HEAD,OPTIONS,POST,PUT");
         headers.insert("access-control-allow-methods", methods);
-        let names = HeaderValue::from_static("Accept,Content-Type,Origin,X-Requested-With");
+        let names = HeaderValue::from_static("Accept,Content-Type,Idempotency-Key,Origin,X-Requested-With");
         headers.insert("access-control-allow-headers", names);
     }
     response
@@ -155,41 +170,59 @@ async fn whole_body(body: Body, max_bytes: usize) -> Result<Bytes, Response> {
     }
 }
 
-/// Who asks, if he said it and was believed.
-fn principal(request: &Request) -> Option<Principal> {
-    request.extensions().get::<Principal>().cloned()
+/// Who asks, and what came along besides the call.
+struct Caller {
+    /// If he said who he is and was believed.
+    principal: Option<Principal>,
+    /// The headers of a request with an idempotency key; none without.
+    headers: HeaderMap,
+}
+
+impl Caller {
+    fn of(request: &Request) -> Self {
+        let headers = request.headers();
+        let has_key = headers.contains_key(&idempotency::HEADER);
+        Caller {
+            principal: request.extensions().get::<Principal>().cloned(),
+            headers: if has_key { headers.clone() } else { HeaderMap::new() },
+        }
+    }
 }
 
 /// Carries out a call, a change to its end even when the caller hangs up meanwhile (spec thrift-api 3.1). Refuses one that is not for
-/// unknown callers.
-async fn carry_out(state: &ApiState, principal: Option<Principal>, call: Call) -> Result<Answer, Response> {
+/// unknown callers, and one with an idempotency key that is none.
+async fn carry_out(state: &ApiState, caller: Caller, call: Call) -> Result<Answer, Response> {
+    let principal = caller.principal;
     if access::wants_login(&state.gateway, principal.as_ref(), call.method().service()) {
         let sentence = format!("{} is not for everybody: say who you are.", call.method().name());
         return Err(plainly(StatusCode::UNAUTHORIZED, sentence));
     }
-    let (shared, principal) = (state.clone(), principal.unwrap_or_else(Principal::unsecure));
+    let idempotency = idempotency::of_call(&caller.headers, &call);
+    let idempotency = idempotency.map_err(|refusal| plainly(StatusCode::BAD_REQUEST, refusal))?;
+    let asker = Asker { principal: principal.unwrap_or_else(Principal::unsecure), idempotency };
+    let shared = state.clone();
     if call.method().service() == Service::ReadOnlyScheduler {
-        return Ok(perform(state, principal, call).await);
+        return Ok(perform(state, &asker, call).await);
     }
-    let performing = tokio::spawn(async move { perform(&shared, principal, call).await });
+    let performing = tokio::spawn(async move { perform(&shared, &asker, call).await });
     performing.await.map_err(|failure| {
         plainly(StatusCode::INTERNAL_SERVER_ERROR, format_args!("The call could not be carried out: {failure}."))
     })
 }
 
 /// Carries out a call.
-async fn perform(state: &ApiState, principal: Principal, call: Call) -> Answer {
+async fn perform(state: &ApiState, asker: &Asker, call: Call) -> Answer {
     let started = Instant::now();
     let method = call.method();
-    let answer = if let Some(refusal) = access::refusal(&state.gateway, &principal, &call) {
+    let answer = if let Some(refusal) = access::refusal(&state.gateway, &asker.principal, &call) {
         refusal
     } else if method.service() == Service::ReadOnlyScheduler {
         ask(state, call).await
-    } else if let Some(answer) = operate(state, &principal, &call).await {
+    } else if let Some(answer) = operate(state, asker, &call).await {
         answer
     } else {
         match change::command(call) {
-            Some(Ok(command)) => change::answer(state.gateway.submit(principal, command).await),
+            Some(Ok(command)) => change::answer(asker.submit(&state.gateway, command).await),
             Some(Err(refusal)) => refusal.into(),
             None => unavailable(method),
         }
@@ -199,11 +232,11 @@ async fn perform(state: &ApiState, principal: Principal, call: Call) -> Answer {
 }
 
 /// Answers what operators ask for, if it is that.
-async fn operate(state: &ApiState, principal: &Principal, call: &Call) -> Option<Answer> {
+async fn operate(state: &ApiState, asker: &Asker, call: &Call) -> Option<Answer> {
     let desk =
         Desk { gateway: &state.gateway, operations: &state.operations, scheduler_host: &state.settings.scheduler_host };
-    match admin::answer(desk, principal, call).await {
-        None => maintenance::answer(&state.gateway, principal, call).await,
+    match admin::answer(desk, asker, call).await {
+        None => maintenance::answer(&state.gateway, asker, call).await,
         answer => answer,
     }
 }
@@ -250,7 +283,7 @@ async fn thrift_call(State(state): State<ApiState>, request: Request) -> Respons
         }
     };
     let response_protocol = response_protocol(request.headers());
-    let principal = principal(&request);
+    let caller = Caller::of(&request);
     let body = match whole_body(request.into_body(), state.settings.max_body_bytes).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
@@ -259,9 +292,9 @@ async fn thrift_call(State(state): State<ApiState>, request: Request) -> Respons
         Ok(CallMessage { sequence_id, call }) => {
             let method = call.method();
             drop(body);
-            match carry_out(&state, principal, call).await {
+            match carry_out(&state, caller, call).await {
                 Ok(answer) => {
-                    let body = encode_thrift(&state, response_protocol, method, sequence_id, answer);
+                    let body = encoded(&state, Some((response_protocol, method, sequence_id)), answer);
                     thrift_response(response_protocol, body)
                 }
                 Err(refusal) => refusal,
@@ -287,25 +320,33 @@ fn thrift_response(protocol: Protocol, body: Body) -> Response {
     ([(CONTENT_TYPE, protocol.media_type())], body).into_response()
 }
 
-fn encode_thrift(state: &ApiState, protocol: Protocol, method: Method, sequence_id: i32, answer: Answer) -> Body {
+/// How a reply is wrapped: `None` for plain JSON.
+type Envelope = Option<(Protocol, Method, i32)>;
+
+fn encoded(state: &ApiState, envelope: Envelope, answer: Answer) -> Body {
     match answer {
-        Answer::Whole(response) => Body::from(encode_reply(protocol, method, sequence_id, &*response)),
+        Answer::Whole(response) => Body::from(match envelope {
+            Some((protocol, method, sequence_id)) => encode_reply(protocol, method, sequence_id, &*response),
+            None => encode_plain(&*response),
+        }),
         Answer::Tasks { tasks, with_executor_data } => {
-            let frame = frame(state, Some((method, sequence_id)), with_executor_data);
-            match protocol {
-                Protocol::Json => tasks_reply::body::<JsonWriter>(tasks, frame),
-                Protocol::Binary => tasks_reply::body::<BinaryWriter>(tasks, frame),
-            }
+            let listing = streamed::tasks::Tasks::new(state.scheduler_host.clone(), with_executor_data);
+            streamed_body(state, envelope, tasks, listing)
         }
+        Answer::JobSummaries(jobs) => streamed_body(state, envelope, jobs, streamed::jobs::Summaries),
+        Answer::Jobs(jobs) => streamed_body(state, envelope, jobs, streamed::jobs::Configurations),
     }
 }
 
-fn frame(state: &ApiState, envelope: Option<(Method, i32)>, with_executor_data: bool) -> Frame {
-    Frame {
-        envelope,
+fn streamed_body<L: Listing>(state: &ApiState, envelope: Envelope, elements: Vec<L::Element>, listing: L) -> Body {
+    let frame = Frame {
+        envelope: envelope.map(|(_, method, sequence_id)| (method, sequence_id)),
         server_info: state.server_info.clone(),
-        scheduler_host: state.scheduler_host.clone(),
-        with_executor_data,
+    };
+    match envelope.map(|(protocol, ..)| protocol) {
+        Some(Protocol::Json) => streamed::body::<JsonWriter, L>(elements, listing, frame),
+        Some(Protocol::Binary) => streamed::body::<BinaryWriter, L>(elements, listing, frame),
+        None => streamed::body::<PlainWriter, L>(elements, listing, frame),
     }
 }
 
@@ -316,7 +357,7 @@ async fn plain_call(State(state): State<ApiState>, Path(name): Path<String>, req
         return plain_response(&state, StatusCode::NOT_FOUND, refusal.into());
     };
     let says_json = is_json(request.headers());
-    let principal = principal(&request);
+    let caller = Caller::of(&request);
     let body = match whole_body(request.into_body(), state.settings.max_body_bytes).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
@@ -326,7 +367,7 @@ async fn plain_call(State(state): State<ApiState>, Path(name): Path<String>, req
         return plain_response(&state, StatusCode::UNSUPPORTED_MEDIA_TYPE, refusal.into());
     }
     match decode_plain_arguments(method, &body, Limits::REQUEST) {
-        Ok(call) => match carry_out(&state, principal, call).await {
+        Ok(call) => match carry_out(&state, caller, call).await {
             Ok(answer) => plain_response(&state, StatusCode::OK, answer),
             Err(refusal) => refusal,
         },
@@ -338,12 +379,7 @@ async fn plain_call(State(state): State<ApiState>, Path(name): Path<String>, req
 }
 
 fn plain_response(state: &ApiState, status: StatusCode, answer: Answer) -> Response {
-    let body = match answer.signed(&state.server_info) {
-        Answer::Whole(response) => Body::from(encode_plain(&*response)),
-        Answer::Tasks { tasks, with_executor_data } => {
-            tasks_reply::body::<PlainWriter>(tasks, frame(state, None, with_executor_data))
-        }
-    };
+    let body = encoded(state, None, answer.signed(&state.server_info));
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 

@@ -87,7 +87,7 @@ impl CoordinatorClient {
     }
 
     fn body(&self, question: &CoordinatorQuestion) -> Result<Vec<u8>, String> {
-        let task = api::tasks_reply::plain_json(&question.task, &self.scheduler_host);
+        let task = api::streamed::tasks::plain_json(&question.task, &self.scheduler_host);
         let task: Value = serde_json::from_slice(&task).map_err(|error| error.to_string())?;
         let mut body: Map<String, Value> =
             question.parameters.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();

@@ -233,7 +233,7 @@ fn body(told: &Told, scheduler_host: &str) -> Value {
         then.status = status;
         then.events.truncate(last + 1);
     }
-    let text = api::tasks_reply::plain_json(&then, scheduler_host);
+    let text = api::streamed::tasks::plain_json(&then, scheduler_host);
     let mut task: Value = serde_json::from_slice(&text).unwrap_or_default();
     spell_unions(&mut task);
     let old = transition.from.map_or_else(|| json!({}), |from| json!({ "value": from.name() }));

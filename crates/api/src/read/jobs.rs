@@ -8,11 +8,12 @@ use model::update::to_ranges;
 use model::{JobKey, TaskStatus};
 use scheduler::{Task, View};
 use thrift::{
-    ConfigGroup, ConfigSummary, ConfigSummaryResult, GetJobsResult, JobConfiguration, JobStats, JobSummary,
-    JobSummaryResult, Range, ResponseResult, RoleSummary, RoleSummaryResult, Set, TaskConfig,
+    ConfigGroup, ConfigSummary, ConfigSummaryResult, JobStats, Range, ResponseResult, RoleSummary, RoleSummaryResult,
+    Set, TaskConfig,
 };
 
 use crate::answer::{Answer, MethodResult, given_job};
+use crate::streamed::jobs::{Job, Voice};
 
 /// getRoleSummary: every role with a stored task, ended ones included, or a cron job.
 pub fn role_summary(view: &View) -> Answer {
@@ -43,19 +44,14 @@ fn spokesman<'a>(tasks: &[&'a Arc<Task>]) -> Option<&'a Arc<Task>> {
     tasks.iter().copied().max_by_key(|task| (task.status.is_active(), task.last_event_ms()))
 }
 
-fn job_configuration(view: &View, job: &JobKey, tasks: &[&Arc<Task>]) -> Option<JobConfiguration> {
-    if let Some(cron) = view.cron_jobs.get(job) {
-        return Some(JobConfiguration::from(&*cron.config));
-    }
-    let config = TaskConfig::from(&*spokesman(tasks)?.config);
-    Some(JobConfiguration {
-        cron_schedule: None,
-        cron_collision_policy: None,
-        owner: config.owner.clone(),
-        task_config: Some(config),
-        instance_count: i32::try_from(tasks.len()).unwrap_or(i32::MAX),
-        key: Some(thrift::JobKey::from(job)),
-    })
+/// A job with these tasks of its; `None` where nothing speaks for it.
+fn job_of(view: &View, job: &JobKey, tasks: &[&Arc<Task>]) -> Option<Job> {
+    let cron = view.cron_jobs.get(job);
+    let voice = match cron {
+        Some(cron) => Voice::Cron(cron.clone()),
+        None => Voice::Task(spokesman(tasks)?.clone(), tasks.len()),
+    };
+    Some(Job { voice, stats: stats(tasks), next_cron_run_ms: cron.and_then(|cron| cron.next_run_ms) })
 }
 
 fn stats(tasks: &[&Arc<Task>]) -> JobStats {
@@ -73,30 +69,14 @@ fn stats(tasks: &[&Arc<Task>]) -> JobStats {
 
 /// getJobSummary: every job with a stored task, ended ones included, and every cron job.
 pub fn job_summary(view: &View, role: Option<&str>) -> Answer {
-    let summaries = jobs_of(view, role)
-        .into_iter()
-        .filter_map(|job| {
-            let tasks: Vec<&Arc<Task>> = view.tasks_of(job).collect();
-            Some(JobSummary {
-                job: Some(job_configuration(view, job, &tasks)?),
-                stats: Some(stats(&tasks)),
-                next_cron_run_ms: view.cron_jobs.get(job).and_then(|cron| cron.next_run_ms),
-            })
-        })
-        .collect();
-    Answer::ok(ResponseResult::JobSummary(JobSummaryResult { summaries }))
+    let of = |job| job_of(view, job, &view.tasks_of(job).collect::<Vec<_>>());
+    Answer::JobSummaries(jobs_of(view, role).into_iter().filter_map(of).collect())
 }
 
 /// getJobs: every job with an active task, and every cron job.
 pub fn jobs(view: &View, role: Option<&str>) -> Answer {
-    let configs = jobs_of(view, role)
-        .into_iter()
-        .filter_map(|job| {
-            let active: Vec<&Arc<Task>> = view.tasks_of(job).filter(|task| task.status.is_active()).collect();
-            job_configuration(view, job, &active)
-        })
-        .collect();
-    Answer::ok(ResponseResult::GetJobs(GetJobsResult { configs }))
+    let of = |job| job_of(view, job, &view.tasks_of(job).filter(|task| task.status.is_active()).collect::<Vec<_>>());
+    Answer::Jobs(jobs_of(view, role).into_iter().filter_map(of).collect())
 }
 
 /// Active instances by configuration, equal configurations together.

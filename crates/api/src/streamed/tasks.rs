@@ -1,121 +1,55 @@
-//! The reply with tasks, written straight from the stored tasks into the bytes that leave: no tree of the reply ever exists, each
-//! configuration is encoded once however many tasks share it, and a long reply leaves in pieces while the rest is still unwritten.
+//! Replies with tasks, written straight from the stored tasks. Each configuration is encoded once however many tasks share it.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
 use scheduler::{Task, TaskEvent};
 use thrift::convert::instance_to_wire;
-use thrift::{
-    AssignedTask, FieldSpec, Kind, Method, Response, ResponseCode, ResponseResult, ScheduleStatus,
-    ScheduleStatusResult, ScheduledTask, ServerInfo, Write, Writer, begin_reply, end_reply,
-};
+use thrift::{AssignedTask, FieldSpec, Kind, ScheduleStatus, ScheduleStatusResult, ScheduledTask, Write, Writer};
 
-/// A piece leaves once it is this long.
-const PIECE_BYTES: usize = 256 << 10;
+use super::{Listing, field};
+
 /// Encoded configurations are forgotten beyond this, so that a million different ones cost no memory.
 const MAX_CACHED_BYTES: usize = 4 << 20;
 
-/// What every piece needs.
-#[derive(Clone, Debug)]
-pub struct Frame {
-    /// Echoed; `None` for a reply without an envelope (plain JSON).
-    pub envelope: Option<(Method, i32)>,
-    /// Who answers.
-    pub server_info: ServerInfo,
-    /// The scheduler's host name, part of every event on the wire.
-    pub scheduler_host: Arc<str>,
-    /// Whether the executor's document goes along.
-    pub with_executor_data: bool,
-}
-
-/// The pieces of a reply.
-struct Pieces<W> {
-    writer: W,
-    tasks: std::vec::IntoIter<Arc<Task>>,
-    frame: Frame,
-    /// By the address of the shared configuration; the tasks of this reply keep them alive.
-    configs: HashMap<usize, Box<[u8]>>,
+/// Of getTasksStatus and getTasksWithoutConfigs. One serves one reply in one protocol.
+#[derive(Debug)]
+pub struct Tasks {
+    /// Part of every event on the wire.
+    scheduler_host: Arc<str>,
+    with_executor_data: bool,
+    /// By the address of the shared configuration, which each entry keeps alive.
+    configs: HashMap<usize, (Arc<model::TaskConfig>, Box<[u8]>)>,
     cached_bytes: usize,
-    ended: bool,
-}
-
-/// A body with every task. Short ones are written at once and have a length, long ones leave in pieces.
-pub fn body<W: Writer + Send + 'static>(tasks: Vec<Arc<Task>>, frame: Frame) -> Body {
-    let mut pieces = Pieces::<W>::new(tasks, frame);
-    let first = pieces.next().unwrap_or_default();
-    if pieces.ended {
-        return Body::from(first);
-    }
-    let all = std::iter::once(first).chain(pieces).map(Ok::<Vec<u8>, Infallible>);
-    Body::from_stream(futures::stream::iter(all.map(|piece| piece.map(Bytes::from))))
 }
 
 /// One task as plain JSON, in the shape of `ScheduledTask`.
 pub fn plain_json(task: &Task, scheduler_host: &str) -> Vec<u8> {
-    let frame = Frame {
-        envelope: None,
-        server_info: ServerInfo::default(),
-        scheduler_host: scheduler_host.into(),
-        with_executor_data: true,
-    };
-    let writer = thrift::PlainWriter::with_buffer(Vec::new());
-    let tasks = Vec::new().into_iter();
-    let mut pieces = Pieces { writer, tasks, frame, configs: HashMap::new(), cached_bytes: 0, ended: false };
-    pieces.write_scheduled(task);
-    pieces.writer.into_buffer()
+    let mut writer = thrift::PlainWriter::with_buffer(Vec::new());
+    Tasks::new(scheduler_host.into(), true).write_scheduled(task, &mut writer);
+    writer.into_buffer()
 }
 
-impl<W: Writer> Pieces<W> {
-    fn new(tasks: Vec<Arc<Task>>, frame: Frame) -> Self {
-        let mut writer = W::with_buffer(Vec::with_capacity(if tasks.len() > 64 { PIECE_BYTES + 4096 } else { 4096 }));
-        if let Some((method, sequence_id)) = frame.envelope {
-            begin_reply(&mut writer, method, sequence_id);
-        }
-        writer.struct_begin();
-        field(&mut writer, FieldSpec::of(Response::FIELDS, 1), &ResponseCode::Ok);
-        writer.field_begin(FieldSpec::of(Response::FIELDS, 3));
-        writer.struct_begin();
-        writer.field_begin(FieldSpec::of(ResponseResult::FIELDS, 3));
-        writer.struct_begin();
-        writer.field_begin(FieldSpec::of(ScheduleStatusResult::FIELDS, 1));
-        writer.list_begin(Kind::Struct, tasks.len());
-        Pieces { writer, tasks: tasks.into_iter(), frame, configs: HashMap::new(), cached_bytes: 0, ended: false }
+impl Listing for Tasks {
+    const RESULT: i16 = 3;
+    const FIELDS: &'static [FieldSpec] = ScheduleStatusResult::FIELDS;
+    type Element = Arc<Task>;
+
+    fn write<W: Writer>(&mut self, task: &Arc<Task>, writer: &mut W) {
+        self.write_scheduled(task, writer);
+    }
+}
+
+impl Tasks {
+    /// With the scheduler's host name, and with or without the executor's document.
+    pub fn new(scheduler_host: Arc<str>, with_executor_data: bool) -> Self {
+        Self { scheduler_host, with_executor_data, configs: HashMap::new(), cached_bytes: 0 }
     }
 
-    fn finish(&mut self) {
-        let writer = &mut self.writer;
-        writer.list_end();
-        writer.field_end();
-        writer.struct_end();
-        writer.field_end();
-        writer.struct_end();
-        writer.field_end();
-        field(writer, FieldSpec::of(Response::FIELDS, 5), &self.frame.server_info);
-        writer.field_begin(FieldSpec::of(Response::FIELDS, 6));
-        writer.list_begin(Kind::Struct, 0);
-        writer.list_end();
-        writer.field_end();
-        writer.struct_end();
-        if self.frame.envelope.is_some() {
-            end_reply(writer);
-        }
-        self.ended = true;
-    }
-
-    fn write_task(&mut self, task: &Task) {
-        self.writer.element();
-        self.write_scheduled(task);
-    }
-
-    fn write_scheduled(&mut self, task: &Task) {
-        let writer = &mut self.writer;
+    fn write_scheduled<W: Writer>(&mut self, task: &Task, writer: &mut W) {
         writer.struct_begin();
         writer.field_begin(FieldSpec::of(ScheduledTask::FIELDS, 1));
-        self.write_assigned(task);
-        let writer = &mut self.writer;
+        self.write_assigned(task, writer);
         writer.field_end();
         field(writer, FieldSpec::of(ScheduledTask::FIELDS, 2), &ScheduleStatus::from(task.status));
         field(writer, FieldSpec::of(ScheduledTask::FIELDS, 3), &task.failure_count);
@@ -123,7 +57,7 @@ impl<W: Writer> Pieces<W> {
         writer.list_begin(Kind::Struct, task.events.len());
         for event in &task.events {
             writer.element();
-            write_event(writer, event, &self.frame.scheduler_host);
+            write_event(writer, event, &self.scheduler_host);
         }
         writer.list_end();
         writer.field_end();
@@ -134,8 +68,7 @@ impl<W: Writer> Pieces<W> {
         writer.struct_end();
     }
 
-    fn write_assigned(&mut self, task: &Task) {
-        let writer = &mut self.writer;
+    fn write_assigned<W: Writer>(&mut self, task: &Task, writer: &mut W) {
         writer.struct_begin();
         text(writer, FieldSpec::of(AssignedTask::FIELDS, 1), task.id.as_str());
         if let Some(agent_id) = &task.agent_id {
@@ -145,8 +78,7 @@ impl<W: Writer> Pieces<W> {
             text(writer, FieldSpec::of(AssignedTask::FIELDS, 3), host);
         }
         writer.field_begin(FieldSpec::of(AssignedTask::FIELDS, 4));
-        self.write_config(task);
-        let writer = &mut self.writer;
+        self.write_config(task, writer);
         writer.field_end();
         writer.field_begin(FieldSpec::of(AssignedTask::FIELDS, 5));
         writer.map_begin(Kind::I32, task.ports.len());
@@ -160,48 +92,28 @@ impl<W: Writer> Pieces<W> {
         writer.struct_end();
     }
 
-    fn write_config(&mut self, task: &Task) {
+    fn write_config<W: Writer>(&mut self, task: &Task, writer: &mut W) {
         let address = Arc::as_ptr(&task.config) as usize;
-        if let Some(encoded) = self.configs.get(&address) {
-            self.writer.encoded(encoded);
+        if let Some((_, encoded)) = self.configs.get(&address) {
+            writer.encoded(encoded);
             return;
         }
         let mut config = thrift::TaskConfig::from(&*task.config);
-        if !self.frame.with_executor_data
+        if !self.with_executor_data
             && let Some(executor) = &mut config.executor_config
         {
             executor.data = None;
         }
-        let mut writer = W::new();
-        config.write(&mut writer);
-        let encoded = writer.into_buffer().into_boxed_slice();
-        self.writer.encoded(&encoded);
+        let mut own = W::new();
+        config.write(&mut own);
+        let encoded = own.into_buffer().into_boxed_slice();
+        writer.encoded(&encoded);
         if self.cached_bytes + encoded.len() > MAX_CACHED_BYTES {
             self.configs.clear();
             self.cached_bytes = 0;
         }
         self.cached_bytes += encoded.len();
-        self.configs.insert(address, encoded);
-    }
-}
-
-impl<W: Writer> Iterator for Pieces<W> {
-    type Item = Vec<u8>;
-
-    fn next(&mut self) -> Option<Vec<u8>> {
-        if self.ended {
-            return None;
-        }
-        while self.writer.buffer().len() < PIECE_BYTES {
-            match self.tasks.next() {
-                Some(task) => self.write_task(&task),
-                None => {
-                    self.finish();
-                    return Some(std::mem::replace(&mut self.writer, W::new()).into_buffer());
-                }
-            }
-        }
-        Some(self.writer.take_buffer(Vec::with_capacity(PIECE_BYTES + 4096)))
+        self.configs.insert(address, (task.config.clone(), encoded));
     }
 }
 
@@ -216,12 +128,6 @@ fn write_event<W: Writer>(writer: &mut W, event: &TaskEvent, scheduler_host: &st
     writer.struct_end();
 }
 
-fn field<W: Writer>(writer: &mut W, spec: &FieldSpec, value: &impl Write) {
-    writer.field_begin(spec);
-    value.write(writer);
-    writer.field_end();
-}
-
 fn text<W: Writer>(writer: &mut W, spec: &FieldSpec, value: &str) {
     writer.field_begin(spec);
     writer.string(value);
@@ -231,7 +137,10 @@ fn text<W: Writer>(writer: &mut W, spec: &FieldSpec, value: &str) {
 #[cfg(test)]
 mod tests {
     use model::{TaskId, TaskStatus};
-    use thrift::{BinaryWriter, JsonWriter, Limits, PlainWriter, Protocol, decode_plain, decode_reply};
+    use thrift::{
+        BinaryWriter, JsonWriter, Limits, Method, PlainWriter, Protocol, Response, ResponseCode, ResponseResult,
+        decode_plain, decode_reply,
+    };
 
     use super::*;
     use crate::samples::sample_task;
@@ -266,18 +175,8 @@ mod tests {
             .collect()
     }
 
-    fn frame(envelope: Option<(Method, i32)>, with_executor_data: bool) -> Frame {
-        Frame {
-            envelope,
-            server_info: ServerInfo { cluster_name: "c".to_owned(), stats_url_prefix: String::new() },
-            scheduler_host: "scheduler.example".into(),
-            with_executor_data,
-        }
-    }
-
-    fn joined<W: Writer>(tasks: &[Arc<Task>], frame: Frame) -> (Vec<u8>, usize) {
-        let pieces: Vec<Vec<u8>> = Pieces::<W>::new(tasks.to_vec(), frame).collect();
-        (pieces.concat(), pieces.len())
+    fn joined<W: Writer>(tasks: &[Arc<Task>], envelope: Option<(Method, i32)>, with_data: bool) -> (Vec<u8>, usize) {
+        super::super::joined::<W, Tasks>(tasks.to_vec(), Tasks::new("scheduler.example".into(), with_data), envelope)
     }
 
     fn check(stored: &[Arc<Task>], response: Response, with_executor_data: bool) {
@@ -321,9 +220,9 @@ mod tests {
             let stored = tasks(count);
             for with_data in [true, false] {
                 let envelope = Some((Method::GetTasksStatus, 4));
-                let (json, json_pieces) = joined::<JsonWriter>(&stored, frame(envelope, with_data));
-                let (binary, _) = joined::<BinaryWriter>(&stored, frame(envelope, with_data));
-                let (plain, _) = joined::<PlainWriter>(&stored, frame(None, with_data));
+                let (json, json_pieces) = joined::<JsonWriter>(&stored, envelope, with_data);
+                let (binary, _) = joined::<BinaryWriter>(&stored, envelope, with_data);
+                let (plain, _) = joined::<PlainWriter>(&stored, None, with_data);
                 assert_eq!(json_pieces > 1, count == 3000);
                 for (protocol, bytes) in [(Protocol::Json, json), (Protocol::Binary, binary)] {
                     let response = decode_reply(protocol, Method::GetTasksStatus, 4, &bytes, Limits::REPLY).unwrap();
@@ -346,7 +245,7 @@ mod tests {
                 Arc::new(task)
             })
             .collect();
-        let (binary, _) = joined::<BinaryWriter>(&stored, frame(Some((Method::GetTasksStatus, 4)), true));
+        let (binary, _) = joined::<BinaryWriter>(&stored, Some((Method::GetTasksStatus, 4)), true);
         let response = decode_reply(Protocol::Binary, Method::GetTasksStatus, 4, &binary, Limits::REPLY).unwrap();
         check(&stored, response, true);
     }
