@@ -1,8 +1,112 @@
 //! The JSON grammar both JSON protocols stand on: strings with their escapes, numbers, and skipping of any value. Not here: what the
 //! objects and arrays mean.
 
+use base64::Engine as _;
+
 use crate::error::{ProtocolError, Result};
 use crate::wire::{Budget, Limits};
+
+/// What both JSON protocols have alike of a [`crate::wire::Writer`] that has a `buffer`: the buffer itself, structs, numbers and strings,
+/// which are escaped as told.
+macro_rules! json_writer_methods {
+    ($escapes:expr) => {
+        fn with_buffer(buffer: Vec<u8>) -> Self {
+            Self { buffer }
+        }
+
+        fn buffer(&self) -> &[u8] {
+            &self.buffer
+        }
+
+        fn into_buffer(self) -> Vec<u8> {
+            self.buffer
+        }
+
+        fn take_buffer(&mut self, mut next: Vec<u8>) -> Vec<u8> {
+            // The last byte stays: it decides about the next comma.
+            next.clear();
+            next.extend(self.buffer.pop());
+            std::mem::replace(&mut self.buffer, next)
+        }
+
+        fn struct_begin(&mut self) {
+            self.buffer.push(b'{');
+        }
+
+        fn struct_end(&mut self) {
+            self.buffer.push(b'}');
+        }
+
+        fn map_key(&mut self, key: &str) {
+            self.separate();
+            self.string(key);
+            self.buffer.push(b':');
+        }
+
+        fn i32(&mut self, value: i32) {
+            $crate::json_text::write_integer(&mut self.buffer, value);
+        }
+
+        fn i64(&mut self, value: i64) {
+            $crate::json_text::write_integer(&mut self.buffer, value);
+        }
+
+        fn double(&mut self, value: f64) {
+            $crate::json_text::write_double(&mut self.buffer, value);
+        }
+
+        fn string(&mut self, value: &str) {
+            $crate::json_text::write_string(&mut self.buffer, value, $escapes);
+        }
+
+        fn encoded(&mut self, value: &[u8]) {
+            self.buffer.extend_from_slice(value);
+        }
+    };
+}
+pub(crate) use json_writer_methods;
+
+/// What both have alike of a [`crate::wire::Reader`] that has a `text`.
+macro_rules! json_reader_methods {
+    () => {
+        fn charge(&mut self, bytes: usize) -> $crate::error::Result<()> {
+            self.text.budget.charge(bytes)
+        }
+
+        fn struct_begin(&mut self) -> $crate::error::Result<()> {
+            self.text.open(b'{')
+        }
+
+        fn i32(&mut self) -> $crate::error::Result<i32> {
+            self.text.integer_32()
+        }
+
+        fn i64(&mut self) -> $crate::error::Result<i64> {
+            self.text.integer()
+        }
+
+        fn double(&mut self) -> $crate::error::Result<f64> {
+            self.text.double()
+        }
+
+        fn string(&mut self) -> $crate::error::Result<String> {
+            self.text.string()
+        }
+
+        fn binary(&mut self) -> $crate::error::Result<Vec<u8>> {
+            self.text.base64()
+        }
+    };
+}
+pub(crate) use json_reader_methods;
+
+/// Written without padding, as Java does; read with or without.
+pub(crate) const BASE64: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    base64::engine::GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
+);
 
 /// How a byte of a string is written.
 const RAW: u8 = 0;
@@ -269,6 +373,13 @@ impl<'a> Text<'a> {
             piece_start = self.at;
             piece = self.plain_run();
         }
+    }
+
+    /// Bytes, written as a string.
+    pub(crate) fn base64(&mut self) -> Result<Vec<u8>> {
+        let at = self.at;
+        let text = self.string()?;
+        BASE64.decode(text).map_err(|error| ProtocolError::syntax(format!("bad base64: {error}"), at))
     }
 
     /// How long the string that begins at `start` is as it is written, without its quotes.

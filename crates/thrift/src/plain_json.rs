@@ -3,9 +3,8 @@
 
 use base64::Engine as _;
 
-use crate::error::{ProtocolError, Result};
-use crate::json_text::{HTML_SAFE_ESCAPES, Text, write_double, write_integer, write_string};
-use crate::thrift_json::BASE64;
+use crate::error::Result;
+use crate::json_text::{BASE64, HTML_SAFE_ESCAPES, Text, json_reader_methods, json_writer_methods};
 use crate::wire::{EnumValue, FieldSpec, Kind, Limits, MessageKind, Reader, Remaining, Writer};
 
 /// Writes plain JSON.
@@ -31,36 +30,11 @@ impl PlainWriter {
 }
 
 impl Writer for PlainWriter {
-    fn with_buffer(buffer: Vec<u8>) -> Self {
-        PlainWriter { buffer }
-    }
-
-    fn buffer(&self) -> &[u8] {
-        &self.buffer
-    }
-
-    fn into_buffer(self) -> Vec<u8> {
-        self.buffer
-    }
-
-    fn take_buffer(&mut self, mut next: Vec<u8>) -> Vec<u8> {
-        // The last byte stays: it decides about the next comma.
-        next.clear();
-        next.extend(self.buffer.pop());
-        std::mem::replace(&mut self.buffer, next)
-    }
+    json_writer_methods!(&HTML_SAFE_ESCAPES);
 
     fn message_begin(&mut self, _method: &str, _kind: MessageKind, _sequence_id: i32) {}
 
     fn message_end(&mut self) {}
-
-    fn struct_begin(&mut self) {
-        self.buffer.push(b'{');
-    }
-
-    fn struct_end(&mut self) {
-        self.buffer.push(b'}');
-    }
 
     fn field_begin(&mut self, field: &FieldSpec) {
         self.name(field.name);
@@ -95,12 +69,6 @@ impl Writer for PlainWriter {
         self.buffer.push(b'{');
     }
 
-    fn map_key(&mut self, key: &str) {
-        self.separate();
-        self.string(key);
-        self.buffer.push(b':');
-    }
-
     fn map_end(&mut self) {
         self.buffer.push(b'}');
     }
@@ -109,32 +77,12 @@ impl Writer for PlainWriter {
         self.buffer.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
-    fn i32(&mut self, value: i32) {
-        write_integer(&mut self.buffer, value);
-    }
-
-    fn i64(&mut self, value: i64) {
-        write_integer(&mut self.buffer, value);
-    }
-
-    fn double(&mut self, value: f64) {
-        write_double(&mut self.buffer, value);
-    }
-
-    fn string(&mut self, value: &str) {
-        write_string(&mut self.buffer, value, &HTML_SAFE_ESCAPES);
-    }
-
     fn binary(&mut self, value: &[u8]) {
         self.string(&BASE64.encode(value));
     }
 
     fn enumeration(&mut self, _value: i32, name: &str) {
         self.string(name);
-    }
-
-    fn encoded(&mut self, value: &[u8]) {
-        self.buffer.extend_from_slice(value);
     }
 }
 
@@ -157,13 +105,7 @@ impl<'a> PlainReader<'a> {
 }
 
 impl Reader for PlainReader<'_> {
-    fn charge(&mut self, bytes: usize) -> Result<()> {
-        self.text.budget.charge(bytes)
-    }
-
-    fn struct_begin(&mut self) -> Result<()> {
-        self.text.open(b'{')
-    }
+    json_reader_methods!();
 
     fn field_begin(&mut self, fields: &'static [FieldSpec]) -> Result<Option<i16>> {
         while self.text.more(b'}')? {
@@ -214,28 +156,6 @@ impl Reader for PlainReader<'_> {
         } else {
             self.text.error("expected true or false")
         }
-    }
-
-    fn i32(&mut self) -> Result<i32> {
-        self.text.integer_32()
-    }
-
-    fn i64(&mut self) -> Result<i64> {
-        self.text.integer()
-    }
-
-    fn double(&mut self) -> Result<f64> {
-        self.text.double()
-    }
-
-    fn string(&mut self) -> Result<String> {
-        self.text.string()
-    }
-
-    fn binary(&mut self) -> Result<Vec<u8>> {
-        let at = self.text.at;
-        let text = self.text.string()?;
-        BASE64.decode(text).map_err(|error| ProtocolError::syntax(format!("bad base64: {error}"), at))
     }
 
     fn enumeration(&mut self) -> Result<EnumValue> {

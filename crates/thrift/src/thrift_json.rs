@@ -3,16 +3,8 @@
 use base64::Engine as _;
 
 use crate::error::{ProtocolError, Result};
-use crate::json_text::{THRIFT_ESCAPES, Text, write_double, write_integer, write_string};
+use crate::json_text::{BASE64, THRIFT_ESCAPES, Text, json_reader_methods, json_writer_methods, write_integer};
 use crate::wire::{EnumValue, FieldSpec, Kind, Limits, MessageKind, Reader, Remaining, Writer};
-
-/// Written without padding, as Java does; read with or without.
-pub(crate) const BASE64: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    base64::engine::GeneralPurposeConfig::new()
-        .with_encode_padding(false)
-        .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
-);
 
 /// Writes TJSON.
 #[derive(Debug, Default)]
@@ -36,24 +28,7 @@ impl JsonWriter {
 }
 
 impl Writer for JsonWriter {
-    fn with_buffer(buffer: Vec<u8>) -> Self {
-        JsonWriter { buffer }
-    }
-
-    fn buffer(&self) -> &[u8] {
-        &self.buffer
-    }
-
-    fn into_buffer(self) -> Vec<u8> {
-        self.buffer
-    }
-
-    fn take_buffer(&mut self, mut next: Vec<u8>) -> Vec<u8> {
-        // The last byte stays: it decides about the next comma.
-        next.clear();
-        next.extend(self.buffer.pop());
-        std::mem::replace(&mut self.buffer, next)
-    }
+    json_writer_methods!(&THRIFT_ESCAPES);
 
     fn message_begin(&mut self, method: &str, kind: MessageKind, sequence_id: i32) {
         self.buffer.extend_from_slice(b"[1,");
@@ -67,14 +42,6 @@ impl Writer for JsonWriter {
 
     fn message_end(&mut self) {
         self.buffer.push(b']');
-    }
-
-    fn struct_begin(&mut self) {
-        self.buffer.push(b'{');
-    }
-
-    fn struct_end(&mut self) {
-        self.buffer.push(b'}');
     }
 
     fn field_begin(&mut self, field: &FieldSpec) {
@@ -115,34 +82,12 @@ impl Writer for JsonWriter {
         self.buffer.extend_from_slice(b",{");
     }
 
-    fn map_key(&mut self, key: &str) {
-        self.separate();
-        self.string(key);
-        self.buffer.push(b':');
-    }
-
     fn map_end(&mut self) {
         self.buffer.extend_from_slice(b"}]");
     }
 
     fn boolean(&mut self, value: bool) {
         self.buffer.push(if value { b'1' } else { b'0' });
-    }
-
-    fn i32(&mut self, value: i32) {
-        write_integer(&mut self.buffer, value);
-    }
-
-    fn i64(&mut self, value: i64) {
-        write_integer(&mut self.buffer, value);
-    }
-
-    fn double(&mut self, value: f64) {
-        write_double(&mut self.buffer, value);
-    }
-
-    fn string(&mut self, value: &str) {
-        write_string(&mut self.buffer, value, &THRIFT_ESCAPES);
     }
 
     fn binary(&mut self, value: &[u8]) {
@@ -153,10 +98,6 @@ impl Writer for JsonWriter {
 
     fn enumeration(&mut self, value: i32, _name: &str) {
         self.i32(value);
-    }
-
-    fn encoded(&mut self, value: &[u8]) {
-        self.buffer.extend_from_slice(value);
     }
 }
 
@@ -231,13 +172,7 @@ impl<'a> JsonReader<'a> {
 }
 
 impl Reader for JsonReader<'_> {
-    fn charge(&mut self, bytes: usize) -> Result<()> {
-        self.text.budget.charge(bytes)
-    }
-
-    fn struct_begin(&mut self) -> Result<()> {
-        self.text.open(b'{')
-    }
+    json_reader_methods!();
 
     fn field_begin(&mut self, fields: &'static [FieldSpec]) -> Result<Option<i16>> {
         while self.text.more(b'}')? {
@@ -312,28 +247,6 @@ impl Reader for JsonReader<'_> {
 
     fn boolean(&mut self) -> Result<bool> {
         Ok(self.text.integer()? != 0)
-    }
-
-    fn i32(&mut self) -> Result<i32> {
-        self.text.integer_32()
-    }
-
-    fn i64(&mut self) -> Result<i64> {
-        self.text.integer()
-    }
-
-    fn double(&mut self) -> Result<f64> {
-        self.text.double()
-    }
-
-    fn string(&mut self) -> Result<String> {
-        self.text.string()
-    }
-
-    fn binary(&mut self) -> Result<Vec<u8>> {
-        let at = self.text.at;
-        let text = self.text.string()?;
-        BASE64.decode(text).map_err(|error| ProtocolError::syntax(format!("bad base64: {error}"), at))
     }
 
     fn enumeration(&mut self) -> Result<EnumValue> {
