@@ -8,7 +8,7 @@ use gateway::Gateway;
 use model::{TaskId, TaskStatus};
 use scheduler::admin::AdminCommand;
 use scheduler::restore::LaterTasks;
-use scheduler::{Command, Principal, ReplyCode, Task, View};
+use scheduler::{Command, ReplyCode, Task, View};
 use thrift::convert::instance_to_wire;
 use thrift::{
     AssignedTask, Call, ForceTaskStateArguments, ListBackupsResult, PruneTasksArguments, QueryRecoveryResult,
@@ -17,7 +17,7 @@ use thrift::{
 };
 
 use crate::answer::{Answer, MethodResult, Refusal, given};
-use crate::change;
+use crate::change::{self, Asker};
 use crate::operations::{Failure, Operations};
 use crate::read::query;
 
@@ -32,22 +32,20 @@ pub struct Desk<'a> {
 }
 
 /// Answers a call of this module; `None` when it is not one.
-pub async fn answer(desk: Desk<'_>, principal: &Principal, call: &Call) -> Option<Answer> {
+pub async fn answer(desk: Desk<'_>, asker: &Asker, call: &Call) -> Option<Answer> {
     let result = match call {
         Call::PerformBackup(_) => desk.perform_backup().await,
         Call::ListBackups(_) => desk.list_backups().await,
         Call::StageRecovery(arguments) => desk.stage(arguments.backup_id.clone()).await,
         Call::QueryRecovery(arguments) => desk.query_recovery(arguments.query.as_ref()).await,
         Call::DeleteRecoveryTasks(arguments) => desk.delete_recovery_tasks(arguments.query.as_ref()).await,
-        Call::CommitRecovery(arguments) => desk.commit(principal, arguments.kill_later_tasks).await,
+        Call::CommitRecovery(arguments) => desk.commit(asker, arguments.kill_later_tasks).await,
         Call::UnloadRecovery(_) => desk.unload().await,
         Call::Snapshot(_) => desk.snapshot().await,
-        Call::ForceTaskState(arguments) => desk.submit(principal, force_task_state(arguments)).await,
-        Call::PruneTasks(arguments) => desk.submit(principal, prune(&desk.gateway.view(), arguments)).await,
-        Call::TriggerExplicitTaskReconciliation(arguments) => desk.submit(principal, reconcile(arguments)).await,
-        Call::TriggerImplicitTaskReconciliation(_) => {
-            desk.submit(principal, Ok(AdminCommand::ReconcileImplicitly)).await
-        }
+        Call::ForceTaskState(arguments) => desk.submit(asker, force_task_state(arguments)).await,
+        Call::PruneTasks(arguments) => desk.submit(asker, prune(&desk.gateway.view(), arguments)).await,
+        Call::TriggerExplicitTaskReconciliation(arguments) => desk.submit(asker, reconcile(arguments)).await,
+        Call::TriggerImplicitTaskReconciliation(_) => desk.submit(asker, Ok(AdminCommand::ReconcileImplicitly)).await,
         _ => return None,
     };
     Some(result.unwrap_or_else(Answer::from))
@@ -70,8 +68,8 @@ impl Desk<'_> {
         }
     }
 
-    async fn submit(&self, principal: &Principal, command: MethodResult<AdminCommand>) -> MethodResult<Answer> {
-        let reply = self.gateway.submit(principal.clone(), Command::Admin(command?)).await;
+    async fn submit(&self, asker: &Asker, command: MethodResult<AdminCommand>) -> MethodResult<Answer> {
+        let reply = asker.submit(self.gateway, Command::Admin(command?)).await;
         Ok(change::answer(reply))
     }
 
@@ -109,11 +107,11 @@ impl Desk<'_> {
         done()
     }
 
-    async fn commit(&self, principal: &Principal, kill_later: Option<bool>) -> MethodResult<Answer> {
+    async fn commit(&self, asker: &Asker, kill_later: Option<bool>) -> MethodResult<Answer> {
         let staged = self.operate(|operations| operations.staged()).await?;
         let later = if kill_later == Some(true) { LaterTasks::Kill } else { LaterTasks::Keep };
         let command = Command::Admin(AdminCommand::Restore { staged, later });
-        let reply = self.gateway.submit(principal.clone(), command).await;
+        let reply = asker.submit(self.gateway, command).await;
         if reply.code == ReplyCode::Ok {
             self.forget_staged().await?;
         }

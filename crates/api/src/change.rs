@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use gateway::Gateway;
 use model::update::{Update, UpdateRequest};
 use scheduler::command::{Outcome, UpdateControl};
-use scheduler::{Command, Reply, ReplyCode};
+use scheduler::{Command, Idempotency, Principal, Reply, ReplyCode};
 use thrift::convert::{ConversionError, instance_from_wire};
 use thrift::{
     AddInstancesArguments, Call, JobUpdateKey, JobUpdatePulseStatus, JobUpdateSummary, KillTasksArguments,
@@ -14,6 +15,22 @@ use thrift::{
 };
 
 use crate::answer::{Answer, MethodResult, Refusal, given, given_job, given_update};
+
+/// Who asks for a change, and by what a repetition of it is known.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// Who.
+    pub principal: Principal,
+    /// If a key came along.
+    pub idempotency: Option<Idempotency>,
+}
+
+impl Asker {
+    /// Asks for a change and waits for the answer.
+    pub async fn submit(&self, gateway: &Gateway, command: Command) -> Reply {
+        gateway.submit_once(self.principal.clone(), command, self.idempotency.clone()).await
+    }
+}
 
 /// The longest message that may accompany a change of an update, in characters (spec thrift-api 3.5).
 const MAX_MESSAGE_CHARS: usize = 1024;

@@ -21,13 +21,13 @@ use thrift::{
 
 use crate::admin::{self, Desk};
 use crate::answer::{Answer, Refusal};
+use crate::change::{self, Asker};
 use crate::inspection::{self, Inspection};
 use crate::negotiation::{is_json, request_protocol, response_protocol};
 use crate::operations::{NoOperations, Operations};
 use crate::rest::{self, JobFiles, NoJobFiles, Rest};
 use crate::statistics::{self, CallStatistics, Gauges};
 use crate::streamed::{self, Frame, Listing};
-use crate::change::{self, Asker};
 use crate::{access, forecast, idempotency, maintenance, read};
 
 /// What the operator sets.

@@ -3,16 +3,17 @@
 use gateway::Gateway;
 use model::{Host, MaintenanceMode};
 use scheduler::command::Outcome;
-use scheduler::{Command, MaintenanceCommand, Principal, ReplyCode, View};
+use scheduler::{Command, MaintenanceCommand, ReplyCode, View};
 use thrift::{
     Call, DrainHostsResult, EndMaintenanceResult, HostStatus, Hosts, MaintenanceStatusResult, ResponseResult, Set,
     SlaDrainHostsArguments, StartMaintenanceResult,
 };
 
 use crate::answer::{Answer, MethodResult, given};
+use crate::change::Asker;
 
 /// Answers a call about hosts; `None` when it is none.
-pub async fn answer(gateway: &Gateway, principal: &Principal, call: &Call) -> Option<Answer> {
+pub async fn answer(gateway: &Gateway, asker: &Asker, call: &Call) -> Option<Answer> {
     let (command, result): (_, fn(Set<HostStatus>) -> ResponseResult) = match call.clone() {
         Call::StartMaintenance(arguments) => {
             (hosts(arguments.hosts).map(|hosts| MaintenanceCommand::Start { hosts }), |statuses| {
@@ -38,7 +39,7 @@ pub async fn answer(gateway: &Gateway, principal: &Principal, call: &Call) -> Op
         Ok(command) => command,
         Err(refusal) => return Some(refusal.into()),
     };
-    let reply = gateway.submit(principal.clone(), Command::Maintenance(command)).await;
+    let reply = asker.submit(gateway, Command::Maintenance(command)).await;
     let result = match &reply.outcome {
         Outcome::Hosts(modes) if reply.code == ReplyCode::Ok => Some(result(statuses(modes.clone()))),
         _ => None,

@@ -175,7 +175,10 @@ async fn pages_of_another_origin_are_named_only_when_configured() {
     let house = House::with_settings(View::default(), Reply::ok(), settings);
     let seen = house.send(ask()).await;
     assert_eq!(seen.header("access-control-allow-origin"), "https://ui.example");
-    assert_eq!(seen.header("access-control-allow-headers"), "Accept,Content-Type,Origin,X-Requested-With");
+    assert_eq!(
+        seen.header("access-control-allow-headers"),
+        "Accept,Content-Type,Idempotency-Key,Origin,X-Requested-With"
+    );
     let preflight = Request::builder().method("OPTIONS").uri("/api").body(Body::empty()).unwrap();
     let seen = house.send(preflight).await;
     assert_eq!(seen.header("access-control-allow-methods"), "DELETE,GET,HEAD,OPTIONS,POST,PUT");

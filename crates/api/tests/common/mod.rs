@@ -2,40 +2,17 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+pub mod door;
+
+use std::sync::Arc;
 
 use api::{ApiSettings, ApiState, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
-use gateway::{Door, Gateway, Lane, Policy};
-use scheduler::{Effect, Input, Now, Scheduler, Settings};
+use gateway::Gateway;
 use serde_json::{Value as Json, json};
 use tower::ServiceExt;
-
-struct CoreDoor {
-    core: Mutex<(Scheduler, u64)>,
-    gateway: Arc<OnceLock<Weak<Gateway>>>,
-}
-
-struct SharedDoor(Arc<CoreDoor>);
-
-impl Door for SharedDoor {
-    fn enter(&self, _: Lane, input: Input) -> bool {
-        let mut guard = self.0.core.lock().unwrap();
-        let (core, ms) = &mut *guard;
-        *ms += 1;
-        let output = core.step(Now { wall_ms: 1_800_000_000_000 + *ms as i64, monotonic_ms: *ms }, input);
-        let gateway = self.0.gateway.get().and_then(Weak::upgrade).expect("the gateway lives");
-        gateway.publish(Arc::new(core.freeze()));
-        for effect in output.effects {
-            if let Effect::Reply { request, reply } = effect {
-                gateway.deliver(request, reply);
-            }
-        }
-        true
-    }
-}
 
 /// The routes before a real core that holds a job, an update and a quota.
 pub struct House {
@@ -45,12 +22,7 @@ pub struct House {
 
 impl House {
     pub async fn new() -> Self {
-        let own = Arc::new(OnceLock::new());
-        let core = Mutex::new((Scheduler::new(Settings::default()), 0));
-        let door = Arc::new(CoreDoor { core, gateway: own.clone() });
-        let gateway = Arc::new(Gateway::new(Box::new(SharedDoor(door.clone())), Policy::default()));
-        own.set(Arc::downgrade(&gateway)).expect("set once");
-        SharedDoor(door).enter(Lane::Normal, Input::Start { seed: [7; 32], epoch: 1 });
+        let (_, gateway) = door::CoreDoor::open();
         let house = House { router: router(ApiState::new(gateway.clone(), ApiSettings::default())), gateway };
         let config = |instances: i32| {
             json!({
@@ -82,7 +54,19 @@ impl House {
     }
 
     pub async fn send(&self, path: &str, media_type: &str, body: Vec<u8>) -> (StatusCode, Vec<u8>) {
+        self.send_with(path, media_type, &[], body).await
+    }
+
+    /// The same with more headers.
+    pub async fn send_with(
+        &self,
+        path: &str,
+        media_type: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> (StatusCode, Vec<u8>) {
         let request = Request::post(path).header("content-type", media_type).header("accept", media_type);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let answer = self.router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
         let status = answer.status();
         (status, to_bytes(answer.into_body(), usize::MAX).await.expect("a whole body").to_vec())
