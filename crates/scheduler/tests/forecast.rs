@@ -2,17 +2,18 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::*;
-use engine::Event;
+use engine::{Event, TaskState};
 use model::constraint::Constraint;
-use model::update::{UpdateRequest, UpdateSettings};
+use model::update::{UpdateRequest, UpdateSettings, UpdateStrategy};
 use model::{
-    CpuMillis, CronCollisionPolicy, JobConfiguration, ResourceType, Resources, TaskConfig, TaskConstraint, TaskStatus,
+    CpuMillis, CronCollisionPolicy, Host, JobConfiguration, ResourceType, Resources, TaskConfig, TaskConstraint,
+    TaskStatus,
 };
 use scheduler::forecast::{Forecast, PlacementForecast, Shortfall, forecast, waiting};
-use scheduler::{Command, MaintenanceCommand, Principal, ReplyCode};
+use scheduler::{Command, MaintenanceCommand, Principal, ReplyCode, Settings};
 
 fn limit(name: &str, limit: i32) -> Constraint {
     Constraint { name: name.into(), constraint: TaskConstraint::Limit { limit } }
@@ -128,6 +129,167 @@ fn as_many_tasks_are_placed_as_was_forecast() {
         }
     }
     assert!(some_fit > 100 && some_wait > 100, "{some_fit} fit, {some_wait} wait: nothing was compared");
+}
+
+/// Agents of random size, each in a rack, for as long as a test.
+struct Cluster {
+    world: World,
+    numbers: Numbers,
+    agents: Vec<(String, String, Resources)>,
+}
+
+impl Cluster {
+    fn new(seed: u64, settings: Settings) -> Self {
+        let mut numbers = Numbers(seed);
+        let agents = (0..1 + numbers.below(6)).map(|agent| {
+            let cpu = CpuMillis(500 + numbers.below(6000) as i64);
+            let size = Resources { cpu, ram_mb: numbers.below(1500) as i64 + 200, ..room(0.0) };
+            (format!("a{agent}"), format!("r{}", numbers.below(3)), size)
+        });
+        let agents = agents.collect();
+        let mut cluster = Self { world: World::with(settings), numbers, agents };
+        cluster.offer();
+        cluster
+    }
+
+    /// Each agent offers what its tasks leave of it.
+    fn offer(&mut self) {
+        for (agent, rack, size) in self.agents.clone() {
+            let view = self.world.view();
+            let here = view.tasks.values().filter(|task| task.status.is_assigned());
+            let held = here.filter(|task| task.agent_id.as_deref() == Some(&*agent)).map(|task| task.config.resources);
+            let left = held.fold(size, |left, held| left - held);
+            offer_with(&mut self.world, &agent, left, &rack);
+        }
+    }
+
+    fn task(&mut self, name: &str, versions: i32) -> TaskConfig {
+        let cores = (self.numbers.below(20) + 1) as f64 / 10.0;
+        let mut task = TaskConfig::new(job(name), cores, self.numbers.below(400) as i64 + 1, 1, "{}");
+        (task.is_service, task.priority) = (true, versions);
+        match self.numbers.below(4) {
+            0 => drop(task.constraints.insert(limit("rack", 1 + self.numbers.below(3) as i32))),
+            1 => drop(task.constraints.insert(value("rack", "r1"))),
+            _ => {}
+        }
+        task
+    }
+
+    /// A job with as many instances as find room, of those that are wished for.
+    fn fill(&mut self, task: &TaskConfig, wish: u64) -> u32 {
+        let fitting = placement(&self.world, &creation(task.clone(), wish as i32)).fitting;
+        if fitting > 0 {
+            assert_eq!(self.world.create(task.clone(), fitting as i32).code, ReplyCode::Ok);
+        }
+        self.offer();
+        fitting
+    }
+
+    /// Everybody does what he is asked for.
+    fn settle(&mut self) {
+        for _ in 0..4 {
+            for task in self.world.active(&job("web")) {
+                match task.status {
+                    TaskStatus::Assigned => self.world.status(&task.id, TaskState::Running),
+                    TaskStatus::Killing => self.world.status(&task.id, TaskState::Killed),
+                    _ => {}
+                }
+            }
+            self.offer();
+        }
+    }
+
+    /// How many tasks of a version are on each host.
+    fn hosts(&self, version: i32) -> BTreeMap<Host, u32> {
+        let mut hosts = BTreeMap::new();
+        let placed = self.world.active(&job("web")).into_iter().filter(|task| task.status == TaskStatus::Running);
+        for task in placed.filter(|task| task.config.priority == version) {
+            *hosts.entry(task.host.as_deref().cloned().expect("it is placed")).or_default() += 1;
+        }
+        hosts
+    }
+}
+
+/// Random clusters, and updates that take all instances at once: as many tasks are placed as was said, whether agents are kept for
+/// the instances that change or not; and where they are, what goes back is where it was said to be.
+#[test]
+fn as_many_tasks_of_an_update_are_placed_as_was_forecast() {
+    let (mut went_back, mut moved, mut waited) = (0, 0, 0);
+    for seed in 0..200 {
+        let is_affine = seed % 2 == 0;
+        let flapping_task_threshold = std::time::Duration::ZERO;
+        let settings = Settings { enable_update_affinity: is_affine, flapping_task_threshold, ..settings() };
+        let mut cluster = Cluster::new(seed, settings);
+        let (other, old, mut new) = (cluster.task("other", 1), cluster.task("web", 1), cluster.task("web", 2));
+        let (others, wish) = (cluster.numbers.below(4), 1 + cluster.numbers.below(12));
+        cluster.fill(&other, others);
+        let count = cluster.fill(&old, wish) as i32;
+        if count == 0 {
+            continue;
+        }
+        cluster.settle();
+        if cluster.numbers.below(3) > 0 {
+            // No more of anything, and the same wishes.
+            let half = Resources { cpu: CpuMillis(old.resources.cpu.0 / 2), ..old.resources };
+            let resources = if cluster.numbers.below(2) == 0 { half } else { old.resources };
+            new = TaskConfig { priority: 2, resources, ..old.clone() };
+        }
+        let count_after = (count + cluster.numbers.below(5) as i32 - 2).max(1);
+        let strategy = UpdateStrategy::Batch { group_size: 100, autopause_after_batch: false };
+        let settings = UpdateSettings { strategy, min_wait_in_running_ms: 10_000_000, ..UpdateSettings::default() };
+        let request =
+            UpdateRequest { task: new.clone(), instance_count: count_after, settings, metadata: Default::default() };
+        let command = Command::StartUpdate { request: Box::new(request), message: None };
+        let said = placement(&cluster.world, &command);
+        let before = cluster.hosts(1);
+        assert_eq!(cluster.world.command(command).code, ReplyCode::Ok);
+        cluster.settle();
+        // Nobody waits for an agent for longer than that.
+        cluster.world.pass(200_000);
+        cluster.settle();
+        let came = cluster.hosts(2);
+        assert_eq!(said.fitting, came.values().sum::<u32>(), "seed {seed}: {said:?}, {came:?}");
+        let goes_back = is_affine && new.constraints == old.constraints && old.resources.contains(&new.resources);
+        if goes_back && count_after == count {
+            assert_eq!((&said.hosts, &came), (&before, &before), "seed {seed}");
+            went_back += count;
+        } else if before != came {
+            moved += 1;
+        }
+        waited += said.wanted - said.fitting;
+    }
+    assert!(went_back > 50 && moved > 20 && waited > 50, "{went_back} went back, {moved} moved, {waited} wait");
+}
+
+/// What is added beside instances that change may not take the room on their agents that is left until they are back there.
+#[test]
+fn agents_are_kept_for_instances_that_change_and_for_nobody_else_meanwhile() {
+    let settings = Settings { enable_update_affinity: true, ..settings() };
+    let mut world = World::with(settings);
+    world.offer("a", room(2.0));
+    world.create(TaskConfig { priority: 1, ..service("web") }, 1);
+    let id = world.active_one(&job("web"), 0).id.clone();
+    world.status(&id, TaskState::Running);
+    world.offer("a", room(1.0));
+    world.offer("z", room(1.0));
+    let strategy = UpdateStrategy::Batch { group_size: 2, autopause_after_batch: false };
+    let new = |cores: f64| {
+        let mut task = TaskConfig { priority: 2, ..service("web") };
+        task.resources.cpu = CpuMillis::from_cores(cores);
+        let settings = UpdateSettings { strategy: strategy.clone(), ..UpdateSettings::default() };
+        let request = UpdateRequest { task, instance_count: 2, settings, metadata: Default::default() };
+        Command::StartUpdate { request: Box::new(request), message: None }
+    };
+    let hosts = |said: PlacementForecast| said.hosts.into_iter().collect::<Vec<_>>();
+    let (a, z): (Host, Host) = ("a.example".into(), "z.example".into());
+    assert_eq!(hosts(placement(&world, &new(1.0))), [(a.clone(), 1), (z.clone(), 1)]);
+    // One that needs more than before finds its agent kept for nobody.
+    assert_eq!(hosts(placement(&world, &new(1.1))), [(a.clone(), 1)]);
+    assert_eq!(world.command(new(1.0)).code, ReplyCode::Ok);
+    world.status(&id, TaskState::Killed);
+    world.offer("a", room(2.0));
+    let came: Vec<_> = world.active(&job("web")).iter().map(|task| task.host.as_deref().cloned()).collect();
+    assert_eq!(came, [Some(a), Some(z)]);
 }
 
 /// Every refusal of the table comes word for word from the command itself.

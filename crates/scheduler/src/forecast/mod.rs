@@ -13,7 +13,7 @@ mod room;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::update::{Update, from_ranges};
+use model::update::{InstanceConfig, Update, from_ranges};
 use model::{Host, InstanceId, JobConfiguration, Resources, TaskConfig, TaskStatus};
 
 use crate::admission::{self, Tables};
@@ -27,7 +27,7 @@ use crate::updates;
 use crate::view::{PendingReason, View};
 
 pub use obstacles::{ConstraintSeen, Nearest, Obstacle, Obstacles, PreemptionHelp, Shortfall};
-use room::Rooms;
+use room::{Group, Rooms};
 
 /// Agents that are looked at for one forecast, counted anew for each instance; what is beyond stays unknown.
 pub const MOST_LOOKS: usize = 4_000_000;
@@ -77,7 +77,7 @@ pub struct QuotaForecast {
 pub struct PlacementForecast {
     /// Tasks that would look for room.
     pub wanted: u32,
-    /// Those that would find it now. In an update each instance that changes gives back its own room first.
+    /// Those that would find it now. In an update each group gives back its own room first.
     pub fitting: u32,
     /// Whether all of them were tried; otherwise the look was cut off.
     pub is_complete: bool,
@@ -170,37 +170,47 @@ fn placement_of(rooms: Rooms<'_>, wanted: u32, fitting: u32) -> PlacementForecas
     }
 }
 
-/// Instances that the update adds first, then those it changes one after another, each giving back what it holds (the order is the
-/// updater's).
 fn update_of(view: &View, now_ms: i64, update: Update) -> Forecast {
     let mut forecast = Forecast::default();
+    // What could not be carried out admission refuses.
+    let groups = updates::foretell_groups(&update).ok();
     if let Some(desired) = &update.desired {
-        let task = &desired.task;
         let needed = quota::needed_for_update(view, &update);
-        forecast.quota = Some(quota_of(view, task, needed));
-        let running: BTreeMap<InstanceId, &Arc<Task>> =
-            view.active(&task.job).map(|task| (task.instance, task)).collect();
-        let instances = from_ranges(&desired.instances);
-        let (changed, added): (Vec<InstanceId>, Vec<InstanceId>) =
-            instances.iter().partition(|instance| running.contains_key(instance));
-        let mut rooms = Rooms::new(view, now_ms, task);
-        let mut fitting = rooms.fill(added.len() as u32);
-        for instance in changed {
-            fitting += rooms.replace(running[&instance]);
-        }
-        forecast.placement = Some(placement_of(rooms, instances.len() as u32, fitting));
+        forecast.quota = Some(quota_of(view, &desired.task, needed));
+        let at_once = || vec![from_ranges(&desired.instances).into_iter().collect()];
+        let groups = groups.clone().unwrap_or_else(at_once);
+        forecast.placement = Some(groups_placed(view, now_ms, desired, &groups));
     }
-    forecast.update = course_of(update);
+    forecast.update = groups.map(|groups| course_of(update, groups));
     forecast
 }
 
-/// `None` for what could not be carried out, which admission refuses.
-fn course_of(update: Update) -> Option<UpdateForecast> {
-    let groups = updates::foretell_groups(&update).ok()?;
+/// Room for the instances of an update, group by group: each finds what the groups before left, and what its own instances give back.
+fn groups_placed(view: &View, now_ms: i64, desired: &InstanceConfig, groups: &[Vec<InstanceId>]) -> PlacementForecast {
+    let task = &desired.task;
+    let wanted = from_ranges(&desired.instances);
+    let running: BTreeMap<InstanceId, &Arc<Task>> = view.active(&task.job).map(|task| (task.instance, task)).collect();
+    let mut rooms = Rooms::new(view, now_ms, task);
+    let mut fitting = 0;
+    for instances in groups {
+        let mut group = Group::default();
+        for instance in instances {
+            match running.get(instance) {
+                None => group.added += u32::from(wanted.contains(instance)),
+                Some(old) if wanted.contains(instance) => group.changed.push(old),
+                Some(old) => group.removed.push(old),
+            }
+        }
+        fitting += rooms.change(&group);
+    }
+    placement_of(rooms, wanted.len() as u32, fitting)
+}
+
+fn course_of(update: Update, groups: Vec<Vec<InstanceId>>) -> UpdateForecast {
     let desired = update.desired.as_ref().map(|desired| from_ranges(&desired.instances)).unwrap_or_default();
     let watched = groups.iter().filter(|group| group.iter().any(|instance| desired.contains(instance)));
     let least_duration_ms = i64::from(update.settings.min_wait_in_running_ms) * watched.count() as i64;
-    Some(UpdateForecast { update, groups, least_duration_ms })
+    UpdateForecast { update, groups, least_duration_ms }
 }
 
 /// Why a pending task waits, looked at anew.

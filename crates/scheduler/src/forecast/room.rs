@@ -9,6 +9,7 @@ use super::MOST_LOOKS;
 use super::obstacles::{Obstacles, PreemptionHelp};
 use crate::admission::Tables;
 use crate::core::ms;
+use crate::placement::affinity::is_kept_for;
 use crate::placement::filter::{LimitCounts, Query};
 use crate::placement::offers::{Agent, MaxEach};
 use crate::placement::preemption::{could_make_room, victims};
@@ -34,6 +35,10 @@ pub(super) struct Rooms<'a> {
     was_cut: bool,
     /// Slots that may have room; all others are known to have none.
     open: BTreeSet<usize>,
+    /// Slots of agents that are kept for instances of the update.
+    kept: BTreeSet<usize>,
+    /// Tasks of an update that found no room so far.
+    waiting: u32,
     /// Slots of each agent, one for each role.
     slots: BTreeMap<String, Vec<usize>>,
     /// Slots by the attributes that limits speak of: where a task leaves, those of the same value may have room again.
@@ -45,6 +50,17 @@ pub(super) struct Rooms<'a> {
 /// tasks leave.
 fn free_of(share: &AgentShare) -> Resources {
     if share.is_offered { share.free } else { share.free.max_each(&(share.total - share.placed)) }
+}
+
+/// Instances of an update that are taken together.
+#[derive(Default)]
+pub(super) struct Group<'t> {
+    /// So many are new.
+    pub(super) added: u32,
+    /// Tasks that others of the new configuration replace.
+    pub(super) changed: Vec<&'t Task>,
+    /// Tasks that nothing follows.
+    pub(super) removed: Vec<&'t Task>,
 }
 
 impl<'a> Rooms<'a> {
@@ -86,8 +102,22 @@ impl<'a> Rooms<'a> {
             slots.entry(agent.id.clone()).or_default().push(slot);
         }
         let alike = alike(config, &agents);
-        let (looks, was_cut, taken) = (0, false, BTreeMap::new());
-        Self { view, query, counts, agents, reserved, tier, looks, was_cut, open, slots, alike, taken }
+        Self {
+            view,
+            query,
+            counts,
+            agents,
+            reserved,
+            tier,
+            looks: 0,
+            was_cut: false,
+            open,
+            kept: BTreeSet::new(),
+            waiting: 0,
+            slots,
+            alike,
+            taken: BTreeMap::new(),
+        }
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -144,20 +174,57 @@ impl<'a> Rooms<'a> {
         while left > 0
             && let Some(slot) = self.open.range(from..).next().copied()
         {
+            from = slot + 1;
+            if self.kept.contains(&slot) {
+                continue;
+            }
             if self.looks >= MOST_LOOKS {
                 self.was_cut = true;
                 break;
             }
             left -= self.put(slot, left);
-            from = slot + 1;
         }
         count - left as u32
     }
 
-    /// A task of the job leaves, and one of the new configuration looks for room; 1 when it finds some.
-    pub(super) fn replace(&mut self, old: &Task) -> u32 {
-        self.give_back(old);
-        self.fill(1)
+    /// A group of an update is taken: the old tasks leave, and the new ones look for room, as do those that found none before. How many
+    /// find some. What goes back to its own agent has it for itself until it is there (see [`crate::placement::affinity`]).
+    pub(super) fn change(&mut self, group: &Group<'_>) -> u32 {
+        if self.missing_executor().is_some() {
+            return 0;
+        }
+        let homes: Vec<Option<&str>> = group.changed.iter().map(|old| self.home_of(old)).collect();
+        let kept = homes.iter().flatten().filter_map(|home| self.slots.get(*home)).flatten();
+        self.kept = kept.copied().collect();
+        // What is added looks for room while the old tasks are still there.
+        let began_waiting = self.waiting;
+        let mut wanted = self.waiting + group.added;
+        let mut fitting = self.fill(wanted);
+        wanted -= fitting;
+        group.changed.iter().for_each(|old| self.give_back(old));
+        if began_waiting == 0 {
+            // An update that waits does not come to its later groups, and what is removed is in the last ones.
+            group.removed.iter().for_each(|old| self.give_back(old));
+        }
+        for home in homes {
+            let slots = home.and_then(|home| self.slots.get(home)).cloned().unwrap_or_default();
+            match slots.into_iter().any(|slot| self.put(slot, 1) == 1) {
+                true => fitting += 1,
+                false => wanted += 1,
+            }
+        }
+        self.kept.clear();
+        let elsewhere = self.fill(wanted);
+        self.waiting = wanted - elsewhere;
+        fitting + elsewhere
+    }
+
+    /// The agent that is kept for what takes the place of a task.
+    fn home_of<'t>(&self, old: &'t Task) -> Option<&'t str> {
+        let settings = &self.view.settings;
+        let may_stay = settings.enable_update_affinity && is_kept_for(&old.config, old.status, self.query.config);
+        let slot = self.slot_of(old).filter(|slot| may_stay && !self.reserved[*slot])?;
+        old.agent_id.as_deref().filter(|_| self.agents[slot].mode.takes_tasks())
     }
 
     /// Where a task is.

@@ -59,15 +59,19 @@ fn fits_in_place(new: &TaskConfig, old: &TaskConfig) -> bool {
     ResourceType::ALL.into_iter().all(no_more) && new.constraints == old.constraints
 }
 
+/// Whether an update that replaces a task of the one configuration in that status by the other keeps its agent, where it keeps any.
+pub(crate) fn is_kept_for(old: &TaskConfig, status: TaskStatus, new: &TaskConfig) -> bool {
+    let runs =
+        matches!(status, TaskStatus::Assigned | TaskStatus::Starting | TaskStatus::Running | TaskStatus::Restarting);
+    runs && fits_in_place(new, old)
+}
+
 impl Core {
     /// An update has just asked for the kill of this task (as it was before), to put another configuration in its place.
     pub(crate) fn keep_agent_for_update(&mut self, before: &Task, new: &TaskConfig) {
-        let runs = matches!(
-            before.status,
-            TaskStatus::Assigned | TaskStatus::Starting | TaskStatus::Running | TaskStatus::Restarting
-        );
         let is_killed = self.store.view.tasks.get(&before.id).is_some_and(|task| task.status == TaskStatus::Killing);
-        if !self.settings.enable_update_affinity || !runs || !is_killed || !fits_in_place(new, &before.config) {
+        let is_kept = self.settings.enable_update_affinity && is_kept_for(&before.config, before.status, new);
+        if !is_kept || !is_killed {
             return;
         }
         let slot = self.active_mut(before).and_then(|active| active.slot);
