@@ -689,6 +689,30 @@ fn runs_that_are_replayed_over_a_later_snapshot_are_those_of_the_snapshot() {
 }
 
 #[test]
+fn a_log_that_is_replayed_entry_by_entry_forgets_what_was_descheduled() {
+    let mut world = world();
+    schedule(&mut world, each_minute(CronCollisionPolicy::CancelNew));
+    start_now(&mut world);
+    let mut log: Vec<scheduler::Record> = Scheduler::records(&world.view()).collect();
+    let before = world.journal.clone();
+    world.command(Command::DescheduleCronJob { job: job("tick") });
+    world.kill(&job("tick"), &[]);
+    let gone = before.into_keys().filter(|key| !world.journal.contains_key(key));
+    log.extend(gone.map(|(table, key)| scheduler::Record { table, key, value: None }));
+    for order in [log.clone(), log.iter().chain(&log).cloned().collect()] {
+        let mut replayed = Scheduler::new(settings());
+        order.iter().for_each(|record| replayed.apply(record).unwrap());
+        assert!(replayed.freeze().cron_jobs.is_empty());
+        // What comes under the key later has nothing of what was before.
+        let anew = schedule(&mut world, cron("tick", "0 0 * * *", CronCollisionPolicy::KillExisting));
+        assert_eq!(anew.code, ReplyCode::Ok);
+        Scheduler::records(&world.view()).for_each(|record| replayed.apply(&record).unwrap());
+        assert_eq!(replayed.freeze().cron_jobs[&job("tick")].runs, []);
+        world.command(Command::DescheduleCronJob { job: job("tick") });
+    }
+}
+
+#[test]
 fn a_damaged_record_is_refused_by_the_name_of_its_table() {
     let mut world = world();
     schedule(&mut world, each_minute(CronCollisionPolicy::CancelNew));

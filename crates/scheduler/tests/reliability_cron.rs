@@ -210,13 +210,18 @@ fn a_hundred_jobs_that_missed_a_year_are_done_in_as_many_steps_as_any() {
 
 #[test]
 fn a_schedule_that_is_given_anew_meets_no_time_of_either_that_has_passed() {
-    for (down_ms, old_is_met) in [(2 * HOUR_MS + 45 * SECOND_MS, false), (2 * HOUR_MS + 5 * SECOND_MS, true)] {
+    let met = 2 * HOUR_MS + 5 * SECOND_MS;
+    // Down for so long, whether the old schedule's time is met then, and how much later it is edited.
+    for (down_ms, old_is_met, later_ms) in
+        [(met + 40 * SECOND_MS, false, 0), (met, true, 0), (met, true, 150 * SECOND_MS)]
+    {
         for new in ["* * * * *", "1 * * * *", "59 * * * *"] {
             let mut world = world();
             schedule(&mut world, cron("0 * * * *", CronCollisionPolicy::CancelNew));
             world.restart(down_ms as i64, 2);
             let then = ids(&world);
             assert_eq!(then.len(), if old_is_met { 2 } else { 0 });
+            world.pass(later_ms);
             let edited_ms = world.now.wall_ms;
             let edit = Command::ReplaceCronTemplate(Box::new(cron(new, CronCollisionPolicy::CancelNew)));
             assert_eq!(world.command(edit).code, ReplyCode::Ok);
@@ -368,6 +373,87 @@ fn a_leader_whose_clock_is_five_minutes_off_doubles_nothing_and_starts_nothing_e
             assert_eq!(covered, now - before, "{what}: {met:?}");
         }
     }
+}
+
+/// The wall clock shows another time from now on, and the scheduler has seen it.
+fn set_clock(world: &mut World, wall_ms: i64) {
+    world.now.wall_ms = wall_ms;
+    world.pass(16 * SECOND_MS);
+}
+
+#[test]
+fn a_clock_that_is_set_after_the_start_misses_what_passed_and_nothing_else() {
+    for (down_minutes, missed) in [(0, None), (1, Some((2, 0))), (10, Some((11, 9)))] {
+        let mut world = world();
+        let begin_ms = world.now.wall_ms;
+        schedule(&mut world, cron("* * * * *", CronCollisionPolicy::KillExisting));
+        world.pass(MINUTE_MS);
+        assert_eq!((minutes(&world, begin_ms), outcomes(&world)), (vec![1], vec!["STARTED"]));
+        // The machine begins anew with a clock that nobody has set yet.
+        let really_ms = world.now.wall_ms + down_minutes * MINUTE_MS as i64;
+        world.now.wall_ms = 10_000;
+        world.restart(0, 2);
+        world.pass(5 * MINUTE_MS);
+        assert_eq!(outcomes(&world), ["STARTED"], "{down_minutes}: it ran by a clock that was not set");
+        set_clock(&mut world, really_ms);
+        let met = runs(&world).get(1).map(|run| ((run.nominal_ms.unwrap() - begin_ms) / MINUTE_MS as i64, run.skipped));
+        assert_eq!(met, missed, "{down_minutes}");
+        assert!(runs(&world).iter().skip(1).all(|run| run.outcome.name() == "MISSED"), "{down_minutes}");
+        world.pass(MINUTE_MS);
+        assert_eq!(outcomes(&world).last(), Some(&"STARTED"), "{down_minutes}");
+        check_times(&world, "set late");
+    }
+}
+
+#[test]
+fn a_clock_that_falls_back_to_its_beginning_holds_runs_until_it_is_set_again() {
+    let mut world = world();
+    let begin_ms = world.now.wall_ms;
+    schedule(&mut world, cron("* * * * *", CronCollisionPolicy::KillExisting));
+    world.pass(MINUTE_MS);
+    set_clock(&mut world, 10_000);
+    world.pass(5 * MINUTE_MS);
+    assert_eq!(outcomes(&world), ["STARTED"], "it ran by a clock that was not set");
+    set_clock(&mut world, begin_ms + 10 * MINUTE_MS as i64);
+    world.pass(MINUTE_MS);
+    assert_eq!((minutes(&world, begin_ms), outcomes(&world)), (vec![1, 10, 11], vec!["STARTED", "MISSED", "STARTED"]));
+    assert_eq!(runs(&world)[1].skipped, 8);
+}
+
+#[test]
+fn a_leader_that_began_with_a_clock_an_hour_ahead_starts_runs_once_the_clock_is_right() {
+    for was_set in [true, false] {
+        let mut world = world();
+        let begin_ms = world.now.wall_ms;
+        // It is an hour ahead at once, or is set to that after a while without any time.
+        let first_ms = if was_set { begin_ms + HOUR_MS as i64 } else { 10_000 };
+        world.now.wall_ms = first_ms;
+        world.restart(0, 2);
+        set_clock(&mut world, begin_ms + HOUR_MS as i64);
+        set_clock(&mut world, begin_ms);
+        let now_ms = world.now.wall_ms;
+        assert!(now_ms - begin_ms < MINUTE_MS as i64);
+        schedule(&mut world, cron("* * * * *", CronCollisionPolicy::CancelNew));
+        world.pass(MINUTE_MS);
+        assert_eq!((minutes(&world, begin_ms), outcomes(&world)), (vec![1], vec!["STARTED"]), "{was_set}");
+    }
+}
+
+#[test]
+fn what_an_earlier_leader_saw_of_a_wrong_clock_counts_when_it_goes_back_further() {
+    let mut world = world();
+    let begin_ms = world.now.wall_ms;
+    let minute = |minute: i64| begin_ms + minute * MINUTE_MS as i64;
+    schedule(&mut world, cron("* * * * *", CronCollisionPolicy::KillExisting));
+    set_clock(&mut world, minute(150));
+    assert_eq!(minutes(&world, begin_ms), [150]);
+    // Two and a half hours back: nothing is repeated. Another hour: it must have been wrong.
+    world.restart(-150 * MINUTE_MS as i64, 2);
+    world.pass(5 * MINUTE_MS);
+    assert_eq!(minutes(&world, begin_ms), [150]);
+    set_clock(&mut world, minute(-60));
+    world.pass(MINUTE_MS);
+    assert_eq!(minutes(&world, begin_ms), [150, -59]);
 }
 
 #[test]
