@@ -153,7 +153,7 @@ pub(crate) async fn plan(
 
 /// What may follow `/api/v1/explain`.
 #[derive(Debug, Default, Deserialize)]
-struct Wanted {
+pub(crate) struct Wanted {
     job: Option<String>,
     instance: Option<u32>,
     task: Option<String>,

@@ -41,6 +41,11 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluation, ConfigError> 
     if request.working_directory.is_none() && is_data(request) {
         return evaluate_here(request);
     }
+    evaluate_apart(request)
+}
+
+/// The same always in a process of its own, files of data too: for those that strangers send.
+pub fn evaluate_apart(request: &EvaluationRequest) -> Result<Evaluation, ConfigError> {
     let mut child = start(request)?;
     let deadline = Instant::now() + request.limits.time;
     send(&mut child, request);
@@ -48,19 +53,26 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluation, ConfigError> 
     let stderr = child.stderr.take().expect("piped");
     std::thread::spawn(move || forward_stderr(stderr, &last_words));
     let (sender, receiver) = mpsc::channel();
-    let mut stdout = child.stdout.take().expect("piped");
+    let stdout = child.stdout.take().expect("piped");
+    let bytes_max = request.answer_bytes_max.unwrap_or(u64::MAX - 1);
     std::thread::spawn(move || {
         let mut answer = Vec::new();
-        let _ = stdout.read_to_end(&mut answer);
+        let _ = stdout.take(bytes_max + 1).read_to_end(&mut answer);
         let _ = sender.send(answer);
     });
     let answer = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-    if answer.is_err() {
+    let is_too_long = answer.as_ref().is_ok_and(|answer| answer.len() as u64 > bytes_max);
+    if answer.is_err() || is_too_long {
         // The file may still compute, or wait for something that does not come.
         let _ = child.kill();
     }
     let status = child.wait().map_err(|error| internal(format!("waiting for the evaluation failed: {error}")))?;
     let Ok(answer) = answer else { return Err(out_of_time(request)) };
+    if is_too_long {
+        let reason =
+            format!("the jobs of {} are longer than {} MiB when they are worked out", request.path, bytes_max >> 20);
+        return Err(ConfigError::new(ErrorKind::MemoryLimit, reason).in_file(&request.path));
+    }
     // The last words of a process that died come through the pipe; a living grandchild may hold it open.
     let out_of_memory = !status.success() && words.recv_timeout(Duration::from_millis(500)).unwrap_or(false);
     read_answer(request, &answer, status, out_of_memory)

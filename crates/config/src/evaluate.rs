@@ -73,6 +73,9 @@ pub(crate) fn with_tasks(request: &EvaluationRequest, tasks: Vec<Task>, loaded_f
 }
 
 fn read(request: &EvaluationRequest) -> Result<String, ConfigError> {
+    if let Some(text) = &request.text {
+        return Ok(text.clone());
+    }
     let path = Path::new(&request.path);
     let not_found = |why: String| ConfigError::new(ErrorKind::NotFound, why);
     if path.is_dir() {

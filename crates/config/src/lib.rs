@@ -33,7 +33,7 @@ mod settings;
 mod suggest;
 mod task;
 
-pub use child::{CHILD_ARGUMENT, evaluate, evaluation_child_main};
+pub use child::{CHILD_ARGUMENT, evaluate, evaluate_apart, evaluation_child_main};
 pub use convert::{Submission, default_tiers};
 pub use data::{Conversion, Format, convert, json_schema};
 pub use error::{ConfigError, ErrorKind, Place};

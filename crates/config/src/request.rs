@@ -17,6 +17,9 @@ pub struct EvaluationRequest {
     /// Names bound on the command line and their values, in their order; later ones win. A name is an address such as
     /// `profile.instances` (spec config-dsl 2.9).
     pub bindings: Vec<(String, String)>,
+    /// Its text, where it is at hand; then `path` only names it, and [`Self::format`] must be given.
+    #[serde(default)]
+    pub text: Option<String>,
     /// The file is JSON, not Python.
     pub read_json: bool,
     /// What the file is written in; unset where its name and how it begins tell ([`Format::of`]).
@@ -35,6 +38,9 @@ pub struct EvaluationRequest {
     pub as_tasks: bool,
     /// What the evaluation may use.
     pub limits: Limits,
+    /// How long the answer of another process may be, bytes; without a bound when unset.
+    #[serde(skip)]
+    pub answer_bytes_max: Option<u64>,
     /// The program that evaluates; this program itself when unset. It must call [`crate::evaluation_child_main`] when its first
     /// argument is [`crate::CHILD_ARGUMENT`].
     #[serde(skip)]
@@ -47,6 +53,7 @@ impl EvaluationRequest {
         Self {
             path: path.into(),
             bindings: Vec::new(),
+            text: None,
             read_json: false,
             format: None,
             keep_user: false,
@@ -55,8 +62,14 @@ impl EvaluationRequest {
             wanted: None,
             as_tasks: false,
             limits: Limits::default(),
+            answer_bytes_max: None,
             executable: None,
         }
+    }
+
+    /// A file of data whose text is at hand; messages call it `name`.
+    pub fn of_text(name: impl Into<String>, format: Format, text: impl Into<String>) -> Self {
+        Self { text: Some(text.into()), format: Some(format), ..Self::new(name) }
     }
 
     /// The same with one more name bound.

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use gateway::{Authorizer, Everyone, Gateway, Policy};
 use journal::{Journal, JournalError};
+use node::inbox::Sender;
 use node::storage::StorageError;
 use node::{Entropy, Node, Parts};
-use scheduler::Scheduler;
+use scheduler::{Input, Scheduler};
 use security::Realm;
 use tokio::sync::Notify;
 
@@ -22,6 +23,7 @@ use crate::engines;
 use crate::guard::Guard;
 use crate::host::{self, LoopDoor, LoopOutlet, LoopSink, SnapshotDesk, SystemClock, SystemEntropy, Waker};
 use crate::http::{self, ListenError};
+use crate::job_files::ConfigJobFiles;
 use crate::leader::Leadership;
 use crate::logging::{self, LevelError};
 use crate::mesos_options::EngineOptions;
@@ -133,28 +135,14 @@ fn run(options: &Options) -> Result<(), DaemonError> {
         let _ = nix::unistd::setsid();
     }
     logging::start(options.log_format, &options.log_level)?;
-    // The socket first: a port in use must not touch the state.
-    let listener = http::listen(options.listen)?;
-    let address = listener.local_addr().map_err(|error| DaemonError::System("reading the address", error))?;
-    make_state_directory(&options.state_dir)?;
     let waker = Waker::default();
-    let bell = waker.clone();
-    let journal =
-        Journal::open(&options.state_dir.join("journal"), journal::Options::default(), Arc::new(move || bell.ring()))?;
+    let Claimed { listener, address, journal } = claim(options, &waker)?;
     let (sender, inbox) = host::inbox(&waker);
-    // A daemon that is not root cannot start anything as root here; what agents of a cluster can is not known.
-    let harmless = matches!(options.engine, EngineOptions::Local) && !nix::unistd::geteuid().is_root();
-    let policy = Policy { allow_root_role: options.allow_root_role || harmless };
     tell_ignored(options);
     let realm = options.security.realm(SystemEntropy.seed()).map_err(OptionsError::from)?;
-    let authorizer: Arc<dyn Authorizer> = match &realm {
-        Some(realm) => realm.clone(),
-        None => Arc::new(Everyone),
-    };
     let trust = options.trust().map_err(OptionsError::from)?;
     let webhook = start_webhook(options, &trust)?;
-    let gateway = Gateway::new(Box::new(LoopDoor(sender.clone())), policy).with_authorizer(authorizer);
-    let gateway = Arc::new(gateway);
+    let gateway = open_gateway(options, realm.as_ref(), sender.clone());
     let engines::Started { engine, control, files, mut settings, routes: engine_routes, gauges, name: engine_name } =
         engines::start(options, address, Arc::new(LoopSink(sender.clone())), &gateway)?;
     options.service_levels.apply(&mut settings)?;
@@ -163,55 +151,23 @@ fn run(options: &Options) -> Result<(), DaemonError> {
     let coordinators = CoordinatorClient::new(&options.cluster, &options.advertised_host(), timeout, trust, sender);
     let clock = SystemClock::default();
     let deposed = Arc::new(OnceLock::new());
-    let parts = Parts {
-        core: Scheduler::new(settings),
-        storage: journal,
-        clock: clock.clone(),
-        outlet: LoopOutlet {
-            gateway: Arc::clone(&gateway),
-            coordinators,
-            webhook: webhook.clone(),
-            engine,
-            deposed: Arc::clone(&deposed),
-        },
-        inbox,
-        settings: node::Settings::default(),
+    let outlet = LoopOutlet {
+        gateway: Arc::clone(&gateway),
+        coordinators,
+        webhook: webhook.clone(),
+        engine,
+        deposed: Arc::clone(&deposed),
     };
-    let (node, recovered) = Node::recover(parts, &mut SystemEntropy)?;
-    tracing::info!(
-        position = recovered.position.0,
-        epoch = node.epoch().0,
-        records = recovered.records,
-        "recovered the state in {}",
-        options.state_dir.display()
-    );
-    for note in &recovered.notes {
-        tracing::warn!("{note}");
-    }
+    let (core, settings) = (Scheduler::new(settings), node::Settings::default());
+    let node = recover(options, Parts { core, storage: journal, clock: clock.clone(), outlet, inbox, settings })?;
     let view = gateway.view();
     engines::check_state(options, &view)?;
-    let stopping = Arc::new(AtomicBool::new(false));
     let snapshots = Arc::new(SnapshotDesk::default());
     let backups =
         Backups::new(&options.backups, &options.state_dir, Arc::clone(&gateway), Arc::clone(&snapshots), waker.clone());
     let backups = Arc::new(backups);
     let quit = Arc::new(Notify::new());
-    let (ended, loop_ended) = tokio::sync::oneshot::channel();
-    let turning = std::thread::Builder::new()
-        .name("loop".into())
-        .spawn({
-            let (waker, stopping, gateway) = (waker.clone(), Arc::clone(&stopping), Arc::clone(&gateway));
-            let deposed = Arc::clone(&deposed);
-            move || {
-                let stop = || stopping.load(Ordering::Relaxed) || deposed.get().is_some();
-                let result = host::run(node, clock, &waker, &stop, &snapshots);
-                gateway.close();
-                // The receiver is gone when the daemon is stopping anyway.
-                let _ = ended.send(());
-                result
-            }
-        })
-        .map_err(|error| DaemonError::System("starting a thread", error))?;
+    let (turning, loop_ended) = Turning::start(node, clock, waker, &gateway, snapshots, deposed)?;
     control.begin(engines::framework_id(options, &view));
     let announcer = Announcer::new(options.announce.clone());
     let figures = SlaFigures::start(options.service_levels.figures.clone(), Arc::clone(&gateway))
@@ -238,15 +194,112 @@ fn run(options: &Options) -> Result<(), DaemonError> {
     if options.ephemeral && !control.shut_down(SHUT_DOWN_LIMIT) {
         tracing::warn!("some processes of this cluster did not end in time");
     }
+    wind_down(turning, &backups, backing_up)?;
+    served
+}
+
+/// What no other daemon may have at the same time.
+struct Claimed {
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+    journal: Journal,
+}
+
+fn claim(options: &Options, waker: &Waker) -> Result<Claimed, DaemonError> {
+    // The socket first: a port in use must not touch the state.
+    let listener = http::listen(options.listen)?;
+    let address = listener.local_addr().map_err(|error| DaemonError::System("reading the address", error))?;
+    make_state_directory(&options.state_dir)?;
+    let bell = waker.clone();
+    let journal =
+        Journal::open(&options.state_dir.join("journal"), journal::Options::default(), Arc::new(move || bell.ring()))?;
+    Ok(Claimed { listener, address, journal })
+}
+
+/// Ends the threads in order. That another scheduler took this one's place is an error here at the latest.
+fn wind_down(turning: Turning, backups: &Backups, backing_up: std::thread::JoinHandle<()>) -> Result<(), DaemonError> {
     backups.stop();
-    stopping.store(true, Ordering::Relaxed);
-    waker.ring();
-    let storage = turning.join().map_err(|_| DaemonError::Fault)??;
-    storage.close()?;
+    let deposed = turning.end()?;
     backing_up.join().map_err(|_| DaemonError::Fault)?;
-    match deposed.get() {
-        Some(reason) => Err(DaemonError::Deposed(reason.clone())),
-        None => served,
+    deposed.map_or(Ok(()), |reason| Err(DaemonError::Deposed(reason)))
+}
+
+/// The door to the loop, and who may pass.
+fn open_gateway(options: &Options, realm: Option<&Arc<Realm>>, sender: Sender<Input>) -> Arc<Gateway> {
+    // A daemon that is not root cannot start anything as root here; what agents of a cluster can is not known.
+    let harmless = matches!(options.engine, EngineOptions::Local) && !nix::unistd::geteuid().is_root();
+    let policy = Policy { allow_root_role: options.allow_root_role || harmless };
+    let authorizer: Arc<dyn Authorizer> = match realm {
+        Some(realm) => realm.clone(),
+        None => Arc::new(Everyone),
+    };
+    Arc::new(Gateway::new(Box::new(LoopDoor(sender)), policy).with_authorizer(authorizer))
+}
+
+/// The daemon's loop.
+type LoopNode = Node<Scheduler, Journal, SystemClock, LoopOutlet>;
+
+/// The loop with the state that the journal holds.
+fn recover(
+    options: &Options,
+    parts: Parts<Scheduler, Journal, SystemClock, LoopOutlet>,
+) -> Result<LoopNode, StorageError> {
+    let (node, recovered) = Node::recover(parts, &mut SystemEntropy)?;
+    tracing::info!(
+        position = recovered.position.0,
+        epoch = node.epoch().0,
+        records = recovered.records,
+        "recovered the state in {}",
+        options.state_dir.display()
+    );
+    for note in &recovered.notes {
+        tracing::warn!("{note}");
+    }
+    Ok(node)
+}
+
+/// The thread that turns the loop.
+struct Turning {
+    thread: std::thread::JoinHandle<Result<Journal, StorageError>>,
+    waker: Waker,
+    stopping: Arc<AtomicBool>,
+    deposed: Arc<OnceLock<String>>,
+}
+
+impl Turning {
+    /// Starts it. The receiver hears when the loop has ended, by itself or not.
+    fn start(
+        node: LoopNode,
+        clock: SystemClock,
+        waker: Waker,
+        gateway: &Arc<Gateway>,
+        snapshots: Arc<SnapshotDesk>,
+        deposed: Arc<OnceLock<String>>,
+    ) -> Result<(Self, tokio::sync::oneshot::Receiver<()>), DaemonError> {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (ended, loop_ended) = tokio::sync::oneshot::channel();
+        let (bell, told, gone) = (waker.clone(), Arc::clone(&stopping), Arc::clone(&deposed));
+        let gateway = Arc::clone(gateway);
+        let turn = move || {
+            let stop = || told.load(Ordering::Relaxed) || gone.get().is_some();
+            let result = host::run(node, clock, &bell, &stop, &snapshots);
+            gateway.close();
+            // The receiver is gone when the daemon is stopping anyway.
+            let _ = ended.send(());
+            result
+        };
+        let thread = std::thread::Builder::new().name("loop".into()).spawn(turn);
+        let thread = thread.map_err(|error| DaemonError::System("starting a thread", error))?;
+        Ok((Self { thread, waker, stopping, deposed }, loop_ended))
+    }
+
+    /// Ends the loop and closes the journal. Where another scheduler took this one's place, what is known of it.
+    fn end(self) -> Result<Option<String>, DaemonError> {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.waker.ring();
+        let storage = self.thread.join().map_err(|_| DaemonError::Fault)??;
+        storage.close()?;
+        Ok(self.deposed.get().cloned())
     }
 }
 
@@ -321,7 +374,8 @@ fn routes(options: &Options, gateway: &Arc<Gateway>, pages: Pages, engine_routes
             ..api::ApiSettings::default()
         },
     );
-    let api = api::router(state.with_operations(backups));
+    let state = state.with_operations(backups).with_job_files(Arc::new(ConfigJobFiles::default()));
+    let api = api::router(state);
     let web = web::router(web_state(options, gateway, Arc::clone(&files), engine_name));
     let exits = quit::router(Arc::clone(gateway), quit, quit::abort);
     let guard = Guard::new([host, system_hostname()]).with_friend(options.enable_cors_for.as_deref());

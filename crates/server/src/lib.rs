@@ -11,6 +11,7 @@ pub mod guard;
 pub mod host;
 pub mod http;
 pub mod journal_tool;
+pub mod job_files;
 mod leader;
 pub mod logging;
 mod mesos;

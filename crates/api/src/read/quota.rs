@@ -90,6 +90,11 @@ fn consumption(view: &View, role: &str) -> Consumption {
     sum
 }
 
+/// What the jobs of a role hold: neither production nor dedicated, production, dedicated, both.
+pub(crate) fn consumption_by_class(view: &View, role: &str) -> [Resources; 4] {
+    consumption(view, role).classes()
+}
+
 /// getQuota: the quota and all four classes, zeros where nothing is known.
 pub fn quota(view: &View, role: Option<String>) -> MethodResult<Answer> {
     let role = role.filter(|role| !role.trim().is_empty()).ok_or_else(|| Refusal::error("The role is missing."))?;
