@@ -21,6 +21,7 @@ mod maintenance;
 pub mod mutation;
 mod observed;
 mod oracle;
+mod repetition;
 mod restore;
 pub mod run;
 mod schedule;

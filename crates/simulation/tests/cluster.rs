@@ -125,6 +125,9 @@ const MET: &[&str] = &[
     "maintenance asked",
     "answer doubted",
     "offers suppressed",
+    "repeated Ok",
+    "repeated to another life",
+    "key of another",
     "recover Ok",
     "recover ErrorTransient",
     "affinity kept",
@@ -148,7 +151,7 @@ fn missing(coverage: &Coverage) -> Vec<String> {
 }
 
 /// Each planted bug, and the number of histories within which it must be found.
-const PLANTED: [(Mutation, u64); 32] = [
+const PLANTED: [(Mutation, u64); 34] = [
     (Mutation::ReleasedBeforeDurable, 10),
     (Mutation::AcknowledgedBeforeDurable, 20),
     (Mutation::TaskRecordDropped, 20),
@@ -173,6 +176,8 @@ const PLANTED: [(Mutation, u64); 32] = [
     (Mutation::GivenUpForgotten, 300),
     (Mutation::CronRunRecordDropped, 50),
     (Mutation::UpdateProgressRecordDropped, 50),
+    (Mutation::AnswerRecordDropped, 50),
+    (Mutation::RepetitionNotKnown, 50),
     (Mutation::MaintenanceRecordDropped, 50),
     (Mutation::SlaPolicyIgnored, 100),
     (Mutation::CoordinatorOverruled, 100),

@@ -50,6 +50,10 @@ pub enum Mutation {
     CronRunRecordDropped,
     /// Now and then it is not written how far an instance of an update is.
     UpdateProgressRecordDropped,
+    /// Now and then an answer that is to be kept under a key is not written.
+    AnswerRecordDropped,
+    /// Now and then a repetition is taken for a new request.
+    RepetitionNotKnown,
     /// Now and then the wish to drain a host is not written.
     MaintenanceRecordDropped,
     /// Drains are passed on without the policy that they were asked for with.
@@ -72,7 +76,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every bug.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::ReleasedBeforeDurable,
         Self::AcknowledgedBeforeDurable,
         Self::TaskRecordDropped,
@@ -96,6 +100,8 @@ impl Mutation {
         Self::ReviveDropped,
         Self::CronRunRecordDropped,
         Self::UpdateProgressRecordDropped,
+        Self::AnswerRecordDropped,
+        Self::RepetitionNotKnown,
         Self::MaintenanceRecordDropped,
         Self::SlaPolicyIgnored,
         Self::CoordinatorOverruled,

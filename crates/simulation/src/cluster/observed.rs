@@ -16,7 +16,7 @@ use scheduler::admin::AdminCommand;
 use scheduler::command::{Command, Reply};
 use scheduler::restore::LaterTasks;
 use scheduler::{
-    CoordinatorAnswer, Effect, Input, MaintenanceCommand, Output, Scheduler, Settings, Task, View, record,
+    CoordinatorAnswer, Effect, Idempotency, Input, MaintenanceCommand, Output, Scheduler, Settings, Task, View, record,
 };
 
 use super::chance::Chance;
@@ -104,13 +104,22 @@ impl Observed {
                 },
             ) => {
                 let default_policy = SlaPolicy::Percentage { percentage_bits: 0, duration_secs: 0 };
-                let command = Command::Maintenance(MaintenanceCommand::SlaDrain { hosts, timeout_secs, default_policy });
+                let command =
+                    Command::Maintenance(MaintenanceCommand::SlaDrain { hosts, timeout_secs, default_policy });
                 Some(Input::Command { request, principal, command, idempotency })
             }
             (
                 Some(Mutation::CoordinatorOverruled),
                 Input::CoordinatorAnswer { question, answer: CoordinatorAnswer::Refused },
             ) => Some(Input::CoordinatorAnswer { question, answer: CoordinatorAnswer::Allowed }),
+            (
+                Some(Mutation::RepetitionNotKnown),
+                Input::Command { request, principal, command, idempotency: Some(named) },
+            ) if spoiled(200) => {
+                let key = format!("{}-{}", named.key, request.0).parse().expect("a key");
+                let idempotency = Some(Idempotency { key, ..named });
+                Some(Input::Command { request, principal, command, idempotency })
+            }
             (Some(mutation), Input::Command { request, principal, command: Command::Admin(command), idempotency }) => {
                 let command = Command::Admin(spoil_restore(mutation, command));
                 Some(Input::Command { request, principal, command, idempotency })
@@ -150,6 +159,7 @@ fn drop_records(mutation: Mutation, records: &mut Vec<Record>, chance: &mut Chan
             (|record| record.table == record::TABLE_CRON_RUNS && record.value.is_some(), 300)
         }
         Mutation::UpdateProgressRecordDropped => (|record| record.table == record::TABLE_UPDATE_PROGRESS, 100),
+        Mutation::AnswerRecordDropped => (|record| record.table == record::TABLE_ANSWERS, 100),
         Mutation::MaintenanceRecordDropped => (|record| record.table == record::TABLE_MAINTENANCE, 300),
         Mutation::ConfigRecordDropped => (|record| record.table == record::TABLE_CONFIGS, 300),
         _ => return,

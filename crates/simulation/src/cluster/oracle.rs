@@ -15,6 +15,7 @@ use super::coverage::Coverage;
 use super::cron::{self, CronJudge};
 use super::expected::{Cell, Replaced, Table, Verdict, reported};
 use super::maintenance::MaintenanceJudge;
+use super::repetition::RepetitionJudge;
 use super::restore::{Restored, restored};
 use super::words::{describe_difference, job_of, kept_events, name_of, short};
 
@@ -74,6 +75,7 @@ pub(super) struct Oracle {
     cron: CronJudge,
     maintenance: MaintenanceJudge,
     affinity: AffinityJudge,
+    repetitions: RepetitionJudge,
     /// Transient statuses time out after this.
     transient_timeout_ms: u64,
     /// The disk said that it is full.
@@ -174,6 +176,7 @@ impl Oracle {
                 self.wanted.values_mut().for_each(|wanted| *wanted = None);
             }
         }
+        self.repetitions.died();
         self.space_low = false;
         self.deposed = false;
     }
@@ -240,6 +243,17 @@ impl Oracle {
         if self.deposed {
             return self.judge_deposed(seen);
         }
+        let is_repetition = self.repetitions.is_repetition(seen);
+        self.violations.append(&mut self.repetitions.violations);
+        for (what, count) in std::mem::take(&mut self.repetitions.met) {
+            *self.coverage.replies.entry(what.to_owned()).or_default() += count;
+        }
+        // Nothing was asked for: what happened in the step happened by itself.
+        let input = if is_repetition { &Input::Tick } else { seen.input };
+        self.judge_step(&Seen { input, ..*seen });
+    }
+
+    fn judge_step(&mut self, seen: &Seen<'_>) {
         self.judge_timers(seen.now_ms);
         if let Some(restored) = restored(seen) {
             return self.judge_restored(&restored, seen);
@@ -754,5 +768,6 @@ impl Oracle {
             self.violation(format!("request {} was answered twice", request.0));
         }
         self.open.remove(&request);
+        self.repetitions.replied(request);
     }
 }

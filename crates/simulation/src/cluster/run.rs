@@ -12,7 +12,9 @@ use node::inbox::{Lane, Limits, Sender, inbox};
 use node::storage::{Epoch, StorageError};
 use node::{Clock, Entropy, Node, Now, Outlet, Parts, Turn};
 use scheduler::command::Command;
-use scheduler::{Effect, Input, MaintenanceCommand, Principal, RequestId, Scheduler, Settings, Task, View};
+use scheduler::{
+    Effect, Idempotency, Input, MaintenanceCommand, Principal, RequestId, Scheduler, Settings, Task, View,
+};
 
 use super::chance::Chance;
 use super::coverage::{Coverage, Fault};
@@ -21,6 +23,7 @@ use super::maintenance;
 use super::mutation::Mutation;
 use super::observed::{Observed, Watch};
 use super::oracle::Oracle;
+use super::repetition::{Keyed, Users};
 use super::restore::Backups;
 use super::schedule::Happening;
 use super::settings::{node_settings, rates, settings};
@@ -133,6 +136,7 @@ struct Simulation {
     /// The scheduler was told that another one took its place, and said that it stops.
     deposed: bool,
     backups: Backups,
+    users: Users,
 }
 
 impl Simulation {
@@ -174,6 +178,7 @@ impl Simulation {
             advances: 0,
             deposed: false,
             backups: Backups::default(),
+            users: Users::new(seed),
         };
         simulation.start();
         simulation.world.schedule.after(10, Happening::Round);
@@ -198,7 +203,9 @@ impl Simulation {
         self.world.heal();
         self.disk.set_low(false);
         self.slow_until_ms = 0;
-        self.world.schedule.retain(|happening| !matches!(happening, Happening::Command | Happening::Trouble));
+        self.world
+            .schedule
+            .retain(|happening| !matches!(happening, Happening::Command | Happening::Again(_) | Happening::Trouble));
         self.find_surplus();
         let third_ms = self.settings.transient_task_state_timeout.as_millis() as u64 + 120_000;
         for third in 0..3 {
@@ -350,6 +357,11 @@ impl Simulation {
                 let delay = self.world.chance.between(50, 4000);
                 self.world.schedule.after(delay, Happening::Command);
             }
+            Happening::Again(keyed) => {
+                let idempotency = self.users.repeated(&keyed);
+                self.submit_once(keyed.command.clone(), Some(idempotency));
+                self.maybe_ask_again(*keyed);
+            }
             Happening::Trouble => {
                 self.trouble();
                 let delay = self.world.chance.between(200, 8000);
@@ -359,10 +371,25 @@ impl Simulation {
     }
 
     fn submit(&mut self, command: Command) {
+        let idempotency = self.users.key(&command);
+        if let Some(idempotency) = idempotency.clone() {
+            self.maybe_ask_again(Keyed { command: command.clone(), idempotency });
+        }
+        self.submit_once(command, idempotency);
+    }
+
+    fn maybe_ask_again(&mut self, keyed: Keyed) {
+        if let Some(delay) = self.users.patience_ms() {
+            self.world.schedule.after(delay, Happening::Again(Box::new(keyed)));
+        }
+    }
+
+    fn submit_once(&mut self, command: Command, idempotency: Option<Idempotency>) {
         self.next_request += 1;
         let request = RequestId(self.next_request);
         self.watch.borrow_mut().oracle.open.insert(request, command.clone());
-        self.send(Lane::Normal, Input::command(request, Principal::unsecure(), command));
+        let principal = Principal::unsecure();
+        self.send(Lane::Normal, Input::Command { request, principal, command, idempotency });
     }
 
     fn send(&self, lane: Lane, input: Input) {

@@ -6,6 +6,7 @@ use engine::{Call, Event};
 use model::TaskId;
 use scheduler::CoordinatorAnswer;
 
+use super::repetition::Keyed;
 use super::world::Step;
 
 /// Something that will happen.
@@ -37,6 +38,8 @@ pub(super) enum Happening {
     Coordinator { question: u64, answer: CoordinatorAnswer, life: u64 },
     /// Users ask for something.
     Command,
+    /// A user has heard nothing, and asks again.
+    Again(Box<Keyed>),
     /// Something goes wrong.
     Trouble,
 }

@@ -51,6 +51,9 @@ pub(super) fn describe_difference(known: &View, recovered: &View) -> Option<Stri
     if known.maintenance != recovered.maintenance {
         return Some("what is to be drained".into());
     }
+    if known.answers != recovered.answers {
+        return Some("kept answers".into());
+    }
     if known.quotas != recovered.quotas {
         return Some("quotas".into());
     }
