@@ -62,6 +62,27 @@ impl Item {
     }
 }
 
+/// A text in double quotes, as YAML and TOML both have them. `escape` writes letters that the format does not take as they are, other than
+/// quotes, backslashes, tabs and ends of lines.
+fn in_double_quotes(text: &str, escape: impl Fn(char) -> Option<String>) -> String {
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            letter => match escape(letter) {
+                Some(escaped) => quoted.push_str(&escaped),
+                None => quoted.push(letter),
+            },
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 /// Writes the jobs of an evaluated file in another format. References that nothing resolves stay; everything else is plain values.
 pub fn convert(evaluation: &Evaluation, to: Format) -> Result<Conversion, ConfigError> {
     let jobs = evaluation.jobs.iter().map(item_of).collect::<Result<Vec<_>, _>>()?;

@@ -1,6 +1,6 @@
 //! Jobs as TOML: tables under their names, small ones on one line.
 
-use super::Item;
+use super::{Item, in_double_quotes};
 
 /// How long a table or a list on one line may be.
 const LINE_MAX: usize = 100;
@@ -111,18 +111,5 @@ fn text_of(text: &str) -> String {
 }
 
 fn basic(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for letter in text.chars() {
-        match letter {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\t' => quoted.push_str("\\t"),
-            '\r' => quoted.push_str("\\r"),
-            letter if letter.is_control() => quoted.push_str(&format!("\\u{:04X}", letter as u32)),
-            letter => quoted.push(letter),
-        }
-    }
-    quoted.push('"');
-    quoted
+    in_double_quotes(text, |letter| letter.is_control().then(|| format!("\\u{:04X}", letter as u32)))
 }

@@ -1,7 +1,7 @@
 //! Jobs as YAML: blocks, texts of several lines as they are, quotes only where they are needed.
 
 use super::super::node::{Source, Value};
-use super::Item;
+use super::{Item, in_double_quotes};
 
 /// How long a list in brackets may be.
 const LINE_MAX: usize = 100;
@@ -95,7 +95,7 @@ fn scalar(text: &str, indent: usize, is_inline: bool) -> String {
         (!text.contains('\n')).then(|| format!("'{}'", text.replace('\'', "''"))),
     ];
     let fitting = forms.into_iter().flatten().find(|form| reads_back(form, text, indent, is_inline));
-    fitting.unwrap_or_else(|| in_double_quotes(text))
+    fitting.unwrap_or_else(|| quoted(text))
 }
 
 /// Would nobody take it for anything but this text?
@@ -141,24 +141,10 @@ fn reads_back(form: &str, text: &str, indent: usize, is_inline: bool) -> bool {
     read.entry("a").is_some_and(|entry| is_text(&entry.node.value)) && read.entry("b").is_some()
 }
 
-fn in_double_quotes(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for letter in text.chars() {
-        match letter {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\t' => quoted.push_str("\\t"),
-            '\r' => quoted.push_str("\\r"),
-            letter if (letter as u32) < 0x20 || (0x7f..0xa0).contains(&(letter as u32)) => {
-                quoted.push_str(&format!("\\x{:02x}", letter as u32));
-            }
-            '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
-                quoted.push_str(&format!("\\u{:04x}", letter as u32));
-            }
-            letter => quoted.push(letter),
-        }
-    }
-    quoted.push('"');
-    quoted
+fn quoted(text: &str) -> String {
+    in_double_quotes(text, |letter| match letter {
+        '\0'..='\x1f' | '\x7f'..='\u{9f}' => Some(format!("\\x{:02x}", letter as u32)),
+        '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => Some(format!("\\u{:04x}", letter as u32)),
+        _ => None,
+    })
 }
