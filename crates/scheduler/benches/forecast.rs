@@ -6,18 +6,18 @@
 //!
 //! `cargo bench -p scheduler --bench forecast`; the number of agents may be given as an argument.
 
+mod common;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
+use common::{Spent, command, creation, now, started, step};
 use engine::{Event, Offer};
 use model::update::{UpdateRequest, UpdateSettings, UpdateStrategy};
-use model::{
-    Constraint, CpuMillis, CronCollisionPolicy, JobConfiguration, JobKey, Ports, Resources, TaskConfig, TaskConstraint,
-};
+use model::{Constraint, CpuMillis, JobKey, Ports, Resources, TaskConfig, TaskConstraint};
 use scheduler::forecast::forecast;
-use scheduler::{Command, Input, Now, Principal, RequestId, Scheduler, Settings, View};
+use scheduler::{Command, Input, Principal, Settings, View};
 
 /// Tasks for each agent.
 const TASKS_PER_AGENT: usize = 10;
@@ -48,32 +48,6 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// Processor time of this thread: other programs on the machine do not count.
-struct Spent(Duration);
-
-impl Spent {
-    fn so_far() -> Self {
-        let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux counts the time of threads");
-        let nanoseconds = text.split_whitespace().next().and_then(|number| number.parse().ok());
-        Self(Duration::from_nanos(nanoseconds.expect("the first number is the time on a processor")))
-    }
-
-    fn elapsed(&self) -> Duration {
-        Self::so_far().0 - self.0
-    }
-}
-
-fn now() -> Now {
-    Now { wall_ms: 1_600_000_000_000, monotonic_ms: 1 }
-}
-
-fn step(scheduler: &mut Scheduler, input: Input) {
-    let mut next = Some(input);
-    while let Some(input) = next.take() {
-        next = scheduler.step(now(), input).more.then_some(Input::Resume);
-    }
-}
 
 fn offer(agent: usize) -> Offer {
     Offer {
@@ -110,17 +84,6 @@ fn task(name: &str, cores: f64, constraint: Option<Constraint>) -> TaskConfig {
     task
 }
 
-fn create(task: TaskConfig, instance_count: usize) -> Command {
-    Command::CreateJob(Box::new(JobConfiguration {
-        key: task.job.clone(),
-        owner: None,
-        cron_schedule: None,
-        cron_collision_policy: CronCollisionPolicy::default(),
-        task,
-        instance_count: instance_count as i32,
-    }))
-}
-
 fn update(task: TaskConfig, instance_count: usize, group_size: i32) -> Command {
     let task = TaskConfig { priority: 1, ..task };
     let strategy = UpdateStrategy::Batch { group_size, autopause_after_batch: false };
@@ -144,14 +107,12 @@ const UPDATED: [&str; 3] = ["plain", "each-host", "each-rack"];
 fn cluster(agents: usize) -> View {
     let mut settings = Settings { enable_update_affinity: true, ..Settings::default() };
     settings.admission.max_tasks_per_job = i32::MAX;
-    let mut scheduler = Scheduler::new(settings);
-    step(&mut scheduler, Input::Start { seed: [1; 32], epoch: 1 });
-    step(&mut scheduler, Input::Engine(Event::Registered { framework_id: None, master: None }));
+    let mut scheduler = started(settings, 1);
     step(&mut scheduler, Input::Engine(Event::Offers((0..agents).map(offer).collect())));
-    let mut ask = |command| step(&mut scheduler, Input::command(RequestId(0), Principal::unsecure(), command));
-    UPDATED.into_iter().for_each(|name| ask(create(updated(name), agents / 10)));
+    let mut ask = |asked| command(&mut scheduler, asked);
+    UPDATED.into_iter().for_each(|name| ask(creation(updated(name), agents / 10)));
     let others = agents * TASKS_PER_AGENT - agents / 10 * UPDATED.len();
-    (0..100).for_each(|number| ask(create(task(&format!("other-{number}"), 2.0, None), others / 100)));
+    (0..100).for_each(|number| ask(creation(task(&format!("other-{number}"), 2.0, None), others / 100)));
     scheduler.freeze()
 }
 
@@ -179,13 +140,13 @@ fn main() {
         question(&view, &format!("update of {instances} at once, {name}"), &at_once);
     }
     let many = agents;
-    question(&view, &format!("create of {many}"), &create(task("new", 2.0, None), many));
+    question(&view, &format!("create of {many}"), &creation(task("new", 2.0, None), many));
     question(
         &view,
         &format!("create of {many}, one on each host"),
-        &create(task("new", 2.0, Some(limit("host", 1))), many),
+        &creation(task("new", 2.0, Some(limit("host", 1))), many),
     );
     let racks = Some(limit("rack", 100));
-    question(&view, &format!("create of {many}, some on each rack"), &create(task("new", 2.0, racks), many));
-    question(&view, &format!("create of {many} too large for most"), &create(task("new", 20.0, None), many));
+    question(&view, &format!("create of {many}, some on each rack"), &creation(task("new", 2.0, racks), many));
+    question(&view, &format!("create of {many} too large for most"), &creation(task("new", 20.0, None), many));
 }

@@ -3,13 +3,15 @@
 //!
 //! `cargo bench -p scheduler --bench memory`; the number of tasks may be given as an argument.
 
+mod common;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use engine::{Event, Offer, StatusUpdate, TaskState};
-use model::{CpuMillis, CronCollisionPolicy, JobConfiguration, JobKey, Ports, Resources, TaskConfig, TaskId};
-use scheduler::{Command, Input, Now, Principal, Record, RequestId, Scheduler, Settings};
+use common::{Spent, boundless, command, creation, now, started, status, step};
+use engine::{Event, Offer, TaskState};
+use model::{CpuMillis, JobKey, Ports, Resources, TaskConfig, TaskId};
+use scheduler::{Command, Input, Record, Scheduler};
 
 struct Counting;
 
@@ -36,41 +38,8 @@ static ALLOCATOR: Counting = Counting;
 
 const PER_JOB: usize = 1000;
 
-fn settings() -> Settings {
-    let mut settings = Settings { history_max_per_job_threshold: usize::MAX, ..Settings::default() };
-    settings.admission.max_tasks_per_job = i32::MAX;
-    settings
-}
-
-fn now() -> Now {
-    Now { wall_ms: 1_600_000_000_000, monotonic_ms: 1 }
-}
-
-/// Records and effects are dropped: the journal's memory is not the scheduler's.
-fn step(scheduler: &mut Scheduler, input: Input) {
-    let mut next = Some(input);
-    while let Some(input) = next.take() {
-        next = scheduler.step(now(), input).more.then_some(Input::Resume);
-    }
-}
-
 fn live_bytes() -> usize {
     LIVE.load(Ordering::Relaxed)
-}
-
-/// Processor time of this thread: other programs on the machine do not count.
-struct Spent(Duration);
-
-impl Spent {
-    fn so_far() -> Self {
-        let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux counts the time of threads");
-        let nanoseconds = text.split_whitespace().next().and_then(|number| number.parse().ok());
-        Self(Duration::from_nanos(nanoseconds.expect("the first number is the time on a processor")))
-    }
-
-    fn elapsed(&self) -> Duration {
-        Self::so_far().0 - self.0
-    }
 }
 
 fn main() {
@@ -100,21 +69,11 @@ fn main() {
 
 /// A scheduler with that many tasks, all of them running.
 fn with_running_tasks(tasks: usize) -> Scheduler {
-    let mut scheduler = Scheduler::new(settings());
-    step(&mut scheduler, Input::Start { seed: [3; 32], epoch: 1 });
-    step(&mut scheduler, Input::Engine(Event::Registered { framework_id: None, master: None }));
+    let mut scheduler = started(boundless(), 3);
     for number in 0..tasks / PER_JOB {
         let key = JobKey::new("www-data", "prod", format!("some-service-{number}"));
-        let job = JobConfiguration {
-            key: key.clone(),
-            owner: None,
-            cron_schedule: None,
-            cron_collision_policy: CronCollisionPolicy::default(),
-            task: TaskConfig::new(key, 0.1, 16, 16, "x".repeat(2000)),
-            instance_count: PER_JOB as i32,
-        };
-        let command = Command::CreateJob(Box::new(job));
-        step(&mut scheduler, Input::command(RequestId(0), Principal::unsecure(), command));
+        let task = TaskConfig::new(key, 0.1, 16, 16, "x".repeat(2000));
+        command(&mut scheduler, creation(task, PER_JOB));
         for agent in 0..PER_JOB / 100 {
             step(&mut scheduler, Input::Engine(Event::Offers(vec![offer(agent)])));
         }
@@ -137,7 +96,7 @@ fn recover(scheduler: &Scheduler) {
     let bytes: usize = stored.iter().map(|record| record.key.len() + record.value.as_ref().map_or(0, Vec::len)).sum();
     let tasks = view.tasks.len();
     let began = Spent::so_far();
-    let mut recovered = Scheduler::new(settings());
+    let mut recovered = Scheduler::new(boundless());
     stored.iter().for_each(|record| recovered.apply(record).expect("own records"));
     let applied = began.elapsed();
     recovered.step(now(), Input::Start { seed: [4; 32], epoch: 2 });
@@ -150,8 +109,7 @@ fn kill(scheduler: &mut Scheduler, id: &TaskId) {
     let task = scheduler.freeze().task(id).expect("running").clone();
     let (job, instances) = (task.config.job.clone(), [task.instance].into());
     drop(task);
-    let command = Command::KillTasks { job, instances, message: None };
-    step(scheduler, Input::command(RequestId(0), Principal::unsecure(), command));
+    command(scheduler, Command::KillTasks { job, instances, message: None });
     status(scheduler, id, TaskState::Killed);
 }
 
@@ -169,17 +127,4 @@ fn offer(number: usize) -> Offer {
         role: None,
         unavailable_from_ms: None,
     }
-}
-
-fn status(scheduler: &mut Scheduler, id: &TaskId, state: TaskState) {
-    let update = StatusUpdate {
-        task_id: id.clone(),
-        state,
-        reason: None,
-        message: None,
-        timestamp_ms: None,
-        agent_id: None,
-        token: None,
-    };
-    step(scheduler, Input::Engine(Event::Status(update)));
 }

@@ -3,31 +3,17 @@
 //!
 //! `cargo bench -p scheduler --bench placement`
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use common::{Spent, creation, now, started};
 use engine::{Call, Event, Offer};
-use model::{
-    Constraint, CpuMillis, CronCollisionPolicy, JobConfiguration, JobKey, Ports, Resources, TaskConfig, TaskConstraint,
-};
-use scheduler::{Command, Effect, Input, Now, Output, Principal, RequestId, Scheduler, Settings};
+use model::{Constraint, CpuMillis, JobKey, Ports, Resources, TaskConfig, TaskConstraint};
+use scheduler::{Effect, Input, Output, Principal, RequestId, Scheduler, Settings};
 
 const AGENTS: usize = 10_000;
-
-/// Processor time of this thread: other programs on the machine do not count.
-struct Spent(Duration);
-
-impl Spent {
-    fn so_far() -> Self {
-        let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux counts the time of threads");
-        let nanoseconds = text.split_whitespace().next().and_then(|number| number.parse().ok());
-        Self(Duration::from_nanos(nanoseconds.expect("the first number is the time on a processor")))
-    }
-
-    fn elapsed(&self) -> Duration {
-        Self::so_far().0 - self.0
-    }
-}
 
 fn main() {
     for percent_full in [0, 50, 95] {
@@ -48,14 +34,7 @@ impl Dice {
 fn scheduler(max_step_work: usize) -> Scheduler {
     let mut settings = Settings { max_step_work, enable_preemptor: false, ..Settings::default() };
     settings.admission.max_tasks_per_job = i32::MAX;
-    let mut scheduler = Scheduler::new(settings);
-    scheduler.step(now(), Input::Start { seed: [1; 32], epoch: 1 });
-    scheduler.step(now(), Input::Engine(Event::Registered { framework_id: None, master: None }));
-    scheduler
-}
-
-fn now() -> Now {
-    Now { wall_ms: 1_600_000_000_000, monotonic_ms: 1 }
+    started(settings, 1)
 }
 
 /// Agents of 32 cores and 128 GiB in 40 racks, one in 20 dedicated, all with that share of their room taken.
@@ -94,16 +73,7 @@ fn offers(percent_full: u64, dice: &mut Dice) -> Vec<Offer> {
 }
 
 fn create(task: TaskConfig, instance_count: i32) -> Input {
-    let job = JobConfiguration {
-        key: task.job.clone(),
-        owner: None,
-        cron_schedule: None,
-        cron_collision_policy: CronCollisionPolicy::default(),
-        task,
-        instance_count,
-    };
-    let command = Command::CreateJob(Box::new(job));
-    Input::command(RequestId(0), Principal::unsecure(), command)
+    Input::command(RequestId(0), Principal::unsecure(), creation(task, instance_count as usize))
 }
 
 fn launched(output: &Output) -> usize {

@@ -3,63 +3,17 @@
 //!
 //! `cargo bench -p scheduler --bench restore`; the number of tasks may be given as an argument.
 
+mod common;
+
 use std::time::Duration;
 
-use engine::{Event, Offer, StatusUpdate, TaskState};
-use model::{CpuMillis, CronCollisionPolicy, JobConfiguration, JobKey, Ports, Resources, TaskConfig, TaskId};
+use common::{Spent, boundless, command, creation, now, started, status, step};
+use engine::{Event, Offer, TaskState};
+use model::{CpuMillis, JobKey, Ports, Resources, TaskConfig};
 use scheduler::restore::{LaterTasks, Staged, Staging};
-use scheduler::{AdminCommand, Command, Effect, Input, Now, Output, Principal, RequestId, Scheduler, Settings};
+use scheduler::{AdminCommand, Command, Effect, Input, Output, Principal, RequestId, Scheduler};
 
 const PER_JOB: usize = 1000;
-
-/// Processor time of this thread: other programs on the machine do not count.
-struct Spent(Duration);
-
-impl Spent {
-    fn so_far() -> Self {
-        let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux counts the time of threads");
-        let nanoseconds = text.split_whitespace().next().and_then(|number| number.parse().ok());
-        Self(Duration::from_nanos(nanoseconds.expect("the first number is the time on a processor")))
-    }
-
-    fn elapsed(&self) -> Duration {
-        Self::so_far().0 - self.0
-    }
-}
-
-fn settings() -> Settings {
-    let mut settings = Settings { history_max_per_job_threshold: usize::MAX, ..Settings::default() };
-    settings.admission.max_tasks_per_job = i32::MAX;
-    settings
-}
-
-fn now() -> Now {
-    Now { wall_ms: 1_600_000_000_000, monotonic_ms: 1 }
-}
-
-fn step(scheduler: &mut Scheduler, input: Input) {
-    let mut next = Some(input);
-    while let Some(input) = next.take() {
-        next = scheduler.step(now(), input).more.then_some(Input::Resume);
-    }
-}
-
-fn command(scheduler: &mut Scheduler, command: Command) {
-    step(scheduler, Input::command(RequestId(0), Principal::unsecure(), command));
-}
-
-fn status(scheduler: &mut Scheduler, id: &TaskId, state: TaskState) {
-    let status = StatusUpdate {
-        task_id: id.clone(),
-        state,
-        reason: None,
-        message: None,
-        timestamp_ms: None,
-        agent_id: None,
-        token: None,
-    };
-    step(scheduler, Input::Engine(Event::Status(status)));
-}
 
 fn offer(agent: usize) -> Offer {
     Offer {
@@ -80,15 +34,8 @@ fn offer(agent: usize) -> Offer {
 fn grow(scheduler: &mut Scheduler, jobs: std::ops::Range<usize>) {
     for number in jobs {
         let key = JobKey::new("www-data", "prod", format!("some-service-{number}"));
-        let job = JobConfiguration {
-            key: key.clone(),
-            owner: None,
-            cron_schedule: None,
-            cron_collision_policy: CronCollisionPolicy::default(),
-            task: TaskConfig { is_service: true, ..TaskConfig::new(key, 0.1, 16, 16, "x".repeat(2000)) },
-            instance_count: PER_JOB as i32,
-        };
-        command(scheduler, Command::CreateJob(Box::new(job)));
+        let task = TaskConfig { is_service: true, ..TaskConfig::new(key, 0.1, 16, 16, "x".repeat(2000)) };
+        command(scheduler, creation(task, PER_JOB));
         for agent in 0..10 {
             step(scheduler, Input::Engine(Event::Offers(vec![offer(number % 1000 * 10 + agent)])));
         }
@@ -134,9 +81,7 @@ fn restore(scheduler: &mut Scheduler, staged: &Staged, what: &str) {
 fn main() {
     let tasks: usize = std::env::args().find_map(|text| text.parse().ok()).unwrap_or(1_000_000);
     let jobs = tasks / PER_JOB;
-    let mut scheduler = Scheduler::new(settings());
-    step(&mut scheduler, Input::Start { seed: [3; 32], epoch: 1 });
-    step(&mut scheduler, Input::Engine(Event::Registered { framework_id: None, master: None }));
+    let mut scheduler = started(boundless(), 3);
     grow(&mut scheduler, 0..jobs * 9 / 10);
     let staged = stage(&scheduler);
     restore(&mut scheduler, &staged, "nothing has changed since");

@@ -266,29 +266,7 @@ fn updates_go_as_an_independent_model_of_them_says() {
 
 #[test]
 fn a_wrong_rule_is_found() {
-    use Planted::*;
-    let planted = [
-        CountsForgottenAtRestart,
-        CountsKeptOverPause,
-        RollbackInForwardOrder,
-        RemovalsFirst,
-        WatchOneShort,
-        FailureLimitInclusive,
-        FailedInstancesLimitInclusive,
-        NoPulseAtStart,
-        PulseKeepsPaused,
-        PauseBeforeFirstBatch,
-        NoopIsRecorded,
-        BatchDoesNotWait,
-        SizesNotMirrored,
-        KilledForGoodIsWaitedFor,
-        ScopeIgnored,
-        AbortRollsBack,
-        SlaIgnored,
-        SlaCountsThePresentTask,
-        SlaRetriesStopAfterOne,
-    ];
-    for wrong in planted {
+    for wrong in Planted::ALL.iter().copied() {
         let found = (0..SEQUENCES).find(|seed| play(*seed, wrong, &mut Coverage::default(), false).is_err());
         assert!(found.is_some(), "{wrong:?} was not found in {SEQUENCES} sequences");
     }

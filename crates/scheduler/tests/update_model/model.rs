@@ -13,10 +13,23 @@ use model::update::{UpdateAction, UpdateStatus};
 
 pub type Instance = u32;
 
-/// A wrong rule, put in to see whether the comparison finds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Planted {
-    Nothing,
+macro_rules! planted {
+    ($($name:ident),* $(,)?) => {
+        /// A wrong rule, put in to see whether the comparison finds it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Planted {
+            Nothing,
+            $($name),*
+        }
+
+        impl Planted {
+            /// Every one but nothing.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+planted! {
     CountsForgottenAtRestart,
     CountsKeptOverPause,
     RollbackInForwardOrder,
