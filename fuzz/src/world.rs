@@ -1,46 +1,20 @@
 //! `/api` and `/apibeta` as a whole, before a real core that holds a job, an update, a quota and a cron job.
 
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+#[path = "../../crates/api/tests/common/door.rs"]
+mod door;
+
+use std::sync::Arc;
 
 use api::{ApiSettings, ApiState, router};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use gateway::{Door, Gateway, Lane, Policy};
+use door::CoreDoor;
+use gateway::Gateway;
 use http_body_util::BodyExt;
-use scheduler::{Effect, Input, Now, Scheduler, Settings};
+use scheduler::Input;
 use thrift::{Method, Protocol};
 use tower::ServiceExt;
-
-struct CoreDoor {
-    core: Mutex<(Scheduler, u64)>,
-    gateway: OnceLock<Weak<Gateway>>,
-}
-
-impl CoreDoor {
-    fn step(&self, input: Input) {
-        let mut guard = self.core.lock().expect("no panic");
-        let (core, ms) = &mut *guard;
-        *ms += 1;
-        let output = core.step(Now { wall_ms: 1_800_000_000_000 + *ms as i64, monotonic_ms: *ms }, input);
-        let gateway = self.gateway.get().and_then(Weak::upgrade).expect("the gateway lives");
-        gateway.publish(Arc::new(core.freeze()));
-        for effect in output.effects {
-            if let Effect::Reply { request, reply } = effect {
-                gateway.deliver(request, reply);
-            }
-        }
-    }
-}
-
-struct SharedDoor(Arc<CoreDoor>);
-
-impl Door for SharedDoor {
-    fn enter(&self, _: Lane, input: Input) -> bool {
-        self.0.step(input);
-        true
-    }
-}
 
 struct World {
     routes: Router,
@@ -53,11 +27,7 @@ const KEY: &str = r#"{"role": "www-data", "environment": "prod", "name": "hello"
 
 impl World {
     fn new() -> Self {
-        let core = Mutex::new((Scheduler::new(Settings::default()), 0));
-        let door = Arc::new(CoreDoor { core, gateway: OnceLock::new() });
-        let gateway = Arc::new(Gateway::new(Box::new(SharedDoor(door.clone())), Policy::default()));
-        door.gateway.set(Arc::downgrade(&gateway)).expect("set once");
-        door.step(Input::Start { seed: [7; 32], epoch: 1 });
+        let (door, gateway) = CoreDoor::open();
         let routes = router(ApiState::new(gateway.clone(), ApiSettings::default()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let world = Self { routes, door, _gateway: gateway, runtime };

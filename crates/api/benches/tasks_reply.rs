@@ -1,42 +1,19 @@
 //! How fast the answer to getTasksStatus is encoded, and how much memory it takes beside the tasks themselves.
 //! Budget: 100,000 tasks at 1 GB/s, 8 MiB extra. Run: `cargo bench -p api`.
 
-#![allow(unsafe_code)]
+#[path = "../tests/common/counting.rs"]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use api::streamed::tasks::Tasks;
 use api::streamed::{Frame, body};
+use counting::Counted;
 use http_body_util::BodyExt;
 use model::{JobKey, TaskConfig, TaskId, TaskStatus};
 use scheduler::{SharedText, Task, TaskEvent};
 use thrift::{BinaryWriter, JsonWriter, Method, ServerInfo, Writer};
-
-/// Counts the bytes in use and their peak.
-struct Counting;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = IN_USE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const TASKS: u32 = 100_000;
 const TASKS_PER_JOB: u32 = 1000;
@@ -82,8 +59,7 @@ async fn measure<W: Writer + Send + 'static>(name: &str, tasks: &[Arc<Task>]) {
             server_info: ServerInfo { cluster_name: "devcluster".to_owned(), stats_url_prefix: String::new() },
         };
         let listing = Tasks::new("scheduler.example.org".into(), true);
-        let before = IN_USE.load(Ordering::Relaxed);
-        PEAK.store(before, Ordering::Relaxed);
+        let counted = Counted::begin();
         let started = Instant::now();
         let mut body = body::<W, Tasks>(selected, listing, frame);
         let mut bytes = 0;
@@ -91,7 +67,7 @@ async fn measure<W: Writer + Send + 'static>(name: &str, tasks: &[Arc<Task>]) {
             bytes += piece.expect("a piece").into_data().map_or(0, |data| data.len());
         }
         let seconds = started.elapsed().as_secs_f64();
-        let extra = PEAK.load(Ordering::Relaxed).saturating_sub(before);
+        let extra = counted.taken().peak;
         println!(
             "{name} round {round}: {TASKS} tasks, {:.0} MB, {:.2} GB/s, {:.0} ns per task, {:.1} MiB extra",
             bytes as f64 / 1e6,

@@ -5,56 +5,29 @@
 //! The test command runs some thousand damaged calls. `DAYBREAK_FUZZ_SECONDS=N` goes on for N seconds, `DAYBREAK_FUZZ_SEED=N` begins with
 //! another seed; both are told when something fails.
 
-#![allow(unsafe_code)]
-
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use api::ApiSettings;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode};
 use common::{House, key};
+use counting::Counted;
 use http_body_util::BodyExt;
 use serde_json::json;
 use thrift::{Call, Method, Protocol, encode_call};
 use tower::ServiceExt;
 
-/// Counts what is in use, its peak, and the largest allocation.
-struct Counting;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = IN_USE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 /// What one piece of work took: its peak above what was in use before, and its largest allocation. Counts the whole process, so the tests
 /// of this file are one.
 async fn measured<T>(work: impl Future<Output = T>) -> (T, usize, usize) {
-    let before = IN_USE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    LARGEST.store(0, Ordering::Relaxed);
+    let counted = Counted::begin();
     let done = work.await;
-    (done, PEAK.load(Ordering::Relaxed).saturating_sub(before), LARGEST.load(Ordering::Relaxed))
+    let taken = counted.taken();
+    (done, taken.peak, taken.largest)
 }
 
 /// One request as the tests send it.

@@ -1,55 +1,19 @@
 //! The routes in front of the real core, without engine or journal: what clients of Aurora rely on, call by call (spec thrift-api 3.3 to 3.6).
 
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+#[path = "common/door.rs"]
+mod door;
 
 use api::{ApiSettings, ApiState, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use gateway::{Door, Gateway, Lane, Policy};
+use door::CoreDoor;
 use model::JobKey;
-use scheduler::{Effect, Input, Now, Scheduler, Settings};
 use thrift::*;
 use tower::ServiceExt;
 
-/// Steps the core for every command; everything is durable at once.
-struct CoreDoor {
-    core: Mutex<(Scheduler, u64)>,
-    gateway: Arc<OnceLock<Weak<Gateway>>>,
-}
-
-impl CoreDoor {
-    fn step(&self, input: Input) {
-        let mut guard = self.core.lock().unwrap();
-        let (core, ms) = &mut *guard;
-        *ms += 10;
-        let output = core.step(Now { wall_ms: 1_800_000_000_000 + *ms as i64, monotonic_ms: *ms }, input);
-        let gateway = self.gateway.get().and_then(Weak::upgrade).expect("the gateway lives");
-        gateway.publish(Arc::new(core.freeze()));
-        for effect in output.effects {
-            if let Effect::Reply { request, reply } = effect {
-                gateway.deliver(request, reply);
-            }
-        }
-    }
-}
-
-struct SharedDoor(Arc<CoreDoor>);
-
-impl Door for SharedDoor {
-    fn enter(&self, _: Lane, input: Input) -> bool {
-        self.0.step(input);
-        true
-    }
-}
-
 fn scheduler() -> Router {
-    let own = Arc::new(OnceLock::new());
-    let door = CoreDoor { core: Mutex::new((Scheduler::new(Settings::default()), 0)), gateway: own.clone() };
-    let door = Arc::new(door);
-    let gateway = Arc::new(Gateway::new(Box::new(SharedDoor(door.clone())), Policy::default()));
-    own.set(Arc::downgrade(&gateway)).expect("set once");
-    door.step(Input::Start { seed: [7; 32], epoch: 1 });
+    let (_, gateway) = CoreDoor::open();
     router(ApiState::new(gateway, ApiSettings::default()))
 }
 

@@ -1,5 +1,7 @@
 //! An allocator that counts what the process has in use, its peak, and the largest allocation.
 
+#![allow(dead_code, reason = "not everybody asks for all of it")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
