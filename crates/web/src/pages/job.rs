@@ -210,6 +210,37 @@ async fn fill_failures(state: &WebState, shown: &[&Arc<Task>], rows: &mut [TaskR
     }
 }
 
+/// The tasks in the status that is shown, or all: those that are active, and those that ended.
+async fn lists(
+    state: &WebState,
+    view: &View,
+    key: &JobKey,
+    all: &[&Arc<Task>],
+    wanted: &Wanted,
+    shown: Option<TaskStatus>,
+) -> (TaskList, TaskList) {
+    let now_ms = state.now_ms();
+    let (mut active, mut completed): (Vec<_>, Vec<_>) = all
+        .iter()
+        .copied()
+        .filter(|task| shown.is_none_or(|status| task.status == status))
+        .partition(|task| !task.status.is_terminal());
+    active.sort_by_key(|task| (task.instance, std::cmp::Reverse(task.last_event_ms())));
+    completed.sort_by_key(|task| (std::cmp::Reverse(task.last_event_ms()), task.instance));
+    let status = shown.map_or("", TaskStatus::name);
+    let active_paging = Paging::new(active.len(), ACTIVE_PER_PAGE, wanted.page, |page| {
+        format!("{}#active", address_with(key, status, page, wanted.completed))
+    });
+    let completed_paging = Paging::new(completed.len(), COMPLETED_PER_PAGE, wanted.completed, |completed| {
+        format!("{}#completed", address_with(key, status, wanted.page, completed))
+    });
+    let active_list = list(view, &active, active_paging, now_ms);
+    let mut completed_list = list(view, &completed, completed_paging, now_ms);
+    let range = completed_list.paging.first..completed_list.paging.end;
+    fill_failures(state, &completed[range], &mut completed_list.rows).await;
+    (active_list, completed_list)
+}
+
 /// `/scheduler/<role>/<environment>/<job>`.
 pub async fn show(
     State(state): State<WebState>,
@@ -227,26 +258,7 @@ pub async fn show(
         return no_such_job(&state, &key).answer(StatusCode::NOT_FOUND, &state, &headers);
     }
     let shown = TaskStatus::from_name(&wanted.status);
-    let status = shown.map_or("", TaskStatus::name);
-    let (mut active, mut completed): (Vec<_>, Vec<_>) = all
-        .iter()
-        .copied()
-        .filter(|task| shown.is_none_or(|status| task.status == status))
-        .partition(|task| !task.status.is_terminal());
-    active.sort_by_key(|task| (task.instance, std::cmp::Reverse(task.last_event_ms())));
-    completed.sort_by_key(|task| (std::cmp::Reverse(task.last_event_ms()), task.instance));
-
-    let active_paging = Paging::new(active.len(), ACTIVE_PER_PAGE, wanted.page, |page| {
-        format!("{}#active", address_with(&key, status, page, wanted.completed))
-    });
-    let completed_paging = Paging::new(completed.len(), COMPLETED_PER_PAGE, wanted.completed, |completed| {
-        format!("{}#completed", address_with(&key, status, wanted.page, completed))
-    });
-    let active_list = list(&view, &active, active_paging, now_ms);
-    let mut completed_list = list(&view, &completed, completed_paging, now_ms);
-    let range = completed_list.paging.first..completed_list.paging.end;
-    fill_failures(&state, &completed[range], &mut completed_list.rows).await;
-
+    let (active, completed) = lists(&state, &view, &key, &all, &wanted, shown).await;
     let tally = tally::of_job(&view, &key).tally;
     // What a cron job runs next says its schedule, not its last run.
     let scheduled = view.cron_jobs.get(&key).map(|job| Arc::new(job.config.task.clone()));
@@ -276,8 +288,8 @@ pub async fn show(
         uptime: uptime::of_job(&view, &key, &all, now_ms),
         pending: pending_boxes(&view, &all, now_ms),
         flapping: (flapping > 0).then(|| words::plural(flapping, "instance is", "instances are")),
-        active: active_list,
-        completed: completed_list,
+        active,
+        completed,
         updates: stored_updates.iter().take(UPDATES_SHOWN).map(|found| update::row(&view, found, now_ms)).collect(),
         more_updates: stored_updates.len() > UPDATES_SHOWN,
         configurations,
