@@ -4,10 +4,8 @@
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
+mod reference;
 
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use checkpoint::protocol::SlotSpecification;
@@ -17,39 +15,24 @@ fn main() {
     let numbers: Vec<u32> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let tasks = numbers.first().copied().unwrap_or(2_000);
     let slots = numbers.get(1).copied().unwrap_or(2);
-    let parent = std::env::var_os("DAYBREAK_BENCH_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
-    let folder = tempfile::Builder::new().prefix("noop").tempdir_in(parent).expect("a folder for the measurement");
+    let folder = tempfile::Builder::new()
+        .prefix("noop")
+        .tempdir_in(reference::directory())
+        .expect("a folder for the measurement");
     for round in 1..=3 {
-        let reference = xargs(tasks);
+        let xargs = reference::xargs(tasks as usize);
         let root = folder.path().join(round.to_string());
         std::fs::create_dir_all(&root).expect("a folder for the round");
         let (elapsed, first) = launcher_and_slots(&root, tasks, slots);
         let rate = |elapsed: Duration| f64::from(tasks) / elapsed.as_secs_f64();
         println!(
             "round {round}: xargs -P2 {:.0}/s; {slots} slots {:.0}/s = {:.2} of xargs; first task started after {:.1} ms",
-            rate(reference),
+            rate(xargs),
             rate(elapsed),
-            rate(elapsed) / rate(reference),
+            rate(elapsed) / rate(xargs),
             first.as_secs_f64() * 1e3,
         );
     }
-}
-
-fn xargs(tasks: u32) -> Duration {
-    let began = Instant::now();
-    let mut child = Command::new("xargs")
-        .args(["-P2", "-n1", "bash", "-c", "true"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("xargs is installed");
-    let mut input = child.stdin.take().expect("a pipe");
-    for number in 0..tasks {
-        writeln!(input, "{number}").expect("xargs reads");
-    }
-    drop(input);
-    child.wait().expect("xargs ends");
-    began.elapsed()
 }
 
 fn launcher_and_slots(root: &std::path::Path, tasks: u32, slots: u32) -> (Duration, Duration) {

@@ -2,7 +2,7 @@
 //! killed and recorded here.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use checkpoint::channel::Channel;
 use checkpoint::protocol::{
@@ -11,9 +11,8 @@ use checkpoint::protocol::{
 };
 
 use crate::aftermath::{self, Endings};
-use crate::launcher::log;
 use crate::supervisor::{self, Birth, Parent};
-use crate::system::cgroup::{Cgroups, SlotCgroup};
+use crate::system::cgroup::Cgroups;
 use crate::system::shared::SharedNote;
 use crate::system::wait::Look;
 use crate::system::{fork, procfs, wait};
@@ -39,7 +38,11 @@ impl Child {
         let group = Cgroups::default().create_slot("")?;
         let note = SharedNote::new()?;
         let (mut control, far) = Channel::pair()?;
-        let pid = fork::fork(None, || become_supervisor(&far, &group, &note, root))?;
+        let birth = |control| {
+            let (group, parent) = (group.clone(), Parent::Executor);
+            Ok(Birth { control, group, note: &note, parent, root, open_files_soft: None })
+        };
+        let pid = fork::fork(None, || supervisor::become_supervisor(&far, birth))?;
         drop(far);
         let (tasks, tasks_far) = Channel::pair()?;
         // One task, and then no other.
@@ -113,24 +116,5 @@ impl Child {
 impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.tasks.as_fd()
-    }
-}
-
-fn become_supervisor(far: &OwnedFd, group: &SlotCgroup, note: &SharedNote, root: bool) -> i32 {
-    const CONTROL: i32 = 3;
-    let kept = if far.as_raw_fd() == CONTROL { Ok(()) } else { fork::duplicate_to(far.as_fd(), CONTROL) };
-    if let Err(error) = kept {
-        log(&format!("supervisor: {error}"));
-        return 1;
-    }
-    fork::close_from(CONTROL as u32 + 1);
-    let control = fork::adopt(CONTROL);
-    let birth = Birth { control, group: group.clone(), note, parent: Parent::Executor, root, open_files_soft: None };
-    match supervisor::run(birth) {
-        Ok(()) => 0,
-        Err(error) => {
-            log(&format!("supervisor: {error}"));
-            1
-        }
     }
 }

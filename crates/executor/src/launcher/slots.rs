@@ -1,7 +1,7 @@
 //! The launcher's slots: making supervisors, handing them to the engine, and noticing their end.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use checkpoint::protocol::{
     Attach, FromLauncherBody, FromLauncherToSlot, FromLauncherToSlotBody, Rejoin, SlotEnded, SlotReady,
@@ -112,9 +112,13 @@ impl Launcher {
         let (control, far) = Channel::pair()?;
         let control_token = self.register(&control, Source::Control(key))?;
         let directory = group.supervisor_directory();
-        let born = fork::fork(directory.as_ref().map(AsFd::as_fd), || {
-            become_supervisor(&far, group, &note, &self.directory, (self.root, self.open_files_soft))
-        });
+        let birth = |control| {
+            let entered = group.enter_inherited();
+            entered.map_err(|error| io::Error::other(format!("cannot enter its control groups: {error}")))?;
+            let (group, parent) = (group.clone(), Parent::Launcher(self.directory.clone()));
+            Ok(Birth { control, group, note: &note, parent, root: self.root, open_files_soft: self.open_files_soft })
+        };
+        let born = fork::fork(directory.as_ref().map(AsFd::as_fd), || supervisor::become_supervisor(&far, birth));
         let pid = match born {
             Ok(pid) => pid,
             Err(error) => {
@@ -408,39 +412,4 @@ impl Launcher {
             cgroup::remove_paths(&slot.cgroup_paths);
         }
     }
-}
-
-/// The life of the forked process. It keeps its control channel, the log and the shared page; everything else of the launcher is closed.
-fn become_supervisor(
-    far: &OwnedFd,
-    group: &SlotCgroup,
-    note: &SharedNote,
-    directory: &checkpoint::layout::EngineDirectory,
-    (root, open_files_soft): (bool, Option<u64>),
-) -> i32 {
-    const CONTROL: i32 = 3;
-    let kept = if far.as_raw_fd() == CONTROL { Ok(()) } else { fork::duplicate_to(far.as_fd(), CONTROL) };
-    if let Err(error) = kept {
-        log(&format!("supervisor: {error}"));
-        return 1;
-    }
-    fork::close_from(CONTROL as u32 + 1);
-    let control = fork::adopt(CONTROL);
-    if let Err(error) = group.enter_inherited() {
-        log(&format!("supervisor: cannot enter its control groups: {error}"));
-        return 1;
-    }
-    let birth = Birth {
-        control,
-        group: group.clone(),
-        note,
-        parent: Parent::Launcher(directory.clone()),
-        root,
-        open_files_soft,
-    };
-    if let Err(error) = supervisor::run(birth) {
-        log(&format!("supervisor: {error}"));
-        return 1;
-    }
-    0
 }

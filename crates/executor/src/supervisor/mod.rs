@@ -13,7 +13,7 @@ mod stopping;
 mod task;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use checkpoint::layout::EngineDirectory;
@@ -28,7 +28,7 @@ use crate::launcher::log;
 use crate::system::cgroup::{OomWatch, SlotCgroup};
 use crate::system::shared::SharedNote;
 use crate::system::signals::SignalSource;
-use crate::system::{monotonic_ms, procfs, wait};
+use crate::system::{fork, monotonic_ms, procfs, wait};
 use checkpoint::channel::Channel;
 
 pub(crate) use start::CONTAINER_USER;
@@ -100,8 +100,28 @@ struct Supervisor<'a> {
     retiring: bool,
 }
 
+/// The life of a forked process as a supervisor; its exit code. It keeps its end of the control channel, the log and the shared page;
+/// everything else of its parent is closed before `birth` says what it is born with.
+pub fn become_supervisor<'a>(far: &OwnedFd, birth: impl FnOnce(OwnedFd) -> io::Result<Birth<'a>>) -> i32 {
+    const CONTROL: i32 = 3;
+    let live = || {
+        if far.as_raw_fd() != CONTROL {
+            fork::duplicate_to(far.as_fd(), CONTROL)?;
+        }
+        fork::close_from(CONTROL as u32 + 1);
+        run(birth(fork::adopt(CONTROL))?)
+    };
+    live().map_or_else(
+        |error| {
+            log(&format!("supervisor: {error}"));
+            1
+        },
+        |()| 0,
+    )
+}
+
 /// Runs the supervisor until it retires.
-pub fn run(birth: Birth<'_>) -> io::Result<()> {
+fn run(birth: Birth<'_>) -> io::Result<()> {
     wait::become_subreaper()?;
     let _ = rustix::process::setsid();
     let signals = SignalSource::open()?;

@@ -72,6 +72,19 @@ pub(super) struct Work {
     has_profile: bool,
 }
 
+impl Work {
+    /// The profile may have been written by a process before this one.
+    fn look_for_profile(&mut self, launch: &Launch) -> Result<(), String> {
+        if !self.has_profile && has_profile(&self.sandbox) {
+            let inside = sandbox_inside(launch, &self.sandbox_path);
+            let path = [b"BASH_ENV=", inside, b"/", checkpoint::layout::PROFILE.as_bytes()].concat();
+            self.environment.push(CString::new(path).map_err(|error| error.to_string())?);
+            self.has_profile = true;
+        }
+        Ok(())
+    }
+}
+
 /// A task that is being run.
 pub(crate) struct RunningTask {
     pub(super) launch: Launch,
@@ -525,6 +538,15 @@ impl RunningTask {
         }
     }
 
+    /// The arguments of the helper that runs a process in a container of its own, and what it finds in its environment beside the
+    /// task's; `None` where processes run without one.
+    fn helper(&mut self, index: usize) -> Result<Option<(Vec<CString>, Vec<CString>)>, String> {
+        let Some(work) = self.work.as_ref().filter(|_| self.launch.containers.is_some()) else { return Ok(None) };
+        let arguments = self.helper_arguments(&work.task.processes[index].cmdline, has_profile(&work.sandbox))?;
+        self.sweeping = Sweeping::Due;
+        Ok(Some((arguments, self.helper_environment())))
+    }
+
     /// Starts a process; its pid and, if a helper runs it, where that leaves its last words.
     fn spawn_process(
         &mut self,
@@ -532,27 +554,14 @@ impl RunningTask {
         run: u32,
         surroundings: &Surroundings,
     ) -> Result<(i32, Option<OwnedFd>), String> {
-        let mut helper = None;
-        if self.launch.containers.is_some()
-            && let Some(work) = &self.work
-        {
-            let arguments = self.helper_arguments(&work.task.processes[index].cmdline, has_profile(&work.sandbox))?;
-            self.sweeping = Sweeping::Due;
-            helper = Some((arguments, self.helper_environment()));
-        }
+        let helper = self.helper(index)?;
         let Some(work) = &mut self.work else { return Err("nothing to run".to_owned()) };
+        work.look_for_profile(&self.launch)?;
         let process = &work.task.processes[index];
         let logger = process.logger.unwrap_or_else(|| logs::default_logger(self.launch.logger.as_ref()));
         let shares = !self.launch.sandbox.is_empty();
         let outputs = logs::open_outputs(work.sandbox.as_fd(), &process.name, run, logger, self.owner.as_ref(), shares)
             .map_err(|error| format!("opening its logs: {error}"))?;
-        // The profile may have been written by a process before this one.
-        if !work.has_profile && has_profile(&work.sandbox) {
-            let inside = sandbox_inside(&self.launch, &work.sandbox_path);
-            let path = [b"BASH_ENV=", inside, b"/", checkpoint::layout::PROFILE.as_bytes()].concat();
-            work.environment.push(CString::new(path).map_err(|error| error.to_string())?);
-            work.has_profile = true;
-        }
         let command = CString::new(&*surroundings.shell.line(&process.cmdline, work.has_profile));
         let command = command.map_err(|error| error.to_string())?;
         let [stdout, stderr] = &outputs;
