@@ -3,10 +3,14 @@
 //!
 //! `cargo bench -p engine-local --bench noop -- [TASKS] [CORES]`; the directory is `$DAYBREAK_BENCH_DIR` or the target directory.
 
+#[path = "../../executor/tests/built/mod.rs"]
+mod built;
+#[path = "../../executor/benches/reference/mod.rs"]
+mod reference;
+
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -27,51 +31,20 @@ fn main() {
     let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let tasks = numbers.first().copied().unwrap_or(2_000);
     let cores = numbers.get(1).copied().unwrap_or(2);
-    let parent = std::env::var_os("DAYBREAK_BENCH_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
-    let executable = build_executor();
-    let folder = tempfile::Builder::new().prefix("engine").tempdir_in(parent).expect("a folder");
+    let folder = tempfile::Builder::new().prefix("engine").tempdir_in(reference::directory()).expect("a folder");
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
     for round in 1..=3 {
-        let reference = xargs(tasks);
-        let elapsed = through_the_engine(&folder.path().join(round.to_string()), &executable, tasks, cores);
+        let xargs = reference::xargs(tasks);
+        let elapsed = through_the_engine(&folder.path().join(round.to_string()), built::executor(), tasks, cores);
         let rate = |elapsed: Duration| tasks as f64 / elapsed.as_secs_f64();
         println!(
             "round {round}: xargs -P2 {:.0}/s; engine with {cores} cores {:.0}/s = {:.2} of xargs",
-            rate(reference),
+            rate(xargs),
             rate(elapsed),
-            rate(elapsed) / rate(reference)
+            rate(elapsed) / rate(xargs)
         );
     }
-}
-
-/// The program that can be a launcher: `$DAYBREAK_TEST_EXECUTOR`, or built now.
-fn build_executor() -> PathBuf {
-    if let Some(path) = std::env::var_os("DAYBREAK_TEST_EXECUTOR") {
-        return path.into();
-    }
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--release", "-p", "executor", "--bin", "daybreak-executor"]);
-    assert!(build.status().expect("cargo runs").success());
-    let own = std::env::current_exe().expect("a path");
-    own.parent().and_then(Path::parent).expect("the target directory").join("daybreak-executor")
-}
-
-fn xargs(tasks: usize) -> Duration {
-    let began = Instant::now();
-    let mut child = Command::new("xargs")
-        .args(["-P2", "-n1", "bash", "-c", "true"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("xargs is installed");
-    let mut input = child.stdin.take().expect("a pipe");
-    for number in 0..tasks {
-        writeln!(input, "{number}").expect("xargs reads");
-    }
-    drop(input);
-    child.wait().expect("xargs ends");
-    began.elapsed()
 }
 
 fn login() -> String {

@@ -1,11 +1,14 @@
 //! Tasks in containers, docker-compose projects and files to be fetched, with a real Docker daemon, a real launcher and the words between
 //! scheduler and engines.
 
+#[path = "../../executor/tests/built/mod.rs"]
+mod built;
 mod docker;
+mod recorder;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use docker::{Docker, GREETER, IMAGE, SLEEPER, serve};
@@ -14,35 +17,13 @@ use engine_local::{LocalEngine, Options};
 use model::container::{Container, FetcherUri};
 use model::task::{ExecutorConfig, Metadata};
 use model::{JobKey, Resources, TaskConfig, TaskId};
+use recorder::{Recorder, statuses_of};
 
 /// The example of this crate that has all programs of an agent, built with the profile of this test.
 fn executable() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        let mut build = std::process::Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "engine-local", "--example", "agent"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success());
-        let own = std::env::current_exe().unwrap();
-        own.parent().unwrap().parent().unwrap().join("examples/agent")
-    };
+    let build = || built::build(&["-p", "engine-local", "--example", "agent"]).join("examples/agent");
     BUILT.get_or_init(build).clone()
-}
-
-#[derive(Default)]
-struct Recorder {
-    events: Mutex<Vec<Event>>,
-    changed: Condvar,
-}
-
-impl EventSink for Recorder {
-    fn send(&self, event: Event) -> bool {
-        self.events.lock().unwrap().push(event);
-        self.changed.notify_all();
-        true
-    }
 }
 
 struct Machine {
@@ -85,20 +66,8 @@ impl Machine {
         });
     }
 
-    fn wait<T>(&self, what: &str, mut found: impl FnMut(&[Event]) -> Option<T>) -> T {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let mut events = self.sink.events.lock().unwrap();
-        loop {
-            if let Some(found) = found(&events) {
-                return found;
-            }
-            let left = deadline.checked_duration_since(Instant::now());
-            let left = left.unwrap_or_else(|| {
-                let log = std::fs::read_to_string(self.root.path().join("local/launcher.log")).unwrap_or_default();
-                panic!("waited in vain for {what}; events: {events:#?}; launcher: {log}")
-            });
-            events = self.sink.changed.wait_timeout(events, left).unwrap().0;
-        }
+    fn wait<T>(&self, what: &str, found: impl FnMut(&[Event]) -> Option<T>) -> T {
+        self.sink.wait(Duration::from_secs(60), self.root.path(), what, found)
     }
 
     fn until(&self, task_id: &str, state: TaskState) -> StatusUpdate {
@@ -178,12 +147,6 @@ impl Drop for Machine {
             assert!(ended || std::thread::panicking());
         }
     }
-}
-
-fn statuses_of(events: &[Event], task_id: &str) -> Vec<StatusUpdate> {
-    let statuses =
-        events.iter().filter_map(|event| if let Event::Status(status) = event { Some(status) } else { None });
-    statuses.filter(|status| status.task_id.as_str() == task_id).cloned().collect()
 }
 
 fn data(cmdline: &str) -> String {

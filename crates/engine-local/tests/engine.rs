@@ -1,48 +1,18 @@
 //! The engine with a real launcher and real tasks, through the words between scheduler and engines.
 
+#[path = "../../executor/tests/built/mod.rs"]
+mod built;
+mod recorder;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{Call, Engine, Event, EventSink, Launch, Offer, Reason, StatusUpdate, TaskState};
 use engine_local::{LocalEngine, Options, StartError};
 use model::{CpuMillis, JobKey, Resources, TaskConfig, TaskId};
-
-/// Names the program when it was built already.
-const EXECUTABLE_VARIABLE: &str = "DAYBREAK_TEST_EXECUTOR";
-
-/// The program that can be a launcher, built with the profile of this test.
-fn executable() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        if let Some(path) = std::env::var_os(EXECUTABLE_VARIABLE) {
-            return path.into();
-        }
-        let mut build = std::process::Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "executor", "--bin", "daybreak-executor"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success());
-        let own = std::env::current_exe().unwrap();
-        own.parent().unwrap().parent().unwrap().join("daybreak-executor")
-    })
-}
-
-#[derive(Default)]
-struct Recorder {
-    events: Mutex<Vec<Event>>,
-    changed: Condvar,
-}
-
-impl EventSink for Recorder {
-    fn send(&self, event: Event) -> bool {
-        self.events.lock().unwrap().push(event);
-        self.changed.notify_all();
-        true
-    }
-}
+use recorder::{Recorder, statuses_of};
 
 struct Cluster {
     engine: Option<LocalEngine>,
@@ -62,7 +32,7 @@ impl Cluster {
         std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut options = Options {
             state_dir: root.path().to_owned(),
-            executable: executable().to_owned(),
+            executable: built::executor().to_owned(),
             hostname: "machine".into(),
             resources: Some("cpus:4;mem:4096;disk:10000;ports:[31000-31009]".into()),
             kill_grace: Duration::from_millis(500),
@@ -94,20 +64,8 @@ impl Cluster {
         self.engine.as_mut().unwrap().call(1, calls);
     }
 
-    fn wait<T>(&self, what: &str, mut found: impl FnMut(&[Event]) -> Option<T>) -> T {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let mut events = self.sink.events.lock().unwrap();
-        loop {
-            if let Some(found) = found(&events) {
-                return found;
-            }
-            let left = deadline.checked_duration_since(Instant::now());
-            let left = left.unwrap_or_else(|| {
-                let log = std::fs::read_to_string(self.root.path().join("local/launcher.log")).unwrap_or_default();
-                panic!("waited in vain for {what}; events: {events:#?}; launcher: {log}")
-            });
-            events = self.sink.changed.wait_timeout(events, left).unwrap().0;
-        }
+    fn wait<T>(&self, what: &str, found: impl FnMut(&[Event]) -> Option<T>) -> T {
+        self.sink.wait(Duration::from_secs(30), self.root.path(), what, found)
     }
 
     fn offers(&self) -> Vec<Offer> {
@@ -123,12 +81,12 @@ impl Cluster {
 
     fn statuses(&self, task_id: &TaskId) -> Vec<StatusUpdate> {
         let events = self.sink.events.lock().unwrap();
-        statuses_of(&events, task_id)
+        statuses_of(&events, task_id.as_str())
     }
 
     fn until(&self, task_id: &TaskId, state: TaskState) -> StatusUpdate {
         self.wait(&format!("{state:?} of {}", task_id.as_str()), |events| {
-            statuses_of(events, task_id).into_iter().find(|status| status.state == state)
+            statuses_of(events, task_id.as_str()).into_iter().find(|status| status.state == state)
         })
     }
 
@@ -170,12 +128,6 @@ impl Drop for Cluster {
             assert!(ended || std::thread::panicking());
         }
     }
-}
-
-fn statuses_of(events: &[Event], task_id: &TaskId) -> Vec<StatusUpdate> {
-    let statuses =
-        events.iter().filter_map(|event| if let Event::Status(status) = event { Some(status) } else { None });
-    statuses.filter(|status| status.task_id == *task_id).cloned().collect()
 }
 
 /// The user that tasks of these tests run as.
@@ -234,9 +186,8 @@ fn tasks_run_on_what_is_offered_and_give_it_back() {
 fn one_megabyte_of_memory_is_enough_for_python() {
     let mut cluster = Cluster::start();
     cluster.launch(vec![launch("py", "exec /usr/bin/env python3 -c 'print(sum(range(1000)))' || exit 0")]);
-    let last = cluster.wait("the end", |events| {
-        statuses_of(events, &task("py")).into_iter().find(|status| status.state.is_terminal())
-    });
+    let last = cluster
+        .wait("the end", |events| statuses_of(events, "py").into_iter().find(|status| status.state.is_terminal()));
     assert_eq!(last.state, TaskState::Finished, "{last:?}");
 }
 
@@ -247,7 +198,7 @@ fn a_status_is_repeated_until_it_is_acknowledged() {
     let failed = cluster.until(&task("a"), TaskState::Failed);
     assert_eq!(failed.message.as_deref(), Some("Task failed: process p exited with status 3."));
     cluster.wait("repetitions", |events| {
-        let count = statuses_of(events, &task("a")).iter().filter(|status| status.state == TaskState::Failed).count();
+        let count = statuses_of(events, "a").iter().filter(|status| status.state == TaskState::Failed).count();
         (count >= 3).then_some(())
     });
     cluster.acknowledge(&failed);
@@ -405,7 +356,7 @@ fn a_launcher_of_another_program_makes_room_and_its_tasks_go_on() {
     cluster.restart();
     assert_eq!(launcher(), before, "the same program: nothing happens");
     let fresh = cluster.root.path().join("daybreak-executor.new");
-    std::fs::copy(executable(), &fresh).unwrap();
+    std::fs::copy(built::executor(), &fresh).unwrap();
     cluster.options.executable = fresh.clone();
     cluster.restart();
     cluster.launch(vec![launch("new", "true")]);
@@ -556,7 +507,7 @@ fn a_directory_that_users_cannot_enter_is_refused_with_its_name() {
     std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     let options = Options {
         state_dir: root.path().join("state"),
-        executable: executable().to_owned(),
+        executable: built::executor().to_owned(),
         hostname: "machine".into(),
         ..Options::default()
     };
@@ -577,7 +528,7 @@ fn a_launcher_that_cannot_be_started_does_not_stop_the_engine_and_is_tried_again
     let target = missing.clone();
     let appears = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
-        std::fs::copy(executable(), target).unwrap();
+        std::fs::copy(built::executor(), target).unwrap();
     });
     let mut cluster = Cluster::start_with(|options| options.executable = missing);
     appears.join().unwrap();
@@ -652,12 +603,12 @@ fn all_of_this_holds_for_a_plain_user() {
     // The build's folders need not be open to others.
     let (tests, program) = (folder.path().join("tests"), folder.path().join("daybreak-executor"));
     std::fs::copy(std::env::current_exe().unwrap(), &tests).unwrap();
-    std::fs::copy(executable(), &program).unwrap();
+    std::fs::copy(built::executor(), &program).unwrap();
     let output = std::process::Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
         .arg(&tests)
         .args(["--test-threads", "4"])
-        .env(EXECUTABLE_VARIABLE, &program)
+        .env(built::EXECUTOR_VARIABLE, &program)
         .env("TMPDIR", folder.path())
         .current_dir("/")
         .output()
