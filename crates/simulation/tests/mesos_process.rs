@@ -1,6 +1,8 @@
 //! Real processes on simulated agents: the product's own executor, started by an agent, speaking the executor API to it; and tasks that are
 //! commands. The scheduler, its journal and the Mesos engine are the real ones.
 
+#[path = "../../executor/tests/built/mod.rs"]
+mod built;
 #[path = "mesos/client.rs"]
 #[allow(dead_code)]
 mod client;
@@ -9,8 +11,7 @@ mod client;
 mod daybreak;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::Path;
 use std::time::Duration;
 
 use daybreak::{Daybreak, LoopClock, options};
@@ -20,27 +21,6 @@ use model::{CpuMillis, JobKey, Resources, TaskConfig, TaskStatus};
 use serde_json::Value;
 use simulation::mesos::server::{AgentSpec, Simulation};
 use simulation::mesos::{Cluster, Settings};
-
-/// Names the program when it was built already.
-const EXECUTABLE_VARIABLE: &str = "DAYBREAK_TEST_EXECUTOR";
-
-/// The executor, built with the profile of this test.
-fn executable() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        if let Some(path) = std::env::var_os(EXECUTABLE_VARIABLE) {
-            return path.into();
-        }
-        let mut build = std::process::Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "executor", "--bin", "daybreak-executor"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success());
-        let own = std::env::current_exe().unwrap();
-        own.parent().unwrap().parent().unwrap().join("daybreak-executor")
-    })
-}
 
 struct World {
     // Ends before the simulation, so that nothing is told to a master that is gone.
@@ -60,7 +40,7 @@ impl World {
         let (agent, address) = simulation.add_process_agent(&spec).unwrap();
         let mut options = options(&simulation.master_list());
         let settings = ThermosSettings {
-            path: executable().display().to_string(),
+            path: built::executor().display().to_string(),
             flags: Some("--nosetuid".into()),
             overhead: Resources { cpu: CpuMillis(10), ram_mb: 128, ..Resources::ZERO },
             ..ThermosSettings::default()
