@@ -10,7 +10,7 @@ use engine::TaskState;
 use model::cron::Zone;
 use model::{CronCollisionPolicy, JobConfiguration, TaskId, TaskStatus};
 use scheduler::cron::{CronJob, CronRun};
-use scheduler::{Command, Input, ReplyCode, Settings};
+use scheduler::{Command, Input, Principal, ReplyCode, RequestId, Settings};
 
 const SECOND_MS: u64 = 1000;
 const MINUTE_MS: u64 = 60_000;
@@ -379,6 +379,7 @@ fn a_leader_whose_clock_is_five_minutes_off_doubles_nothing_and_starts_nothing_e
 fn set_clock(world: &mut World, wall_ms: i64) {
     world.now.wall_ms = wall_ms;
     world.pass(16 * SECOND_MS);
+    world.step(Input::Tick);
 }
 
 #[test]
@@ -454,6 +455,57 @@ fn what_an_earlier_leader_saw_of_a_wrong_clock_counts_when_it_goes_back_further(
     set_clock(&mut world, minute(-60));
     world.pass(MINUTE_MS);
     assert_eq!(minutes(&world, begin_ms), [150, -59]);
+}
+
+#[test]
+fn a_run_that_a_user_starts_at_a_time_of_the_schedule_does_not_take_that_time_away() {
+    // The job was given by a clock that was right, or hours ahead.
+    for ahead_ms in [0, 3 * HOUR_MS as i64 + 90_000] {
+        let mut world = world_with(Settings { cron_scheduling_max_batch_size: 1, ..settings() });
+        let begin_ms = world.now.wall_ms;
+        let mut other = cron("* * * * *", CronCollisionPolicy::CancelNew);
+        (other.task.job, other.key) = (job("first"), job("first"));
+        schedule(&mut world, other);
+        world.now.wall_ms += ahead_ms;
+        schedule(&mut world, cron("* * * * *", CronCollisionPolicy::CancelNew));
+        world.now.wall_ms = begin_ms;
+        world.step(Input::Tick);
+        // The loop is held up. The user is first, another job has its turn in the same step, and then the process dies.
+        world.advance(MINUTE_MS + 5 * SECOND_MS);
+        let start = Command::StartCronJob { job: job("tick") };
+        let input = Input::command(RequestId(9000), Principal { name: "jane".into() }, start);
+        let output = world.scheduler.step(world.now, input);
+        assert!(output.more, "the time of the schedule is still to be met");
+        for record in output.records {
+            match record.value {
+                Some(value) => drop(world.journal.insert((record.table, record.key), value)),
+                None => drop(world.journal.remove(&(record.table, record.key))),
+            }
+        }
+        world.restart(3000, 2);
+        assert_eq!(
+            (minutes(&world, begin_ms), outcomes(&world)),
+            (vec![1], vec!["STARTED", "CANCELLED"]),
+            "{ahead_ms}"
+        );
+        assert_eq!(runs(&world)[0].nominal_ms, None, "{ahead_ms}");
+        check_times(&world, "started by hand");
+    }
+}
+
+#[test]
+fn a_job_that_is_given_just_before_its_time_is_on_time_whatever_others_wait_for() {
+    let mut world = world();
+    // The loop sleeps for as long as it ever does: until 52 seconds past, and then until 67.
+    world.pass(7 * SECOND_MS);
+    let mut yearly = cron("0 0 1 1 *", CronCollisionPolicy::CancelNew);
+    (yearly.task.job, yearly.key) = (job("yearly"), job("yearly"));
+    schedule(&mut world, yearly);
+    world.pass(48 * SECOND_MS);
+    schedule(&mut world, cron("* * * * *", CronCollisionPolicy::CancelNew));
+    world.pass(5 * SECOND_MS);
+    assert_eq!(outcomes(&world), ["STARTED"]);
+    assert_eq!(Some(runs(&world)[0].recorded_ms), runs(&world)[0].nominal_ms);
 }
 
 #[test]
