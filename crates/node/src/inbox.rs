@@ -209,6 +209,8 @@ impl<I> Inbox<I> {
         let was_full = Lane::ALL.map(|lane| lanes.queues[lane as usize].len() >= limits.of(lane).capacity);
         let mut left = most;
         while left > 0 && lanes.queues.iter().any(|queue| !queue.is_empty()) {
+            let next = Lane::ALL.map(|lane| lanes.queues[lane as usize].front().map(|input| (self.work)(input).max(1)));
+            skip_rounds(next, &limits, &mut self.credit);
             for lane in Lane::ALL {
                 let (queue, credit) = (&mut lanes.queues[lane as usize], &mut self.credit[lane as usize]);
                 let mut next = queue.front().map(|input| (self.work)(input).max(1));
@@ -240,6 +242,20 @@ impl<I> Inbox<I> {
     /// How many inputs wait in a lane.
     pub fn waiting(&self, lane: Lane) -> usize {
         self.shared.lock().queues[lane as usize].len()
+    }
+}
+
+/// Saves at once what the lanes save in the rounds in which none has enough for its next input, whose work is `next`: somebody may have
+/// asked for thousands of millions of tasks, and to refuse that must not take as many rounds.
+fn skip_rounds(next: [Option<usize>; 3], limits: &Limits, credit: &mut [usize; 3]) {
+    let weight = |lane: Lane| limits.of(lane).weight.max(1);
+    let missing = |lane: Lane| Some(next[lane as usize]?.saturating_sub(credit[lane as usize]));
+    let rounds = Lane::ALL.into_iter().filter_map(|lane| Some(missing(lane)?.div_ceil(weight(lane)))).min();
+    // The last of them is an ordinary one.
+    let skipped = rounds.unwrap_or(0).saturating_sub(1);
+    for lane in Lane::ALL.into_iter().filter(|lane| next[*lane as usize].is_some()) {
+        let credit = &mut credit[lane as usize];
+        *credit = credit.saturating_add(skipped.saturating_mul(weight(lane)));
     }
 }
 
@@ -294,6 +310,19 @@ mod tests {
         assert_eq!(of(Lane::Normal), [0, 1]);
         assert!(!inbox.take(100, &mut taken));
         assert_eq!(taken.len(), 30, "an empty lane leaves its turn to the others");
+    }
+
+    #[test]
+    fn an_input_of_any_size_is_taken_at_once_where_nothing_else_waits() {
+        let (sender, inbox) = inbox(limits(100), Arc::new(|| {}));
+        let mut inbox = inbox.weighing(|work| *work);
+        let mut taken = VecDeque::new();
+        for monstrous in [usize::MAX >> 4, 1 << 31] {
+            sender.try_send(Lane::Normal, monstrous).expect("room");
+            sender.try_send(Lane::Urgent, 5).expect("room");
+            assert!(!inbox.take(10, &mut taken));
+            assert_eq!(taken.drain(..).collect::<Vec<_>>(), [5, monstrous]);
+        }
     }
 
     #[test]

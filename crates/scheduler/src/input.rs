@@ -97,9 +97,12 @@ impl Input {
             | Command::StartCronJob { .. }
             | Command::SetQuota { .. } => 1,
         };
-        count.max(1)
+        count.clamp(1, MOST_WORK)
     }
 }
+
+/// A command that asks for more is refused, or as much work as one that asks for this: it must not wait for ever behind what is small.
+const MOST_WORK: usize = 100_000;
 
 /// A change of a task's status, for the log (one line each) and for followers.
 #[derive(Clone, Debug, PartialEq, Eq)]
