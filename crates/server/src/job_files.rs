@@ -72,7 +72,11 @@ fn job_of(evaluation: &Evaluation, wanted: Option<&JobSelector>, file: &JobFile)
 /// The error as one sentence and a place.
 fn told(error: ConfigError) -> JobFileError {
     let mut sentence = error.reason.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    for help in &error.help {
+    let is_about_user = sentence.contains("unbound references") && sentence.contains("{{daybreak.user}}");
+    if is_about_user {
+        sentence.push_str("; who sends this did not say who he is, so write the role instead");
+    }
+    for help in error.help.iter().filter(|_| !is_about_user) {
         // Command lines have flags that requests have not.
         let help = match error.kind {
             ErrorKind::SeveralJobs => "name one with ?job=role/environment/name",
