@@ -1,6 +1,9 @@
 //! The daemon as a process on a simulated Mesos: the executor fetched from it over HTTP, real tasks, its own death, its successor, and
 //! what it refuses. Masters, agents and their wire are simulated; daemon, journal, engine and executor are the real ones.
 
+#[path = "../../executor/tests/built/mod.rs"]
+mod built;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::OnceLock;
@@ -37,16 +40,7 @@ fn daemon() {
 /// The folder with the executor, built with the profile of this test.
 fn programs() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "executor", "--bin", "daybreak-executor"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success());
-        let own = std::env::current_exe().unwrap();
-        own.parent().unwrap().parent().unwrap().to_owned()
-    })
+    BUILT.get_or_init(|| built::build(&["-p", "executor", "--bin", "daybreak-executor"]))
 }
 
 /// A daemon that runs.
