@@ -103,19 +103,14 @@ pub(super) struct Ready {
     pub(super) ports: BTreeMap<String, u32>,
 }
 
-/// Takes the start token (the run directory), opens the checkpoint with its header, and makes ready what the task needs. An error
-/// leaves nothing behind that is not an earlier run's.
-pub(super) fn prepare(
-    launch: &Launch,
-    surroundings: &Surroundings,
-    payloads: &mut PayloadCache,
-) -> Result<Prepared, LaunchRefused> {
+/// Takes the start token (the run directory) and opens the checkpoint; with what it holds of a run that is resumed. An error leaves
+/// nothing behind that is not an earlier run's.
+fn take_run(launch: &Launch, run: &RunDirectory) -> Result<(Writer, Option<RunState>), LaunchRefused> {
     let refused = |already_started: bool, reason: String| LaunchRefused {
         task_id: launch.task_id.clone(),
         already_started,
         reason,
     };
-    let run = RunDirectory::new(&launch.run_directory);
     if !launch.run_directory_exists {
         match rustix::fs::mkdir(run.root(), Mode::from_raw_mode(0o755)) {
             Ok(()) => {}
@@ -123,22 +118,29 @@ pub(super) fn prepare(
             Err(error) => return Err(refused(false, format!("cannot make {}: {error}", run.root().display()))),
         }
     }
-    let (opened, past) = if launch.resumes {
+    if launch.resumes {
         let past = RunState::load(&run.checkpoint());
-        let opened = Writer::open(&run.checkpoint());
-        let (past, opened) =
-            past.and_then(|past| Ok((past, opened?))).map_err(|error| refused(true, error.to_string()))?;
-        (Ok(opened), Some(past))
-    } else {
-        (Writer::create(&run.checkpoint()), None)
-    };
-    let mut writer = opened.map_err(|error| {
+        let taken = past.and_then(|past| Ok((Writer::open(&run.checkpoint())?, Some(past))));
+        return taken.map_err(|error| refused(true, error.to_string()));
+    }
+    let writer = Writer::create(&run.checkpoint()).map_err(|error| {
         if !launch.run_directory_exists {
             let _ = fs::remove_dir(run.root());
         }
         let already_started = launch.run_directory_exists && error.kind() == io::ErrorKind::AlreadyExists;
         refused(already_started, format!("cannot make {}: {error}", run.checkpoint().display()))
     })?;
+    Ok((writer, None))
+}
+
+/// Takes the run, writes its header, and makes ready what the task needs.
+pub(super) fn prepare(
+    launch: &Launch,
+    surroundings: &Surroundings,
+    payloads: &mut PayloadCache,
+) -> Result<Prepared, LaunchRefused> {
+    let run = RunDirectory::new(&launch.run_directory);
+    let (mut writer, past) = take_run(launch, &run)?;
     // The user inside a container is the image's affair: the role need not be a user of this machine.
     let in_container = is_container(launch);
     let sandbox_path = sandbox_of(launch, &run);
