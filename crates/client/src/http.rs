@@ -64,7 +64,7 @@ impl HttpTransport {
 }
 
 impl Transport for HttpTransport {
-    fn call(&mut self, call: &Call) -> Result<Response, TransportError> {
+    fn call(&mut self, call: &Call, key: Option<&str>) -> Result<Response, TransportError> {
         let agent = self.agent.clone().map_err(TransportError::Untrusted)?;
         self.sequence_id = self.sequence_id.wrapping_add(1);
         let protocol = Protocol::Json;
@@ -75,6 +75,9 @@ impl Transport for HttpTransport {
                 agent.post(&url).header("Content-Type", protocol.media_type()).header("Accept", protocol.media_type());
             if self.bypass_leader_redirect {
                 request = request.header("Bypass-Leader-Redirect", "true");
+            }
+            if let Some(key) = key {
+                request = request.header("Idempotency-Key", key);
             }
             // Another host has another entry, or none: a redirect takes no password along.
             let authorization = crate::netrc::authorization(&url);
@@ -303,7 +306,7 @@ mod tests {
     #[test]
     fn a_call_is_thrift_json_over_post() {
         let (url, server) = serve(vec![http("200 OK", "", OK_REPLY)]);
-        let response = HttpTransport::new(&url).call(&jobs_call()).unwrap();
+        let response = HttpTransport::new(&url).call(&jobs_call(), None).unwrap();
         assert_eq!(response.response_code, Some(ResponseCode::Ok));
         let request = server.join().unwrap().remove(0);
         assert!(request.starts_with("POST /api HTTP/1.1\r\n"), "{request}");
@@ -317,7 +320,7 @@ mod tests {
         let (leader, leading) = serve(vec![http("200 OK", "", OK_REPLY)]);
         let location = format!("Location: {leader}/api\r\n");
         let (follower, following) = serve(vec![http("307 Temporary Redirect", &location, "")]);
-        HttpTransport::new(&follower).call(&jobs_call()).unwrap();
+        HttpTransport::new(&follower).call(&jobs_call(), None).unwrap();
         following.join().unwrap();
         assert!(leading.join().unwrap()[0].contains("getJobs"));
     }
@@ -342,7 +345,7 @@ mod tests {
         ];
         for (answer, expected) in cases {
             let (url, server) = serve(vec![answer.clone()]);
-            let error = HttpTransport::new(&url).call(&jobs_call()).unwrap_err();
+            let error = HttpTransport::new(&url).call(&jobs_call(), None).unwrap_err();
             assert!(expected(&error), "{} gave {error:?}", String::from_utf8_lossy(&answer));
             server.join().unwrap();
         }
@@ -351,11 +354,11 @@ mod tests {
     #[test]
     fn nobody_listening_and_a_connection_cut_short_are_different() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = HttpTransport::new(&format!("http://{free}")).call(&jobs_call()).unwrap_err();
+        let error = HttpTransport::new(&format!("http://{free}")).call(&jobs_call(), None).unwrap_err();
         assert_eq!(error, TransportError::Connect("connection refused".into()));
 
         let (url, server) = serve(vec![b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n[1,".to_vec()]);
-        let error = HttpTransport::new(&url).call(&jobs_call()).unwrap_err();
+        let error = HttpTransport::new(&url).call(&jobs_call(), None).unwrap_err();
         assert!(matches!(error, TransportError::Broken(_)), "{error:?}");
         server.join().unwrap();
     }
@@ -379,7 +382,7 @@ mod tests {
 
     #[test]
     fn addresses_that_cannot_be_right_are_told_apart_from_schedulers_that_are_away() {
-        let error = |url: &str| HttpTransport::new(url).call(&jobs_call()).unwrap_err();
+        let error = |url: &str| HttpTransport::new(url).call(&jobs_call(), None).unwrap_err();
         let lookup = std::io::Error::other("failed to lookup address information: Name or service not known");
         assert_eq!(transport_error(ureq::Error::Io(lookup)), TransportError::Connect("unknown host".into()));
         assert!(matches!(error("http://not a url"), TransportError::Foreign(why) if why.contains("malformed")));

@@ -42,8 +42,8 @@ impl fmt::Display for TransportError {
 
 /// One attempt at one call.
 pub trait Transport {
-    /// Sends the call and waits for its answer.
-    fn call(&mut self, call: &Call) -> Result<Response, TransportError>;
+    /// Sends the call and waits for its answer. A change that is sent again under the same key is made once, by a scheduler that knows keys.
+    fn call(&mut self, call: &Call, key: Option<&str>) -> Result<Response, TransportError>;
     /// Reads a page of the daemon's own HTTP surface below its base address, e.g. `/files/...`.
     fn get(&mut self, path: &str) -> Result<Page, TransportError>;
     /// Asks the leading scheduler's API of JSON documents: `GET`, or `POST` with a document. Redirects are followed.
@@ -127,6 +127,8 @@ const RETRY_LIMIT: Duration = Duration::from_secs(600);
 /// How long a daemon on this machine, which may just be starting, is waited for.
 const LOCAL_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 const LOCAL_RETRY_LIMIT: Duration = Duration::from_secs(1);
+/// How long one is waited for that went away before it answered: whoever keeps it running may start it again.
+const LOCAL_RETURN_LIMIT: Duration = Duration::from_secs(10);
 
 /// A scheduler one can ask.
 pub struct Scheduler<'a> {
@@ -171,13 +173,12 @@ impl<'a> Scheduler<'a> {
     /// As [`Self::call`], without logging the messages.
     pub fn call_quietly(&mut self, call: impl Into<Call>, console: &mut Console) -> Result<Reply, CallError> {
         let call = call.into();
+        let changes = call.method().service() != thrift::Service::ReadOnlyScheduler;
+        let key = changes.then(|| self.world.fresh_uuid());
         let started = self.world.elapsed();
-        let mut told = false;
+        let (mut told, mut unsure, mut asked) = (false, None, false);
         loop {
-            let begun = self.world.elapsed();
-            let answer = self.transport.call(&call);
-            self.log(&call, &answer, self.world.elapsed().saturating_sub(begun), console);
-            let (problem, interval, limit) = match answer {
+            let (problem, interval, limit) = match self.attempt(&call, key.as_deref(), &mut unsure, console) {
                 Ok(response) if response.response_code == Some(ResponseCode::ErrorTransient) => {
                     let messages = texts(&response);
                     (Pause::Busy(messages.join(", ")), RETRY_INTERVAL, RETRY_LIMIT)
@@ -190,10 +191,24 @@ impl<'a> Scheduler<'a> {
                 Err(TransportError::Broken(why)) if may_repeat(&call) => {
                     (Pause::Broken(why), RETRY_INTERVAL, RETRY_LIMIT)
                 }
+                // It may be there all the same.
+                Err(TransportError::Broken(_)) if unsure.is_some() && !asked => {
+                    asked = true;
+                    continue;
+                }
+                Err(TransportError::Broken(why)) if unsure.is_some() && self.cluster.is_local_default => {
+                    (Pause::Broken(why), LOCAL_RETRY_INTERVAL, LOCAL_RETURN_LIMIT)
+                }
+                Err(TransportError::Broken(why)) if unsure.is_some() => {
+                    (Pause::Broken(why), RETRY_INTERVAL, RETRY_LIMIT)
+                }
                 Err(error) => return Err(CallError::Failed(self.final_error(error))),
             };
             if self.world.elapsed().saturating_sub(started) + interval > limit {
-                return Err(CallError::Failed(self.given_up(&problem)));
+                return Err(CallError::Failed(match unsure {
+                    Some(why) => self.final_error(TransportError::Broken(why)),
+                    None => self.given_up(&problem),
+                }));
             }
             if !told && !self.cluster.is_local_default {
                 told = true;
@@ -201,10 +216,40 @@ impl<'a> Scheduler<'a> {
                 console.warning(format!("{problem} Trying again every {seconds} s for up to 10 minutes."));
             }
             self.world.pause(interval);
-            if matches!(problem, Pause::Absent(_)) {
+            if matches!(problem, Pause::Absent(_)) || unsure.is_some() {
                 self.look_again();
             }
         }
+    }
+
+    /// Sends the call, unless it is a change that may have been made already (`unsure` holds why) and the scheduler does not say that it
+    /// would know it again by its key. [`TransportError::Broken`] with `unsure` set: ask again later.
+    fn attempt(
+        &mut self,
+        call: &Call,
+        key: Option<&str>,
+        unsure: &mut Option<String>,
+        console: &mut Console,
+    ) -> Result<Response, TransportError> {
+        if let Some(why) = unsure.clone() {
+            match self.transport.ask(ABOUT, None) {
+                Ok(page) if knows_keys(&page) => {}
+                Err(TransportError::Connect(_) | TransportError::Broken(_)) => return Err(TransportError::Broken(why)),
+                Ok(_) | Err(_) => {
+                    *unsure = None;
+                    return Err(TransportError::Broken(why));
+                }
+            }
+        }
+        let begun = self.world.elapsed();
+        let answer = self.transport.call(call, key);
+        self.log(call, &answer, self.world.elapsed().saturating_sub(begun), console);
+        match &answer {
+            Err(TransportError::Broken(why)) if key.is_some() && !may_repeat(call) => *unsure = Some(why.clone()),
+            Ok(_) => *unsure = None,
+            Err(_) => {}
+        }
+        answer
     }
 
     /// One line per attempt for those who want to know what goes over the wire.
@@ -334,6 +379,15 @@ enum Pause {
     Absent(String),
     Broken(String),
     Busy(String),
+}
+
+/// Where a scheduler tells what it is.
+const ABOUT: &str = "/api/v1";
+
+/// Whether what answers remembers changes by their keys.
+fn knows_keys(page: &Page) -> bool {
+    let about: serde_json::Value = serde_json::from_slice(&page.body).unwrap_or_default();
+    page.status == 200 && about["idempotencyKeys"]["keptMost"].as_u64().is_some_and(|most| most > 0)
 }
 
 /// A call may be sent again after a broken connection when it only reads, or carries an id that makes it idempotent.

@@ -42,6 +42,7 @@ struct Inner {
     more_jobs: RefCell<Vec<LoadedJob>>,
     evaluations: Cell<u32>,
     calls: RefCell<Vec<Call>>,
+    keys: RefCell<Vec<Option<String>>>,
     opened: RefCell<Vec<String>>,
     ran: RefCell<Vec<String>>,
     attended_files: RefCell<Vec<String>>,
@@ -72,6 +73,7 @@ impl FakeWorld {
             more_jobs: RefCell::default(),
             evaluations: Cell::default(),
             calls: RefCell::default(),
+            keys: RefCell::default(),
             opened: RefCell::default(),
             attended_files: RefCell::default(),
             ran: RefCell::default(),
@@ -145,6 +147,11 @@ impl FakeWorld {
     /// Every call.
     pub fn calls(&self) -> Vec<Call> {
         self.0.calls.borrow().clone()
+    }
+
+    /// The idempotency key of every call.
+    pub fn keys(&self) -> Vec<Option<String>> {
+        self.0.keys.borrow().clone()
     }
 
     /// Pages opened in the browser.
@@ -272,8 +279,9 @@ impl HookRunner for FakeHooks {
 struct FakeTransport(FakeWorld);
 
 impl Transport for FakeTransport {
-    fn call(&mut self, call: &Call) -> Result<Response, TransportError> {
+    fn call(&mut self, call: &Call, key: Option<&str>) -> Result<Response, TransportError> {
         self.0.0.calls.borrow_mut().push(call.clone());
+        self.0.0.keys.borrow_mut().push(key.map(str::to_owned));
         let mut answer = self.0.0.answer.borrow_mut();
         (*answer)(call)
     }

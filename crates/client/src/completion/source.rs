@@ -270,7 +270,7 @@ fn ask_now(cluster: Cluster, question: Question) -> Option<Answer> {
             (page.status == 200).then_some(Answer::Page(page.body))
         }
         Question::Call(call) => {
-            let response = transport.call(&call).ok()?;
+            let response = transport.call(&call, None).ok()?;
             let is_ok = response.response_code == Some(ResponseCode::Ok);
             response.result.filter(|_| is_ok).map(|result| Answer::Result(Box::new(result)))
         }

@@ -75,7 +75,7 @@ impl Authority {
         let mut clusters = Clusters::default();
         clusters.add_file(&self.folder.path().join("clusters.json"), &serde_json::json!([entry]).to_string()).unwrap();
         let mut transport = RealWorld::new().connect(&clusters.get("c1").unwrap());
-        transport.call(&thrift::GetJobsArguments { owner_role: None }.into())
+        transport.call(&thrift::GetJobsArguments { owner_role: None }.into(), None)
     }
 }
 

@@ -180,7 +180,7 @@ fn ensure_daemon(
     console: &mut Console,
 ) -> Outcome<String> {
     let url = format!("http://{listen}");
-    match HttpTransport::new(&url).call(&GetTierConfigsArguments {}.into()) {
+    match HttpTransport::new(&url).call(&GetTierConfigsArguments {}.into(), None) {
         Ok(_) => {
             console.err(format!("A daemon answers at {url} already; the tutorial uses it"));
             return Ok("When you are done, stop the daemon where you started it.".into());

@@ -7,7 +7,7 @@ use thrift::{Call, GetPendingReasonResult, PendingReason, ResponseCode, Response
 use crate::clusters::Clusters;
 use crate::evaluation::Evaluation;
 use crate::exit::Exit;
-use crate::scheduler::TransportError;
+use crate::scheduler::{Page, TransportError};
 use crate::testing::{FakeWorld, hello_file, hello_file_as, ok, refused, task, with_result, with_tasks};
 
 const KEY: &str = "c1/www-data/devel/hello_world";
@@ -168,6 +168,37 @@ fn only_what_can_be_repeated_is_repeated_after_a_broken_connection() {
     assert_eq!(ran.exit, Exit::NetworkError);
     assert!(ran.err.contains("whether the scheduler did it is unknown"), "{}", ran.err);
     assert_eq!(world.changes(), ["killTasks"], "sent once");
+}
+
+#[test]
+fn a_change_is_sent_again_under_its_key_where_keys_are_known() {
+    let about = |body: &str| Page { status: 200, body: body.as_bytes().to_vec(), ..Page::default() };
+    let knows = about(r#"{"idempotencyKeys": {"header": "Idempotency-Key", "keptMost": 9}}"#);
+    for (page, sent) in [
+        (knows, 3),
+        (about(r#"{"idempotencyKeys": {"keptMost": 0}}"#), 1),
+        (about(r#"{"version": "0.1.0"}"#), 1),
+        (about("<html>"), 1),
+        (Page { status: 404, ..Page::default() }, 1),
+    ] {
+        let tries = Cell::new(0);
+        let world = FakeWorld::failing(move |call| match call {
+            Call::KillTasks(_) if tries.replace(tries.get() + 1) < 2 => Err(TransportError::Broken("reset".into())),
+            // Until they are killed at the third try.
+            _ if tries.get() < 3 => Ok(with_tasks(vec![task(0, "t", &[(1, S::Running, None)])])),
+            _ => Ok(with_tasks(vec![])),
+        });
+        let shown = page.clone();
+        let world = world.with_pages(move |path| {
+            assert_eq!(path, "/api/v1");
+            shown.clone()
+        });
+        let ran = world.aurora(&format!("job killall {KEY}"));
+        assert_eq!(ran.exit, if sent == 3 { Exit::Ok } else { Exit::NetworkError }, "{page:?}: {}", ran.err);
+        assert_eq!(ran.err.contains("whether the scheduler did it is unknown"), sent == 1, "{}", ran.err);
+        assert_eq!(world.changes().len(), sent, "{page:?}");
+        assert_eq!(world.keys().into_iter().flatten().count(), sent, "a key with each change and none with a question");
+    }
 }
 
 #[test]
