@@ -71,7 +71,15 @@ fn job_of(evaluation: &Evaluation, wanted: Option<&JobSelector>, file: &JobFile)
 
 /// The error as one sentence and a place.
 fn told(error: ConfigError) -> JobFileError {
-    let mut sentence = error.reason.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let mut sentence = String::new();
+    for line in error.reason.lines().map(str::trim) {
+        match sentence.chars().next_back() {
+            None => {}
+            Some(':') => sentence.push(' '),
+            Some(_) => sentence.push_str("; "),
+        }
+        sentence.push_str(line);
+    }
     let is_about_user = sentence.contains("unbound references") && sentence.contains("{{daybreak.user}}");
     if is_about_user {
         sentence.push_str("; who sends this did not say who he is, so write the role instead");
