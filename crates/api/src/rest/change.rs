@@ -108,11 +108,11 @@ impl Change {
     }
 
     /// The same where the body may be left out.
-    pub fn json_or_nothing<T: DeserializeOwned>(&self) -> Outcome<T> {
+    pub fn json_or_nothing<T: DeserializeOwned + Default>(&self) -> Outcome<T> {
         let Nothing {} = self.parameters()?;
         match self.media_type().as_deref() {
-            _ if self.body.is_empty() => reading::json(b"{}"),
-            Some("application/json") => reading::json(&self.body),
+            _ if self.body.is_empty() => Ok(T::default()),
+            Some("application/json") => Ok(reading::json::<Option<T>>(&self.body)?.unwrap_or_default()),
             other => Err(not_json(other)),
         }
     }

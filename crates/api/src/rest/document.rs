@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Components, Required};
+use utoipa::openapi::{Components, RefOr, Required};
 
 use super::NO_STORE;
 use super::change::Nothing;
@@ -57,6 +57,11 @@ pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = Head::openapi();
     document.merge(reading);
     document.merge(changing);
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.delete].into_iter().flatten() {
+            operation.parameters.iter_mut().flatten().for_each(limit_to_identifiers);
+        }
+    }
     let components = document.components.get_or_insert_with(Components::new);
     components.add_security_scheme(BASIC, SecurityScheme::Http(Http::new(HttpAuthScheme::Basic)));
     document
@@ -67,6 +72,16 @@ fn complete(operation: &mut Operation) {
     operation.parameters.get_or_insert_with(Vec::new).push(idempotency_key().into());
     operation.security =
         Some(vec![SecurityRequirement::default(), SecurityRequirement::new::<_, [&str; 0], &str>(BASIC, [])]);
+}
+
+/// Parts of a job's key are identifiers.
+fn limit_to_identifiers(parameter: &mut RefOr<Parameter>) {
+    let RefOr::T(parameter) = parameter else { return };
+    let is_part = ["role", "environment", "name"].contains(&parameter.name.as_str());
+    if is_part && parameter.parameter_in == ParameterIn::Path {
+        let schema = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));
+        parameter.schema = Some(schema.pattern(Some("^[A-Za-z0-9_.-]+$")).build().into());
+    }
 }
 
 fn idempotency_key() -> Parameter {

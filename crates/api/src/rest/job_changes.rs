@@ -24,7 +24,7 @@ use super::{Rest, created, found};
 pub struct JobOfFileParameters {
     /// Which job of the file, where it has several: `role/environment/name`, perhaps with the cluster in front.
     #[serde(default)]
-    #[param(example = "www-data/prod/hello")]
+    #[param(example = "www-data/prod/hello", pattern = r"^[A-Za-z0-9_.-]{1,255}(/[A-Za-z0-9_.-]{1,255}){2,3}$")]
     job: Option<String>,
 }
 

@@ -14,7 +14,7 @@ use super::change::Nothing;
 use super::cron::CronJobSummary;
 use super::problem::{LookingRefused, Outcome, Problem, ReadingRefused};
 use super::reading::{JobPath, Parameters};
-use super::shapes::{ConfigurationGroup, TaskCounts, ranges};
+use super::shapes::{ConfigurationGroup, TaskCounts, TaskState, ranges};
 use super::tasks::{PageOfTasks, TaskSummary, page_of, statuses};
 use super::updates::{ActiveUpdate, UpdateSummary};
 use super::{Rest, found};
@@ -237,7 +237,7 @@ pub async fn get_job(
 pub struct TasksOfJob {
     /// In these states only, with commas between.
     #[serde(default)]
-    #[param(example = "RUNNING,PENDING")]
+    #[param(value_type = Option<Vec<TaskState>>, style = Form, explode = false)]
     status: Option<String>,
     /// So many at most.
     #[serde(default)]

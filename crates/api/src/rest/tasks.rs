@@ -134,7 +134,7 @@ pub struct TaskFilter {
     name: Option<String>,
     /// In these states only, with commas between.
     #[serde(default)]
-    #[param(example = "RUNNING,PENDING")]
+    #[param(value_type = Option<Vec<TaskState>>, style = Form, explode = false)]
     status: Option<String>,
     /// On this host only.
     #[serde(default)]

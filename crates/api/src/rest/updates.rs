@@ -388,11 +388,11 @@ pub struct UpdateFilter {
     role: Option<String>,
     /// Of this job only: `role/environment/name`.
     #[serde(default)]
-    #[param(example = "www-data/prod/hello")]
+    #[param(example = "www-data/prod/hello", pattern = r"^[A-Za-z0-9_.-]{1,255}(/[A-Za-z0-9_.-]{1,255}){2}$")]
     job: Option<String>,
     /// In these states only, with commas between.
     #[serde(default)]
-    #[param(example = "ROLLING_FORWARD,ROLL_FORWARD_PAUSED")]
+    #[param(value_type = Option<Vec<UpdateState>>, style = Form, explode = false)]
     status: Option<String>,
     /// So many at most.
     #[serde(default)]
