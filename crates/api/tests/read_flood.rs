@@ -1,7 +1,11 @@
-//! A flood of questions delays no command: whoever asks, and however slowly he takes his answer, holds nothing that a command waits for.
+//! A flood of questions delays no command: whoever asks, however long his question takes, and however slowly he takes his answer, holds
+//! nothing that a command waits for.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
+use std::task::Poll;
 use std::time::Duration;
 
 use api::{ApiSettings, ApiState, router};
@@ -144,6 +148,7 @@ async fn flood() -> usize {
     // What the slow ones read in the end is the state at the time of their question.
     for (first, body) in stalled {
         let rest = body.collect().await.unwrap().to_bytes();
+        assert!(first.len() < rest.len(), "{} bytes were written ahead of a reader, {} not", first.len(), rest.len());
         let whole = [first, rest].concat();
         let reply =
             decode_reply(Protocol::Json, everything().method(), 1, &whole, Limits::REPLY).expect("a whole reply");
@@ -161,4 +166,50 @@ fn a_flood_of_questions_and_readers_that_never_finish_delay_no_command() {
     });
     let answered = is_done.recv_timeout(PATIENCE).expect("commands wait for readers");
     assert!(answered >= ASKING);
+}
+
+/// What creating a job would come to.
+async fn plan(router: Router, name: &str) -> serde_json::Value {
+    let arguments: serde_json::Value = serde_json::from_slice(&encode_plain(&create(name, 1))).unwrap();
+    let question = serde_json::json!({"method": "createJob", "arguments": arguments}).to_string();
+    let request = Request::post("/api/v1/plan").header("content-type", "application/json");
+    let answer = router.oneshot(request.body(Body::from(question)).unwrap()).await.unwrap();
+    serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap()
+}
+
+/// Looks once whether something is done.
+async fn is_done<F: Future>(mut future: Pin<&mut F>) -> bool {
+    poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await
+}
+
+/// What takes long is worked out on threads of its own, forecasts two at a time; while none of these is free commands are answered.
+#[test]
+fn long_questions_wait_for_threads_of_their_own_and_commands_do_not() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let router = scheduler();
+        for name in ["one", "two", "three"] {
+            assert_eq!(ask(&router, create(name, 4000)).await.response_code, Some(ResponseCode::Ok));
+        }
+        // The only thread for long work is taken.
+        let (release, released) = mpsc::channel::<()>();
+        let taken = tokio::task::spawn_blocking(move || released.recv());
+        let question = everything();
+        let mut reading = pin!(send(&router, &question));
+        assert!(!is_done(reading.as_mut()).await, "twelve thousand tasks were read where commands are answered");
+        let mut plans: Vec<_> = (0..3).map(|_| Box::pin(plan(router.clone(), "new"))).collect();
+        for plan in &mut plans {
+            assert!(!is_done(plan.as_mut()).await, "a forecast was worked out where commands are answered");
+        }
+        assert_eq!(ask(&router, create("new", 1)).await.response_code, Some(ResponseCode::Ok));
+        drop(release);
+        taken.await.unwrap().expect_err("nothing is sent");
+        // Two were about the state before; the third waited for its turn, and is about the state that it found then.
+        let mut are_refused = Vec::new();
+        for plan in plans {
+            are_refused.push(!plan.await["refusal"].is_null());
+        }
+        assert_eq!(are_refused, [false, false, true]);
+        assert_eq!(reading.await.status(), 200);
+    });
 }

@@ -203,8 +203,31 @@ mod tests {
         };
         let refused = gateway.submit(Principal::unsecure(), kill()).await;
         assert_eq!(refused.code, ReplyCode::ErrorTransient);
+        assert_eq!(gateway.lock_waiting().len(), 1, "nobody waits for what did not enter");
         gateway.deliver(request, Reply::ok());
         assert_eq!(asking.await.unwrap(), Reply::ok());
+    }
+
+    #[test]
+    fn whoever_follows_and_never_looks_holds_up_nobody() {
+        let gateway = Arc::new(Gateway::new(Box::new(Inbox(Arc::default(), 1)), Policy::default()));
+        let mut sleeper = gateway.follow();
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let transition = Arc::new(Transition {
+                job: JobKey::new("r", "devel", "j"),
+                instance: 0,
+                task_id: "t".into(),
+                from: None,
+                to: None,
+                reason: None,
+                timestamp_ms: 0,
+            });
+            (0..FOLLOW_BUFFER + 10).for_each(|_| gateway.announce(Arc::clone(&transition)));
+            done.send(()).unwrap();
+        });
+        is_done.recv_timeout(std::time::Duration::from_secs(60)).expect("the loop waits for a follower");
+        assert_eq!(sleeper.try_recv(), Err(broadcast::error::TryRecvError::Lagged(10)));
     }
 
     #[tokio::test]
