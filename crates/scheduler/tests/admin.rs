@@ -134,6 +134,7 @@ fn a_job_that_was_killed_by_mistake_comes_back() {
     let id = world.run_one(service("s"));
     let staged = backup(&world);
     world.kill(&job("s"), &[]);
+    world.take_kills();
     // One that is being killed counts as ended.
     let being_killed = restore(&mut world, &staged, LaterTasks::Keep);
     assert!(being_killed.messages[0].contains("new ones take their place"), "{:?}", being_killed.messages);
@@ -227,6 +228,28 @@ fn later_tasks_are_kept_and_keep_their_instances_or_are_killed_as_asked() {
     // The order to end it was lost: as soon as it is heard of, it is ordered again.
     world.status(&other, TaskState::Running);
     assert_eq!(world.take_kills(), [other]);
+}
+
+#[test]
+fn what_is_known_of_runs_goes_on_failures_and_what_ended_later() {
+    let mut world = World::new();
+    let config = TaskConfig { max_task_failures: 5, ..batch("tries") };
+    let first = world.run_one(config);
+    world.status(&first, TaskState::Failed);
+    let second = world.active_one(&job("tries"), 0).id.clone();
+    assert_eq!(world.task(&second).failure_count, 1);
+    world.offer("home", room(64.0));
+    world.status(&second, TaskState::Running);
+    let staged = backup(&world);
+    world.kill(&job("tries"), &[]);
+    world.status(&second, TaskState::Killed);
+    let later = world.run_one(batch("later"));
+    world.status(&later, TaskState::Finished);
+    restore(&mut world, &staged, LaterTasks::Keep);
+    assert_eq!(world.task(&later).status, TaskStatus::Finished, "what ended since stays in the history");
+    let anew = world.active_one(&job("tries"), 0);
+    assert_ne!(anew.id, second);
+    assert_eq!(anew.failure_count, 1, "it is no first try");
 }
 
 #[test]

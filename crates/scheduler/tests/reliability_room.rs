@@ -13,8 +13,8 @@ use common::*;
 use engine::{Event, TaskState};
 use model::task::SlaPolicy;
 use model::update::{InstanceConfig, InstanceRange, UpdateSettings, UpdateStrategy, from_ranges};
-use model::{CpuMillis, InstanceId, JobKey, Resources, TaskConfig, TaskId, TaskStatus};
-use scheduler::{Command, Input, MaintenanceCommand, Settings, View};
+use model::{Constraint, CpuMillis, InstanceId, JobKey, Resources, TaskConfig, TaskConstraint, TaskId, TaskStatus};
+use scheduler::{Command, Input, MaintenanceCommand, ReplyCode, Settings, View};
 
 // ---- drains ----
 
@@ -361,4 +361,109 @@ fn a_storm_of_preemption_has_no_cycles_comes_to_rest_and_never_exceeds_a_quota()
         refused += storm.refused;
     }
     assert!(evicted > 5 * storms && refused > storms, "{evicted} were evicted, {refused} refused");
+}
+
+fn of_tier(name: &str, tier: &str, cores: f64) -> TaskConfig {
+    let mut task = TaskConfig { tier: Some(tier.into()), ..service(name) };
+    task.resources.cpu = CpuMillis::from_cores(cores);
+    task
+}
+
+fn grant(world: &mut World, role: &str, cores: f64) {
+    let quota = Resources { ports: 0, ..room(cores) };
+    assert_eq!(world.command(Command::SetQuota { role: role.into(), quota }).code, ReplyCode::Ok);
+}
+
+fn is_placed(world: &World, name: &str) -> bool {
+    world.active(&job(name)).iter().all(|task| task.status.is_assigned())
+}
+
+#[test]
+fn nobody_is_evicted_who_leaves_anyway_or_whose_going_makes_no_room() {
+    for case in ["runs", "is killed", "its agent is gone", "its CPU is revocable", "nobody could start the other"] {
+        let mut world = World::new();
+        grant(&mut world, "www-data", 64.0);
+        let mut offer = world.make_offer("a", room(2.0));
+        let tier = if case == "its CPU is revocable" { "revocable" } else { "preemptible" };
+        if tier == "revocable" {
+            (offer.revocable_cpu, offer.resources.cpu) = (CpuMillis(2000), CpuMillis(500));
+        }
+        world.engine(Event::Offers(vec![offer]));
+        world.create(of_tier("victim", tier, 2.0), 1);
+        let victim = world.active_one(&job("victim"), 0).id.clone();
+        world.status(&victim, TaskState::Running);
+        assert_eq!(world.task(&victim).status, TaskStatus::Running, "{case}");
+        assert_eq!(world.create(of_tier("production", "preferred", 2.0), 1).code, ReplyCode::Ok);
+        match case {
+            "is killed" => drop(world.kill(&job("victim"), &[])),
+            "its agent is gone" => world.engine(Event::AgentLost("a".into())),
+            "nobody could start the other" => {
+                // The operator has taken the executor out of the configuration since.
+                world.settings.admission.executors.clear();
+                world.restart(0, 2);
+            }
+            _ => {}
+        }
+        world.pass(250_000);
+        let evictions = world.transitions.iter().filter(|change| change.to == Some(TaskStatus::Preempting)).count();
+        let counted = world.view().counters.get("preemptor_tasks_preempted_non_prod").copied().unwrap_or(0);
+        let expected = usize::from(case == "runs");
+        assert_eq!((evictions, counted as usize), (expected, expected), "{case}");
+    }
+}
+
+#[test]
+fn what_is_left_of_a_reservation_goes_to_those_who_wait_at_once() {
+    let mut world = World::new();
+    grant(&mut world, "www-data", 64.0);
+    world.offer("a", room(8.0));
+    world.create(of_tier("victim", "preemptible", 8.0), 1);
+    let victim = world.active_one(&job("victim"), 0).id.clone();
+    world.status(&victim, TaskState::Running);
+    world.create(of_tier("production", "preferred", 8.0), 1);
+    world.create(batch("waiting"), 1);
+    world.pass(250_000);
+    world.status(&victim, TaskState::Killed);
+    // Less than what was made room for comes back: the group that it is kept for cannot use it.
+    world.offer("a", room(7.0));
+    let is_kept = |world: &World| world.view().agents["a"].shares.iter().any(|share| share.is_reserved);
+    assert!(is_kept(&world) && !is_placed(&world, "waiting"));
+    while is_kept(&world) {
+        assert!(!is_placed(&world, "waiting"));
+        world.pass(100);
+    }
+    assert!(is_placed(&world, "waiting"), "it waits, and nothing is kept any more");
+}
+
+#[test]
+fn quota_counts_each_instance_of_an_update_once_and_only_what_is_of_the_role_and_needs_any() {
+    let mut world = World::new();
+    grant(&mut world, "www-data", 3.0);
+    grant(&mut world, "other", 9.0);
+    let of_other = |mut task: TaskConfig| {
+        task.job.role = "other".into();
+        task
+    };
+    let update = |world: &mut World, task: TaskConfig, count: i32| {
+        start(world, request(TaskConfig { priority: 2, ..task }, count, quick(1))).code
+    };
+    // Two cores are updated to two cores, in this role; nine in the other.
+    assert_eq!(world.create(of_tier("web", "preferred", 1.0), 2).code, ReplyCode::Ok);
+    assert_eq!(update(&mut world, of_tier("web", "preferred", 1.0), 2), ReplyCode::Ok);
+    assert_eq!(world.create(of_other(of_tier("web", "preferred", 3.0)), 3).code, ReplyCode::Ok);
+    assert_eq!(update(&mut world, of_other(of_tier("web", "preferred", 3.0)), 3), ReplyCode::Ok);
+    // What has agents of its own needs no quota.
+    let mut dedicated = of_tier("dedicated", "preferred", 50.0);
+    let values = ["www-data/any".to_owned()].into();
+    let constraint = TaskConstraint::Value { negated: false, values };
+    dedicated.constraints.insert(Constraint { name: "dedicated".into(), constraint });
+    assert_eq!(world.create(dedicated, 1).code, ReplyCode::Ok);
+    // The third core is free, and no fourth one is.
+    assert_eq!(world.create(of_tier("third", "preferred", 1.0), 1).code, ReplyCode::Ok);
+    assert_eq!(world.create(of_tier("fourth", "preferred", 1.0), 1).code, ReplyCode::InvalidRequest);
+    // The larger side of an update is the larger side of what needs quota.
+    world.kill(&job("third"), &[]);
+    assert_eq!(world.create(of_tier("cheap", "preemptible", 10.0), 1).code, ReplyCode::Ok);
+    assert_eq!(update(&mut world, of_tier("cheap", "preferred", 1.1), 1), ReplyCode::InvalidRequest);
+    assert_eq!(update(&mut world, of_tier("cheap", "preferred", 1.0), 1), ReplyCode::Ok);
 }

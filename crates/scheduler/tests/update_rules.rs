@@ -338,6 +338,66 @@ fn a_coordinator_decides_when_the_policy_names_one() {
     assert_eq!(killing(&world), NONE);
 }
 
+#[test]
+fn a_yes_that_comes_after_the_update_has_turned_round_ends_nothing_that_is_right() {
+    let policy = SlaPolicy::Coordinator { coordinator_url: "http://c.example".into(), status_key: "drain".into() };
+    let mut world = strict_world(policy.clone(), 2);
+    let key = started(&mut world, request(with_policy(2, policy), 2, sla_aware(2)));
+    let answer = |world: &mut World| {
+        let question = world.questions.remove(0);
+        world.step(Input::CoordinatorAnswer { question: question.id, answer: CoordinatorAnswer::Allowed });
+        question.task.instance
+    };
+    assert_eq!(answer(&mut world), 0);
+    settle(&mut world);
+    assert_eq!((versions(&world), world.questions.len()), (vec![(0, 2), (1, 1)], 1), "instance 1 is next");
+    control(&mut world, &key, UpdateControl::Rollback);
+    assert_eq!(status(&world, &key), UpdateStatus::RollingBack);
+    // Instance 1 was asked about on the way forward, and on the way back it is as it should be.
+    assert_eq!(answer(&mut world), 1);
+    assert_eq!(killing(&world), NONE);
+    world.pass(10_000);
+    assert_eq!(answer(&mut world), 0);
+    settle(&mut world);
+    assert_eq!(versions(&world), [(0, 1), (1, 1)]);
+}
+
+#[test]
+fn an_update_that_waits_for_a_pulse_waits_on_whatever_the_clock_shows_after_a_restart() {
+    for back_ms in [0, 3_600_000] {
+        let mut world = running(2);
+        let settings = UpdateSettings { block_if_no_pulses_after_ms: Some(5000), ..quick(1) };
+        let key = started(&mut world, request(version(2), 2, settings));
+        world.command(Command::PulseUpdate { key: key.clone() });
+        world.pass(10_000);
+        settle(&mut world);
+        assert_eq!(status(&world, &key), UpdateStatus::RollForwardAwaitingPulse);
+        world.restart(-back_ms, 2);
+        control(&mut world, &key, UpdateControl::Pause);
+        control(&mut world, &key, UpdateControl::Resume);
+        assert_eq!(status(&world, &key), UpdateStatus::RollForwardAwaitingPulse, "{back_ms}");
+        world.command(Command::PulseUpdate { key: key.clone() });
+        assert_eq!(status(&world, &key), UpdateStatus::RollingForward);
+    }
+}
+
+#[test]
+fn what_is_left_in_the_journal_of_an_update_that_is_gone_is_forgotten_at_the_start() {
+    let mut world = running(2);
+    let settings = UpdateSettings { block_if_no_pulses_after_ms: Some(5000), ..quick(1) };
+    let key = started(&mut world, request(version(2), 2, settings));
+    world.command(Command::PulseUpdate { key });
+    settle(&mut world);
+    let view = world.view();
+    assert!(!view.update_progress.is_empty() && !view.update_pulses.is_empty());
+    world.journal.retain(|(table, _), _| *table != scheduler::record::TABLE_UPDATES);
+    world.journal.retain(|(table, _), _| *table != scheduler::record::TABLE_UPDATE_EVENTS);
+    world.journal.retain(|(table, _), _| *table != scheduler::record::TABLE_INSTANCE_EVENTS);
+    world.restart(1000, 2);
+    let view = world.view();
+    assert!(view.updates.is_empty() && view.update_progress.is_empty() && view.update_pulses.is_empty());
+}
+
 // ---- history ----
 
 #[test]
