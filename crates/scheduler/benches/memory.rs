@@ -1,4 +1,4 @@
-//! Memory per stored task, time to recover and time to freeze, against their budgets: 1 KiB per active and 512 bytes per ended
+//! Memory per stored task and kept answer, time to recover and time to freeze, against their budgets: 1 KiB per active and 512 bytes per ended
 //! task, 5 s for a million tasks, 1 ms.
 //!
 //! `cargo bench -p scheduler --bench memory`; the number of tasks may be given as an argument.
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{Spent, boundless, command, creation, now, started, status, step};
 use engine::{Event, Offer, TaskState};
 use model::{CpuMillis, JobKey, Ports, Resources, TaskConfig, TaskId};
-use scheduler::{Command, Input, Record, Scheduler};
+use scheduler::{Command, Idempotency, Input, Principal, Record, RequestId, Scheduler};
 
 struct Counting;
 
@@ -65,6 +65,25 @@ fn main() {
     drop(ids);
     let ended = (live_bytes() - start_bytes) / count;
     println!("{count} ended tasks, half of them killed: {ended} bytes per ended task");
+    keep_answers();
+}
+
+/// What it costs to remember changes by the keys of clients, as many as may be.
+fn keep_answers() {
+    let mut scheduler = started(boundless(), 3);
+    let most = boundless().max_idempotency_keys;
+    let start_bytes = live_bytes();
+    let began = Spent::so_far();
+    for number in 0..most {
+        let quota = Resources { cpu: CpuMillis(number as i64), ..Resources::ZERO };
+        let key = format!("{number:08x}-2222-4333-8444-555555555555").parse().expect("a key");
+        let idempotency = Some(Idempotency { key, fingerprint: [number as u8; 16] });
+        let command = Command::SetQuota { role: "www-data".into(), quota };
+        let (request, principal) = (RequestId(0), Principal::unsecure());
+        step(&mut scheduler, Input::Command { request, principal, command, idempotency });
+    }
+    let (took, bytes) = (began.elapsed(), live_bytes() - start_bytes);
+    println!("{most} kept answers: {} bytes and {:.1?} each, the change included", bytes / most, took / most as u32);
 }
 
 /// A scheduler with that many tasks, all of them running.

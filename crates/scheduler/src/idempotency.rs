@@ -93,7 +93,7 @@ pub enum KeptOutcome {
     /// As [`Outcome::Hosts`].
     Hosts(Vec<(Host, MaintenanceMode)>),
     /// Which update was started; told as it is when it is asked for.
-    Update(UpdateKey),
+    Update(Box<UpdateKey>),
     /// As [`Outcome::Pulse`].
     Pulse {
         /// As there.
@@ -124,7 +124,7 @@ impl KeptAnswer {
             KeptOutcome::Tasks(count) => Outcome::Tasks(*count),
             KeptOutcome::Hosts(hosts) => Outcome::Hosts(hosts.clone()),
             KeptOutcome::Pulse { active } => Outcome::Pulse { active: *active },
-            KeptOutcome::Update(key) => match view.updates.get(key) {
+            KeptOutcome::Update(key) => match view.updates.get(&**key) {
                 Some(update) => Outcome::Update(Box::new(model::update::Update::clone(update))),
                 None => {
                     let sentence = format!(
@@ -171,7 +171,7 @@ impl Core {
             Outcome::None | Outcome::KeyOfAnother => KeptOutcome::None,
             Outcome::Tasks(count) => KeptOutcome::Tasks(*count),
             Outcome::Hosts(hosts) => KeptOutcome::Hosts(hosts.clone()),
-            Outcome::Update(update) => KeptOutcome::Update(update.key.clone()),
+            Outcome::Update(update) => KeptOutcome::Update(Box::new(update.key.clone())),
             Outcome::Pulse { active } => KeptOutcome::Pulse { active: *active },
         };
         while self.store.kept_answers() >= most {

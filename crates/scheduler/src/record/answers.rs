@@ -82,7 +82,7 @@ pub(crate) fn answer_of(value: &[u8]) -> Result<KeptAnswer, Reason> {
         None => KeptOutcome::None,
         Some(OutcomeMessage::Tasks(count)) => KeptOutcome::Tasks(count),
         Some(OutcomeMessage::Update(bytes)) => {
-            KeptOutcome::Update(update_key_of(&bytes).ok_or("the key of an update is malformed")?)
+            KeptOutcome::Update(Box::new(update_key_of(&bytes).ok_or("the key of an update is malformed")?))
         }
         Some(OutcomeMessage::Hosts(message)) => {
             let mode_of = |entry: HostModeMessage| {

@@ -183,7 +183,7 @@ fn full_store() -> Store {
         KeptOutcome::Tasks(u32::MAX),
         KeptOutcome::Hosts(Vec::new()),
         KeptOutcome::Hosts(modes),
-        KeptOutcome::Update(key),
+        KeptOutcome::Update(Box::new(key)),
         KeptOutcome::Pulse { active: false },
         KeptOutcome::Pulse { active: true },
     ];

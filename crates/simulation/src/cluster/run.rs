@@ -330,6 +330,9 @@ impl Simulation {
                 let delay = if self.world.calm { 15_000 } else { self.world.chance.between(500, 3000) };
                 self.world.schedule.after(delay, Happening::Round);
             }
+            Happening::Truth { task } if self.world.calm && !self.world.connected => {
+                self.world.schedule.after(1000, Happening::Truth { task });
+            }
             Happening::Truth { task } => self.world.tell_truth(&task),
             Happening::Reconnected => self.world.reconnected(),
             Happening::AgentBack { agent } => self.world.agent_back(agent),

@@ -99,6 +99,8 @@ pub(super) struct World {
     master: u32,
     /// The scheduler wants no offers.
     suppressed: bool,
+    /// Tasks of which something was said that is not so: the truth may have been lost on its way.
+    misreported: BTreeSet<TaskId>,
     /// No more faults are added.
     pub calm: bool,
     /// Wall clock minus time of the run.
@@ -144,6 +146,7 @@ impl World {
             violations: Vec::new(),
             rates: Rates::default(),
             connected: false,
+            misreported: BTreeSet::new(),
             grace_ms: 0,
             elected: false,
             master,

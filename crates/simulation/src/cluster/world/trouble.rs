@@ -135,12 +135,13 @@ impl World {
         }
     }
 
-    /// Reports something that is not so. The truth follows.
+    /// Reports something that is not so. The truth follows, unless it is lost on its way; then it follows when everything is repaired.
     pub(in super::super) fn wrong_status(&mut self, id: TaskId) {
         if !self.connected {
             return;
         }
         self.coverage.fault(Fault::StatusWrong);
+        self.misreported.insert(id.clone());
         let state = *self.chance.pick(&TaskState::ALL).expect("there are some");
         self.deliver(1, Event::Status(plain_status(id.clone(), state, Reason::Executor)));
         let delay = self.chance.between(1000, 60_000);
@@ -182,6 +183,10 @@ impl World {
             if self.agents[at].reach == Reach::Unreachable {
                 self.agent_back(at);
             }
+        }
+        // An engine that goes back on its last word says so sooner or later.
+        for task in std::mem::take(&mut self.misreported) {
+            self.schedule.after(1, Happening::Truth { task });
         }
     }
 }
