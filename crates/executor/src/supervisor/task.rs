@@ -72,6 +72,13 @@ pub(super) struct Work {
     has_profile: bool,
 }
 
+/// How a helper is called.
+struct HelperCall {
+    arguments: Vec<CString>,
+    /// What it finds in its environment beside the task's.
+    environment: Vec<CString>,
+}
+
 impl Work {
     /// The profile may have been written by a process before this one.
     fn look_for_profile(&mut self, launch: &Launch) -> Result<(), String> {
@@ -538,13 +545,12 @@ impl RunningTask {
         }
     }
 
-    /// The arguments of the helper that runs a process in a container of its own, and what it finds in its environment beside the
-    /// task's; `None` where processes run without one.
-    fn helper(&mut self, index: usize) -> Result<Option<(Vec<CString>, Vec<CString>)>, String> {
+    /// The helper that runs a process in a container of its own; `None` where processes run without one.
+    fn helper(&mut self, index: usize) -> Result<Option<HelperCall>, String> {
         let Some(work) = self.work.as_ref().filter(|_| self.launch.containers.is_some()) else { return Ok(None) };
         let arguments = self.helper_arguments(&work.task.processes[index].cmdline, has_profile(&work.sandbox))?;
         self.sweeping = Sweeping::Due;
-        Ok(Some((arguments, self.helper_environment())))
+        Ok(Some(HelperCall { arguments, environment: self.helper_environment() }))
     }
 
     /// Starts a process; its pid and, if a helper runs it, where that leaves its last words.
@@ -569,9 +575,9 @@ impl RunningTask {
         let mut environment = std::borrow::Cow::Borrowed(&work.environment);
         // In an image the user is changed to by the program that enters it.
         let entering = match (&self.launch.image, helper) {
-            (_, Some((arguments, more))) => {
-                environment.to_mut().extend(more);
-                arguments
+            (_, Some(helper)) => {
+                environment.to_mut().extend(helper.environment);
+                helper.arguments
             }
             (Some(image), None) => {
                 super::image::command(image, &image.user, &process.cmdline).map_err(|error| error.to_string())?
