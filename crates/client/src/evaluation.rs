@@ -114,8 +114,9 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluation, String> {
 #[cfg(feature = "evaluator")]
 struct Evaluated(config::Evaluation);
 
+/// An error of the evaluator as the commands tell it.
 #[cfg(feature = "evaluator")]
-fn text_of(error: config::ConfigError) -> String {
+pub(crate) fn text_of(error: config::ConfigError) -> String {
     error.render().trim_start_matches("error: ").trim_end().to_owned()
 }
 

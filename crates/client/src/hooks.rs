@@ -213,18 +213,14 @@ pub use real::start;
 #[cfg(feature = "evaluator")]
 mod real {
     use super::{HookEvent, HookOutcome, HookRunner, HookVerdict, HookedCall, Value};
-    use crate::evaluation::{EvaluationRequest, question_of};
+    use crate::evaluation::{EvaluationRequest, question_of, text_of};
 
     struct Session(config::HookSession);
 
     /// Starts the hooks of the job that the request wants; an error is a text for the user.
     pub fn start(request: &EvaluationRequest, job: &Value, verbose: bool) -> Result<Box<dyn HookRunner>, String> {
-        let session = config::HookSession::start(&question_of(request), job, verbose).map_err(text)?;
+        let session = config::HookSession::start(&question_of(request), job, verbose).map_err(text_of)?;
         Ok(Box::new(Session(session)))
-    }
-
-    fn text(error: config::ConfigError) -> String {
-        error.render().trim_start_matches("error: ").trim_end().to_owned()
     }
 
     impl HookRunner for Session {
@@ -252,7 +248,7 @@ mod real {
                     result: outcome.result.clone(),
                 }),
             };
-            let verdict = self.0.run(&call).map_err(text)?;
+            let verdict = self.0.run(&call).map_err(text_of)?;
             Ok(HookVerdict { passed: verdict.passed, exit: verdict.exit })
         }
     }

@@ -33,9 +33,8 @@ pub fn convert(arguments: &ConvertArguments, console: &mut Console) -> Outcome {
     if output.is_some_and(|output| is_same_file(output, &arguments.path)) {
         return Err(Failure::new(Exit::InvalidParameter, "The file cannot be written over itself; name another one."));
     }
-    let wrong = |error: config::ConfigError| {
-        Failure::new(Exit::InvalidConfiguration, error.render().trim_start_matches("error: ").trim_end().to_owned())
-    };
+    let wrong =
+        |error: config::ConfigError| Failure::new(Exit::InvalidConfiguration, crate::evaluation::text_of(error));
     let mut request = request(arguments);
     let meant = config::evaluate(&request).map_err(wrong)?;
     // Whoever submits the file is not whoever converts it.
