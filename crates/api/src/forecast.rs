@@ -9,8 +9,8 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -32,6 +32,7 @@ use crate::explanation::{self, Subject};
 use crate::negotiation::is_json;
 use crate::rest::judgement::{ExplainParameters, Explanation, Plan, PlanQuestion, PlanRefused};
 use crate::rest::problem::{ErrorCode, LookingRefused};
+use crate::rest::reading::{self, Parameters};
 
 /// Forecasts under way at the same time: they are work, and nobody's service depends on them.
 const AT_ONCE: usize = 2;
@@ -84,6 +85,7 @@ fn now_ms() -> i64 {
 
 /// The body of a question about a change.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Question {
     method: String,
     arguments: Value,
@@ -113,9 +115,9 @@ pub(crate) async fn plan(
     if !is_json(&headers) {
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send an object with Content-Type application/json.");
     }
-    let question: Question = match serde_json::from_slice(&body) {
+    let question: Question = match reading::json(&body) {
         Ok(question) => question,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, format!("The question cannot be read: {error}.")),
+        Err(problem) => return problem.into_response(),
     };
     let known = ["createJob", "startJobUpdate", "scheduleCronJob", "replaceCronTemplate"];
     let method = Method::from_name(&question.method).filter(|_| known.contains(&question.method.as_str()));
@@ -153,6 +155,7 @@ pub(crate) async fn plan(
 
 /// What may follow `/api/v1/explain`.
 #[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     job: Option<String>,
     instance: Option<u32>,
@@ -170,14 +173,7 @@ pub(crate) struct Wanted {
     params(ExplainParameters),
     responses((status = 200, description = "What is known.", body = Explanation), LookingRefused)
 )]
-pub(crate) async fn explain(
-    State(state): State<ForecastState>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Response {
-    let wanted = match wanted {
-        Ok(Query(wanted)) => wanted,
-        Err(rejection) => return refuse(StatusCode::BAD_REQUEST, format!("{}.", rejection.body_text())),
-    };
+pub(crate) async fn explain(State(state): State<ForecastState>, Parameters(wanted): Parameters<Wanted>) -> Response {
     let subject = match (wanted.job, wanted.task) {
         (Some(job), None) => match job.parse() {
             Ok(job) => Subject::Job { job, instance: wanted.instance },

@@ -25,6 +25,7 @@ pub enum PlannedMethod {
 
 /// A change whose effect is to be foretold, in the words of the Thrift API.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct PlanQuestion {
     /// Which method.
     method: PlannedMethod,

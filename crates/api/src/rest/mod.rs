@@ -24,7 +24,7 @@ mod jobs;
 pub(crate) mod judgement;
 pub(crate) mod problem;
 mod quotas;
-mod reading;
+pub(crate) mod reading;
 mod shapes;
 mod tasks;
 mod update_changes;

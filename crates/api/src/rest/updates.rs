@@ -248,6 +248,7 @@ pub struct UpdateEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[schema(example = "INSTANCE_UPDATED")]
+#[allow(clippy::enum_variant_names, reason = "they are the names of the Thrift API")]
 pub enum InstanceAction {
     /// It is as it should be.
     InstanceUpdated,

@@ -22,6 +22,8 @@ async fn unknown_parameters_and_fields_are_told_with_the_nearest() {
         ("POST", "/jobs/www-data/prod/hello/restart", Some(json!({"shards": [0]})), "it is one of instances"),
         ("DELETE", "/jobs/www-data/prod/hello?message=x", None, "none is taken here"),
         ("DELETE", "/jobs/www-data/prod/hello", Some(json!({"message": "x"})), "none is taken here"),
+        ("GET", "/explain?jb=x", None, "did you mean 'job'?"),
+        ("POST", "/plan", Some(json!({"metod": "createJob", "arguments": {}})), "did you mean 'method'?"),
         ("PUT", "/quotas/a", Some(json!({"cpus": 1, "ram_mb": 1, "diskMb": 1})), "did you mean 'ramMb'?"),
     ] {
         let answered = match body {
