@@ -93,6 +93,8 @@ pub(super) struct Oracle {
     next_leader: Option<(String, BTreeSet<TaskId>, u64)>,
     /// Tasks that were placed and are not since a backup was restored.
     displaced: BTreeSet<TaskId>,
+    /// Tasks that a backup brought back: what the engine said of them meanwhile is not known any more.
+    brought_back: BTreeSet<TaskId>,
     /// Another scheduler took this one's place.
     deposed: bool,
     active: BTreeMap<(JobKey, InstanceId), TaskId>,
@@ -138,6 +140,11 @@ impl Oracle {
     pub fn judge_sleep(&mut self, now_ms: u64, wall_ms: i64) {
         self.cron.judge_sleep(now_ms, wall_ms);
         self.violations.append(&mut self.cron.violations);
+    }
+
+    /// Whether a backup brought the task back.
+    pub fn was_brought_back(&self, id: &TaskId) -> bool {
+        self.brought_back.contains(id)
     }
 
     /// The wall clock was set, and no longer tells how long a leader has been there.
@@ -340,6 +347,8 @@ impl Oracle {
         let has_agent = |view: &View, id: &TaskId| view.tasks.get(id).is_some_and(|task| task.agent_id.is_some());
         let lost = seen.before.tasks.keys().filter(|id| has_agent(seen.before, id) && !has_agent(seen.after, id));
         self.displaced.extend(lost.cloned());
+        let back = seen.after.tasks.keys().filter(|id| !seen.before.tasks.contains_key(*id));
+        self.brought_back.extend(back.cloned());
         *self.coverage.replies.entry("recover Ok".to_owned()).or_default() += 1;
         self.affinity.forget();
         self.ask_other_judges(seen, true);

@@ -587,6 +587,8 @@ impl Simulation {
                 let ended = self.world.state_of_token(task_id, token).is_some_and(TaskState::is_terminal);
                 if let Some(task) = self.view.tasks.get(task_id)
                     && ended
+                    // It is asked about, and the engine's answer says that it is gone.
+                    && !self.watch.borrow().oracle.was_brought_back(task_id)
                     && matches!(task.status, Assigned | Starting | Running | Killing | Preempting | Restarting)
                 {
                     self.world.violation(format!(
