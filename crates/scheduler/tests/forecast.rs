@@ -292,6 +292,26 @@ fn agents_are_kept_for_instances_that_change_and_for_nobody_else_meanwhile() {
     assert_eq!(came, [Some(a), Some(z)]);
 }
 
+/// Where a limit stood in the way, a task that leaves one agent makes room on the others of its rack.
+#[test]
+fn what_leaves_a_rack_makes_room_on_all_its_agents() {
+    let mut world = World::new();
+    let config = |cores: f64, priority: i32| {
+        let mut task = TaskConfig { priority, ..service("web") };
+        task.resources.cpu = CpuMillis::from_cores(cores);
+        task.constraints.insert(limit("rack", 1));
+        task
+    };
+    offer_with(&mut world, "a", room(1.0), "r1");
+    world.create(config(1.0, 1), 1);
+    offer_with(&mut world, "b", room(2.0), "r1");
+    let strategy = UpdateStrategy::Batch { group_size: 2, autopause_after_batch: false };
+    let settings = UpdateSettings { strategy, ..UpdateSettings::default() };
+    let request = UpdateRequest { task: config(1.5, 2), instance_count: 2, settings, metadata: Default::default() };
+    let said = placement(&world, &Command::StartUpdate { request: Box::new(request), message: None });
+    assert_eq!(said.hosts.into_iter().collect::<Vec<_>>(), [("b.example".into(), 1)]);
+}
+
 /// Every refusal of the table comes word for word from the command itself.
 #[test]
 fn what_would_be_refused_is_refused_in_the_same_words() {
