@@ -1,5 +1,7 @@
 //! Changes: each does what it says, and says what it did.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::house::{House, cron_file, job_file};
@@ -65,6 +67,21 @@ async fn a_job_that_is_there_is_not_created_again() {
     let refused = house.change("POST", "/jobs", &job_file("hello")).await.expect(409);
     assert_eq!(refused["code"], "CONFLICT");
     assert_eq!(house.stored(), before);
+}
+
+#[tokio::test]
+async fn who_hangs_up_is_served_all_the_same() {
+    let house = House::new();
+    let file = job_file("hello");
+    let hung_up = tokio::time::timeout(Duration::ZERO, house.change("POST", "/jobs", &file)).await;
+    assert!(hung_up.is_err(), "the answer came before the caller could hang up");
+    for _ in 0..500 {
+        if house.gateway.view().tasks.len() == 3 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the job was never created");
 }
 
 #[tokio::test]
