@@ -147,8 +147,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 
 /// Words with commas between, each read by `of_name`.
 pub fn words<T>(text: Option<&str>, what: &str, known: &[&str], of_name: fn(&str) -> Option<T>) -> Outcome<Vec<T>> {
-    let words = text.unwrap_or_default().split(',').filter(|word| !word.is_empty());
-    words
+    text.into_iter()
+        .flat_map(|text| text.split(','))
         .map(|word| of_name(word).ok_or_else(|| Problem::invalid(unknown_name(word, known.iter().copied(), what))))
         .collect()
 }

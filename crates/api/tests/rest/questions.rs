@@ -77,8 +77,17 @@ async fn tasks_are_told_a_part_at_a_time() {
     let of_job = house.get("/jobs/www-data/prod/hello/tasks?status=ASSIGNED&limit=2").await.expect(200);
     assert_eq!((&of_job["total"], of_job["tasks"].as_array().unwrap().len()), (&json!(3), 2));
     house.get("/jobs/www-data/prod/none/tasks").await.expect(404);
-    for bad in ["limit=0", "limit=10001", "limit=-1", "offset=-1", "status=RUNING", "state=RUNNING", "limit=1&limit=2"]
-    {
+    for bad in [
+        "limit=0",
+        "limit=10001",
+        "limit=-1",
+        "offset=-1",
+        "status=RUNING",
+        "status=",
+        "status=RUNNING,",
+        "state=RUNNING",
+        "limit=1&limit=2",
+    ] {
         house.get(&format!("/tasks?{bad}")).await.expect(400);
     }
     let task = house.get(&format!("/tasks/{}", ids[0])).await.expect(200);
