@@ -87,7 +87,7 @@ pub(crate) fn evaluate(request: &EvaluationRequest, format: Format, text: &str) 
         return Err(ConfigError::new(ErrorKind::Invalid, reason).in_file(&request.path));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let source = Source { path: &request.path, text };
+    let source = Source::new(&request.path, text);
     let documents = match format {
         Format::Yaml => yaml::read(&source),
         Format::Toml => toml::read(&source),

@@ -1,5 +1,6 @@
 //! What a file of data holds, before it is known what is meant: texts, lists and maps, each with its place in the file.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use crate::error::{ConfigError, ErrorKind, Place};
@@ -9,6 +10,9 @@ pub(crate) const FILE_BYTES_MAX: usize = 8 << 20;
 
 /// How deep values may lie within each other; a job needs ten.
 pub(crate) const DEPTH_MAX: usize = 50;
+
+/// Lines that are longer are not shown: whole files that a program wrote on one line, one copy for each place, would be gigabytes.
+const LINE_BYTES_MAX: usize = 16 << 10;
 
 /// How many values a file may hold, those that aliases repeat included.
 pub(crate) const NODES_MAX: usize = 500_000;
@@ -114,9 +118,14 @@ impl Node {
 pub(crate) struct Source<'a> {
     pub path: &'a str,
     pub text: &'a str,
+    /// Where its lines end, found when the first place is asked for: every object has one, and files have thousands of objects.
+    line_ends: OnceCell<Vec<usize>>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    pub fn new(path: &'a str, text: &'a str) -> Self {
+        Self { path, text, line_ends: OnceCell::new() }
+    }
     /// The place of some bytes; of several lines the first.
     pub fn place(&self, span: &Range<usize>) -> Place {
         let floor = |mut at: usize| {
@@ -136,13 +145,14 @@ impl Source<'_> {
             line: Some(self.line(start)),
             column: Some(self.text[line_start..start].chars().count() + 1),
             width: meant.trim_end().chars().count().max(1),
-            source: Some(line.to_owned()),
+            source: (line.len() <= LINE_BYTES_MAX).then(|| line.to_owned()),
         }
     }
 
     /// The line, from 1, of a byte.
     pub fn line(&self, at: usize) -> usize {
-        self.text.as_bytes()[..at.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+        let line_ends = self.line_ends.get_or_init(|| self.text.match_indices('\n').map(|(at, _)| at).collect());
+        line_ends.partition_point(|end| *end < at) + 1
     }
 
     /// The file is not of its format.
@@ -164,5 +174,27 @@ impl Source<'_> {
     /// Values too deep within each other.
     pub fn too_deep(&self, span: &Range<usize>) -> ConfigError {
         self.malformed(format!("values lie more than {DEPTH_MAX} levels within each other"), span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_told_by_line_and_column_and_long_lines_are_not_shown() {
+        let long = "x".repeat(LINE_BYTES_MAX + 1);
+        let text = format!("one\n\nthrée: 3\r\n{long}\nend");
+        let source = Source::new("file", &text);
+        let lines: Vec<usize> =
+            [0, 3, 4, 5, 14, 16, text.len() - 4, text.len(), text.len() + 9].map(|at| source.line(at)).to_vec();
+        assert_eq!(lines, [1, 1, 2, 3, 3, 4, 4, 5, 5]);
+        let place = source.place(&(12..13));
+        assert_eq!(
+            (place.line, place.column, place.width, place.source.as_deref()),
+            (Some(3), Some(7), 1, Some("thrée: 3"))
+        );
+        let place = source.place(&(20..21));
+        assert_eq!((place.line, place.column, place.width, place.source), (Some(4), Some(5), 1, None));
     }
 }

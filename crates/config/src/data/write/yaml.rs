@@ -130,7 +130,7 @@ fn reads_back(form: &str, text: &str, indent: usize, is_inline: bool) -> bool {
     let blanks = " ".repeat(indent);
     let document =
         if is_inline { format!("- [{form}, a]\n- {form}: a\n") } else { format!("{blanks}a: {form}\n{blanks}b: c\n") };
-    let Ok(read) = super::super::yaml::read(&Source { path: "", text: &document }) else { return false };
+    let Ok(read) = super::super::yaml::read(&Source::new("", &document)) else { return false };
     let Some(read) = read.first() else { return false };
     let is_text = |value: &Value| matches!(value, Value::Bare(read) | Value::Text(read) if read == text);
     if is_inline {
