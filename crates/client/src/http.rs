@@ -165,7 +165,9 @@ impl HttpTransport {
             ),
             401 | 403 => Err(TransportError::Denied(format!("HTTP {status} {}", excerpt(&body)).trim_end().to_owned())),
             404 | 405 => Err(TransportError::Foreign(format!("it answers HTTP {status} to POST /api"))),
-            502 | 503 => Err(TransportError::Connect(format!("HTTP {status}"))),
+            // A proxy between: nobody was there, or who was there was lost before an answer came.
+            503 => Err(TransportError::Connect(format!("HTTP {status}"))),
+            502 | 504 => Err(TransportError::Broken(format!("HTTP {status}"))),
             _ => Err(TransportError::Foreign(format!("it answers HTTP {status} to POST /api ({})", excerpt(&body)))),
         }
     }
@@ -328,7 +330,7 @@ mod tests {
     #[test]
     fn what_is_no_scheduler_is_told_apart() {
         type Check = fn(&TransportError) -> bool;
-        let cases: [(Vec<u8>, Check); 5] = [
+        let cases: [(Vec<u8>, Check); 7] = [
             (
                 http("200 OK", "", "<html>Welcome to nginx</html>"),
                 |e| matches!(e, TransportError::Foreign(what) if what.ends_with("not a Thrift reply: a web page")),
@@ -342,6 +344,8 @@ mod tests {
                 |e| matches!(e, TransportError::Denied(what) if what.contains("401")),
             ),
             (http("503 Service Unavailable", "", ""), |e| matches!(e, TransportError::Connect(_))),
+            (http("502 Bad Gateway", "", ""), |e| matches!(e, TransportError::Broken(_))),
+            (http("504 Gateway Timeout", "", ""), |e| matches!(e, TransportError::Broken(_))),
         ];
         for (answer, expected) in cases {
             let (url, server) = serve(vec![answer.clone()]);

@@ -234,6 +234,8 @@ impl<'a> Scheduler<'a> {
         if let Some(why) = unsure.clone() {
             match self.transport.ask(ABOUT, None) {
                 Ok(page) if knows_keys(&page) => {}
+                // A proxy between, and nobody behind it.
+                Ok(Page { status: 502..=504, .. }) => return Err(TransportError::Broken(why)),
                 Err(TransportError::Connect(_) | TransportError::Broken(_)) => return Err(TransportError::Broken(why)),
                 Ok(_) | Err(_) => {
                     *unsure = None;

@@ -202,6 +202,29 @@ fn a_change_is_sent_again_under_its_key_where_keys_are_known() {
 }
 
 #[test]
+fn a_change_waits_for_a_scheduler_that_went_away_to_come_back() {
+    for comes_back in [true, false] {
+        let (tries, looks) = (Cell::new(0), Cell::new(0));
+        let world = FakeWorld::failing(move |call| match call {
+            Call::KillTasks(_) if tries.replace(tries.get() + 1) == 0 => Err(TransportError::Broken("HTTP 502".into())),
+            _ if tries.get() < 2 => Ok(with_tasks(vec![task(0, "t", &[(1, S::Running, None)])])),
+            _ => Ok(with_tasks(vec![])),
+        });
+        let world = world.with_pages(move |_| match looks.replace(looks.get() + 1) {
+            5.. if comes_back => {
+                Page { status: 200, body: br#"{"idempotencyKeys":{"keptMost":1}}"#.to_vec(), ..Page::default() }
+            }
+            _ => Page { status: 502, ..Page::default() },
+        });
+        let ran = world.aurora(&format!("job killall {KEY}"));
+        assert_eq!(ran.exit, if comes_back { Exit::Ok } else { Exit::NetworkError }, "{}", ran.err);
+        assert_eq!(world.changes().len(), if comes_back { 2 } else { 1 });
+        assert!(ran.err.contains("Trying again every 5 s for up to 10 minutes."), "{}", ran.err);
+        assert_eq!(ran.err.contains("whether the scheduler did it is unknown"), !comes_back, "{}", ran.err);
+    }
+}
+
+#[test]
 fn a_busy_scheduler_is_asked_again() {
     let tries = Cell::new(0);
     let world = FakeWorld::new(move |call| match call {
