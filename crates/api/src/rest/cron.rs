@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::change::{Change, Nothing, message_of};
 use super::job_changes::JobFileDocument;
 use super::problem::{ChangeRefused, LookingRefused, Outcome, Problem, ReadingRefused};
-use super::reading::{JobPath, Parameters};
+use super::reading::{JobAddress, JobPath, Parameters};
 use super::shapes::TaskConfiguration;
 use super::{Rest, found};
 
@@ -229,11 +229,7 @@ pub async fn list_cron_jobs(State(rest): State<Rest>, Parameters(filter): Parame
     path = "/api/v1/cron-jobs/{role}/{environment}/{name}",
     operation_id = "getCronJob",
     tag = "cron",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "nightly"),
-    ),
+    params(JobAddress),
     responses((status = 200, description = "The cron job.", body = CronJobDetail), LookingRefused)
 )]
 pub async fn get_cron_job(
@@ -258,11 +254,7 @@ pub async fn get_cron_job(
     path = "/api/v1/cron-jobs/{role}/{environment}/{name}/runs",
     operation_id = "listCronRuns",
     tag = "cron",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "nightly"),
-    ),
+    params(JobAddress),
     responses((status = 200, description = "The runs.", body = Runs), LookingRefused)
 )]
 pub async fn list_cron_runs(
@@ -297,11 +289,7 @@ pub struct ScheduledCronJob {
     path = "/api/v1/cron-jobs/{role}/{environment}/{name}",
     operation_id = "scheduleCronJob",
     tag = "cron",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "nightly"),
-    ),
+    params(JobAddress),
     request_body(content(
         (JobFileDocument = "application/json"),
         (String = "application/yaml"),
@@ -339,11 +327,7 @@ pub struct DescheduledCronJob {
     path = "/api/v1/cron-jobs/{role}/{environment}/{name}",
     operation_id = "descheduleCronJob",
     tag = "cron",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "nightly"),
-    ),
+    params(JobAddress),
     responses((status = 200, description = "It is not scheduled any more.", body = DescheduledCronJob), ChangeRefused)
 )]
 pub async fn deschedule_cron_job(State(rest): State<Rest>, JobPath(job): JobPath, change: Change) -> Outcome {
@@ -374,11 +358,7 @@ pub struct StartedRun {
     path = "/api/v1/cron-jobs/{role}/{environment}/{name}/runs",
     operation_id = "startCronRun",
     tag = "cron",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "nightly"),
-    ),
+    params(JobAddress),
     responses((status = 200, description = "What came of it.", body = StartedRun), ChangeRefused)
 )]
 pub async fn start_cron_run(State(rest): State<Rest>, JobPath(job): JobPath, change: Change) -> Outcome {

@@ -13,7 +13,7 @@ use super::instances::Instances;
 use super::job_files::job_named;
 use super::jobs::{is_there, unless_there};
 use super::problem::{ChangeRefused, ErrorCode, Outcome, Problem};
-use super::reading::JobPath;
+use super::reading::{JobAddress, JobPath};
 use super::shapes::job_location;
 use super::{Rest, created, found};
 
@@ -178,11 +178,7 @@ fn killed(job: &JobKey, reply: &scheduler::Reply) -> Outcome {
     path = "/api/v1/jobs/{role}/{environment}/{name}",
     operation_id = "deleteJob",
     tag = "jobs",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "hello"),
-    ),
+    params(JobAddress),
     responses((status = 200, description = "So many tasks are being killed.", body = ChangedTasks), ChangeRefused)
 )]
 pub async fn delete_job(State(rest): State<Rest>, JobPath(job): JobPath, change: Change) -> Outcome {
@@ -199,11 +195,7 @@ pub async fn delete_job(State(rest): State<Rest>, JobPath(job): JobPath, change:
     path = "/api/v1/jobs/{role}/{environment}/{name}/kill",
     operation_id = "killTasks",
     tag = "jobs",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "hello"),
-    ),
+    params(JobAddress),
     request_body(content = Option<KillRequest>, description = "Which, and why; may be left out."),
     responses((status = 200, description = "So many tasks are being killed.", body = ChangedTasks), ChangeRefused)
 )]
@@ -220,11 +212,7 @@ pub async fn kill_tasks(State(rest): State<Rest>, JobPath(job): JobPath, change:
     path = "/api/v1/jobs/{role}/{environment}/{name}/restart",
     operation_id = "restartTasks",
     tag = "jobs",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "hello"),
-    ),
+    params(JobAddress),
     request_body(content = RestartRequest, description = "Which."),
     responses((status = 200, description = "So many tasks are being restarted.", body = ChangedTasks), ChangeRefused)
 )]
@@ -242,11 +230,7 @@ pub async fn restart_tasks(State(rest): State<Rest>, JobPath(job): JobPath, chan
     path = "/api/v1/jobs/{role}/{environment}/{name}/instances",
     operation_id = "addInstances",
     tag = "jobs",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "hello"),
-    ),
+    params(JobAddress),
     request_body(content = AddInstancesRequest, description = "How many, and like which."),
     responses((status = 200, description = "So many tasks were made.", body = ChangedTasks), ChangeRefused)
 )]

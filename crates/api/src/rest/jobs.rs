@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::change::Nothing;
 use super::cron::CronJobSummary;
 use super::problem::{LookingRefused, Outcome, Problem, ReadingRefused};
-use super::reading::{JobPath, Parameters};
+use super::reading::{JobAddress, JobPath, Parameters};
 use super::shapes::{ConfigurationGroup, TaskCounts, TaskState, ranges};
 use super::tasks::{PageOfTasks, TaskSummary, page_of, statuses};
 use super::updates::{ActiveUpdate, UpdateSummary};
@@ -200,11 +200,7 @@ fn groups(view: &View, job: &JobKey) -> Vec<ConfigurationGroup> {
     path = "/api/v1/jobs/{role}/{environment}/{name}",
     operation_id = "getJob",
     tag = "jobs",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "hello"),
-    ),
+    params(JobAddress),
     responses((status = 200, description = "The job.", body = Job), LookingRefused)
 )]
 pub async fn get_job(
@@ -256,9 +252,7 @@ pub struct TasksOfJob {
     operation_id = "listTasksOfJob",
     tag = "jobs",
     params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "hello"),
+        JobAddress,
         TasksOfJob,
     ),
     responses((status = 200, description = "The tasks, in order of their ids.", body = PageOfTasks), LookingRefused)

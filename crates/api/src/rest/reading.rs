@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use model::key::is_identifier;
 use model::{JobKey, UpdateKey};
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use super::problem::{Outcome, Problem};
 
@@ -108,6 +109,40 @@ pub fn check_identifier(what: &str, text: &str) -> Outcome<()> {
     }
     let shown: String = text.chars().take(80).collect();
     Err(Problem::invalid(format!("'{shown}' is no {what}: use 1 to 255 letters, digits, '_', '-' and '.'.")))
+}
+
+/// The parts of a job's address, for the document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "tells the document what is read")]
+pub struct JobAddress {
+    /// Role of the job.
+    #[param(example = "www-data")]
+    role: String,
+    /// Environment of the job.
+    #[param(example = "prod")]
+    environment: String,
+    /// Name of the job.
+    #[param(example = "hello")]
+    name: String,
+}
+
+/// The parts of an update's address, for the document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "tells the document what is read")]
+pub struct UpdateAddress {
+    /// Role of the job.
+    #[param(example = "www-data")]
+    role: String,
+    /// Environment of the job.
+    #[param(example = "prod")]
+    environment: String,
+    /// Name of the job.
+    #[param(example = "hello")]
+    name: String,
+    /// Id of the update.
+    id: String,
 }
 
 /// `{role}/{environment}/{name}` of an address.

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::change::{Change, message_of};
 use super::job_changes::JobFileDocument;
 use super::problem::{ChangeRefused, Outcome, Problem};
-use super::reading::{JobPath, UpdatePath};
+use super::reading::{JobAddress, JobPath, UpdateAddress, UpdatePath};
 use super::shapes::job_location;
 use super::updates::no_such_update;
 use super::{Rest, created, found, instances};
@@ -69,9 +69,7 @@ fn short_message(message: Option<String>) -> Outcome<Option<String>> {
     operation_id = "startUpdate",
     tag = "updates",
     params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "hello"),
+        JobAddress,
         UpdateParameters,
     ),
     request_body(content(
@@ -162,12 +160,7 @@ async fn control(rest: &Rest, key: UpdateKey, change: Change, action: UpdateCont
     path = "/api/v1/jobs/{role}/{environment}/{name}/updates/{id}/pause",
     operation_id = "pauseUpdate",
     tag = "updates",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "hello"),
-        ("id" = String, Path, description = "Id of the update."),
-    ),
+    params(UpdateAddress),
     request_body(content = Option<UpdateMessage>, description = "Why; may be left out."),
     responses((status = 200, description = "The update stands still.", body = ChangedUpdate), ChangeRefused)
 )]
@@ -181,12 +174,7 @@ pub async fn pause_update(State(rest): State<Rest>, UpdatePath(key): UpdatePath,
     path = "/api/v1/jobs/{role}/{environment}/{name}/updates/{id}/resume",
     operation_id = "resumeUpdate",
     tag = "updates",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "hello"),
-        ("id" = String, Path, description = "Id of the update."),
-    ),
+    params(UpdateAddress),
     request_body(content = Option<UpdateMessage>, description = "Why; may be left out."),
     responses((status = 200, description = "The update goes on.", body = ChangedUpdate), ChangeRefused)
 )]
@@ -202,12 +190,7 @@ pub async fn resume_update(State(rest): State<Rest>, UpdatePath(key): UpdatePath
     path = "/api/v1/jobs/{role}/{environment}/{name}/updates/{id}/abort",
     operation_id = "abortUpdate",
     tag = "updates",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "hello"),
-        ("id" = String, Path, description = "Id of the update."),
-    ),
+    params(UpdateAddress),
     request_body(content = Option<UpdateMessage>, description = "Why; may be left out."),
     responses((status = 200, description = "The update has ended.", body = ChangedUpdate), ChangeRefused)
 )]
@@ -221,12 +204,7 @@ pub async fn abort_update(State(rest): State<Rest>, UpdatePath(key): UpdatePath,
     path = "/api/v1/jobs/{role}/{environment}/{name}/updates/{id}/rollback",
     operation_id = "rollBackUpdate",
     tag = "updates",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "hello"),
-        ("id" = String, Path, description = "Id of the update."),
-    ),
+    params(UpdateAddress),
     request_body(content = Option<UpdateMessage>, description = "Why; may be left out."),
     responses((status = 200, description = "The update goes back.", body = ChangedUpdate), ChangeRefused)
 )]
@@ -255,12 +233,7 @@ pub struct PulsedUpdate {
     path = "/api/v1/jobs/{role}/{environment}/{name}/updates/{id}/pulse",
     operation_id = "pulseUpdate",
     tag = "updates",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "hello"),
-        ("id" = String, Path, description = "Id of the update."),
-    ),
+    params(UpdateAddress),
     responses((status = 200, description = "The pulse was taken.", body = PulsedUpdate), ChangeRefused)
 )]
 pub async fn pulse_update(State(rest): State<Rest>, UpdatePath(key): UpdatePath, change: Change) -> Outcome {

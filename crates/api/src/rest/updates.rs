@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::change::Nothing;
 use super::jobs::{is_there, no_such_job};
 use super::problem::{LookingRefused, Outcome, Problem, ReadingRefused};
-use super::reading::{JobPath, Parameters, UpdatePath, words};
+use super::reading::{JobAddress, JobPath, Parameters, UpdateAddress, UpdatePath, words};
 use super::shapes::{ConfigurationGroup, InstanceRange, Metadata, of_ranges};
 use super::tasks::limit_of;
 use super::{Rest, found};
@@ -455,11 +455,7 @@ pub async fn list_updates(State(rest): State<Rest>, Parameters(filter): Paramete
     path = "/api/v1/jobs/{role}/{environment}/{name}/updates",
     operation_id = "listUpdatesOfJob",
     tag = "updates",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "hello"),
-    ),
+    params(JobAddress),
     responses((status = 200, description = "The updates, the latest changed first.", body = Updates), LookingRefused)
 )]
 pub async fn list_updates_of_job(
@@ -484,12 +480,7 @@ pub async fn list_updates_of_job(
     path = "/api/v1/jobs/{role}/{environment}/{name}/updates/{id}",
     operation_id = "getUpdate",
     tag = "updates",
-    params(
-        ("role" = String, Path, description = "Role of the job.", example = "www-data"),
-        ("environment" = String, Path, description = "Environment of the job.", example = "prod"),
-        ("name" = String, Path, description = "Name of the job.", example = "hello"),
-        ("id" = String, Path, description = "Id of the update."),
-    ),
+    params(UpdateAddress),
     responses((status = 200, description = "The update.", body = UpdateDetail), LookingRefused)
 )]
 pub async fn get_update(
