@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::node::LINE_BYTES_MAX;
 use crate::error::Place;
 use crate::object::{Object, Origin};
 
@@ -54,7 +55,8 @@ impl Span {
 }
 
 fn of_span(file: &str, span: Span) -> Place {
-    let source = lines(file).get(span.line.saturating_sub(1)).cloned();
+    let lines = lines(file);
+    let source = lines.get(span.line.saturating_sub(1)).filter(|line| line.len() <= LINE_BYTES_MAX).cloned();
     let mut place = Place { file: file.to_owned(), line: Some(span.line), column: None, width: 0, source };
     if let (1.., Some(source)) = (span.column, &place.source) {
         let from = column_of_byte(source, span.column);

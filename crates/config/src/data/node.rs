@@ -12,7 +12,7 @@ pub(crate) const FILE_BYTES_MAX: usize = 8 << 20;
 pub(crate) const DEPTH_MAX: usize = 50;
 
 /// Lines that are longer are not shown: whole files that a program wrote on one line, one copy for each place, would be gigabytes.
-const LINE_BYTES_MAX: usize = 16 << 10;
+pub(crate) const LINE_BYTES_MAX: usize = 16 << 10;
 
 /// How many values a file may hold, those that aliases repeat included.
 pub(crate) const NODES_MAX: usize = 500_000;
