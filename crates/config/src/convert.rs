@@ -19,6 +19,7 @@ use crate::payload::{self, Insertions};
 use crate::place;
 use crate::schema::{AURORA_EXECUTOR_NAME, MEBIBYTE};
 use crate::settings::UpdateShape;
+use crate::suggest::listed;
 
 /// The tiers a file is checked against when no scheduler is asked: those that every cluster has unless its operator changes them.
 pub fn default_tiers() -> Tiers {
@@ -298,10 +299,10 @@ impl Job {
     fn check_unbound(&self, unbound: &[Unbound], is_data: bool) -> Result<(), ConfigError> {
         let unexpected: Vec<&Unbound> = unbound.iter().filter(|reference| !is_late(&reference.address)).collect();
         let Some(first) = unexpected.first() else { return Ok(()) };
-        let shown: Vec<String> = unexpected.iter().map(|reference| format!("{{{{{}}}}}", reference.address)).collect();
+        let addresses: Vec<&str> = unexpected.iter().map(|reference| reference.address.as_str()).collect();
         let late = "{{mesos.instance}}, {{mesos.hostname}}, {{thermos.task_id}} and {{thermos.ports[name]}}";
         let error = self
-            .invalid(format!("unexpected unbound references: {}", shown.join(", ")))
+            .invalid(format!("unexpected unbound references: {}", listed(&addresses)))
             .help(bind_advice(&first.address, is_data))
             .help(format!("only {late} are filled in when the task runs"));
         Err(match &first.place {

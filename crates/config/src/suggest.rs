@@ -10,6 +10,19 @@ pub(crate) fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str
         .map(|(_, candidate)| candidate)
 }
 
+/// How many references one sentence names.
+const NAMED_MAX: usize = 20;
+
+/// References as a file has them, with commas between; of very many the first ones, and how many more there are.
+pub(crate) fn listed(references: &[&str]) -> String {
+    let named = references.iter().take(NAMED_MAX).map(|address| format!("{{{{{address}}}}}"));
+    let mut shown = named.collect::<Vec<_>>().join(", ");
+    if let more @ 1.. = references.len().saturating_sub(NAMED_MAX) {
+        shown.push_str(&format!(" and {more} more"));
+    }
+    shown
+}
+
 /// How many letters must be put in, taken out, exchanged or swapped with their neighbour to get from one to the other.
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().collect();
@@ -34,7 +47,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{NAMED_MAX, listed, nearest};
 
     #[test]
     fn near_names_are_found_and_far_ones_are_not() {
@@ -45,5 +58,14 @@ mod tests {
         assert_eq!(nearest("max_failure"), Some("max_failures"));
         assert_eq!(nearest("CmdLine"), Some("cmdline"));
         assert_eq!(nearest("environment"), None);
+    }
+
+    #[test]
+    fn of_very_many_references_the_first_are_named() {
+        assert_eq!(listed(&["a", "b.c"]), "{{a}}, {{b.c}}");
+        let names: Vec<String> = (0..NAMED_MAX + 3).map(|number| format!("n{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert!(listed(&names[..NAMED_MAX]).ends_with(", {{n19}}"));
+        assert!(listed(&names).ends_with(", {{n19}} and 3 more"), "{}", listed(&names));
     }
 }

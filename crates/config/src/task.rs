@@ -9,6 +9,7 @@ use crate::job::{Content, KeyPart, in_standard_scope, with_own_bindings};
 use crate::object::{Object, Raw};
 use crate::request::{Evaluation, EvaluationRequest};
 use crate::schema::Schema;
+use crate::suggest::listed;
 
 /// A task as its file describes it, everything resolved that can be before it runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -60,8 +61,8 @@ impl Task {
         let mut unexpected = content.unbound.iter().filter(|unbound| !is_left_to_executor(&unbound.address)).peekable();
         let Some(first) = unexpected.peek() else { return Ok(&content.raw) };
         let place = first.place.clone();
-        let names: Vec<String> = unexpected.map(|unbound| format!("{{{{{}}}}}", unbound.address)).collect();
-        Err(invalid(format!("unexpected unbound references: {}", names.join(", ")), place)
+        let addresses: Vec<&str> = unexpected.map(|unbound| unbound.address.as_str()).collect();
+        Err(invalid(format!("unexpected unbound references: {}", listed(&addresses)), place)
             .help("bind them with -E NAME=VALUE"))
     }
 }

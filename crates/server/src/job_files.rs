@@ -13,6 +13,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 const MEMORY_LIMIT_BYTES: u64 = 256 << 20;
 /// How long the jobs of a file may be when they are worked out, in bytes.
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
+/// How much is told of what is wrong, in characters: what a file calls things may be as long as the file.
+const SENTENCE_CHARS_MAX: usize = 4000;
 /// What messages call the file.
 const NAME: &str = "the job file";
 /// The name that stands for the user in job files.
@@ -92,6 +94,9 @@ fn told(error: ConfigError) -> JobFileError {
         };
         sentence.push_str("; ");
         sentence.push_str(help);
+    }
+    if sentence.chars().count() > SENTENCE_CHARS_MAX {
+        sentence = sentence.chars().take(SENTENCE_CHARS_MAX).chain("…".chars()).collect();
     }
     let mut letters = sentence.chars();
     let mut sentence: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
