@@ -1,7 +1,7 @@
 //! A simulated Mesos behind HTTP, a state directory, and the present life of the scheduler on it; and the judge of what they came to.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine_mesos::Options;
 use model::TaskConfig;
@@ -12,6 +12,8 @@ use simulation::mesos::{Cluster, Settings};
 use crate::daybreak::{Daybreak, LoopClock, options};
 
 pub const SOON: Duration = Duration::from_secs(20);
+/// How long anything may take for which simulated time has to pass.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A Mesos, a state directory, and the present life of the scheduler.
 pub struct World {
@@ -75,6 +77,18 @@ impl World {
             }
             self.skip(left_ms.min(5_000));
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Simulated time passes in steps until something holds. How many that takes depends on how fast this machine is at the moment, so
+    /// the bound is one of real time.
+    #[track_caller]
+    pub fn pass_until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !holds() {
+            assert!(began.elapsed() < PATIENCE, "not in time: {what}; {:?}", self.daybreak().view().count_by_status());
+            self.skip(5_000);
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
