@@ -118,8 +118,14 @@ impl House {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let clusters = serde_json::json!([{"name": "lossy", "scheduler_uri": url}]);
         std::fs::write(directory.path().join("clusters.json"), clusters.to_string()).unwrap();
-        let served = Arc::clone(&shared);
-        std::thread::spawn(move || listener.incoming().flatten().for_each(|client| serve(client, &served)));
+        // The daemon ends with the test, not with the line.
+        let served = Arc::downgrade(&shared);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Some(shared) = served.upgrade() else { return };
+                serve(client, &shared);
+            }
+        });
         Self { shared, directory }
     }
 
